@@ -185,6 +185,13 @@ typedef enum mtrace_key_type {
     MTRACE_BY_SIZE_CLASS = 5 /* live blocks by power of two; needs a snapshot with blocks */
 } mtrace_key_type;
 
+/* Which measure of a snapshot `size` and `count` stand for. */
+typedef enum mtrace_view {
+    MTRACE_VIEW_LIVE = 0, /* held at the moment of the snapshot */
+    MTRACE_VIEW_PEAK = 1, /* held when the program's total was at its peak */
+    MTRACE_VIEW_TOTAL = 2 /* allocated ever, freed or not */
+} mtrace_view;
+
 /* One row. Fields that the key does not fix are NULL or 0. size and count are what is live; by size
    class only they and their differences are known. */
 typedef struct mtrace_statistic {
@@ -223,6 +230,7 @@ typedef struct mtrace_statistics {
     size_t count;           /* rows */
     mtrace_statistic total; /* the sum of all rows */
     mtrace_key_type key_type;
+    mtrace_view view;
     bool is_diff;
     mtrace_info info;                   /* of the (new) snapshot */
     mtrace_traced_memory traced_memory; /* of the (new) snapshot */
@@ -331,6 +339,10 @@ MTRACE_API void mtrace_snapshot_free(mtrace_snapshot *snapshot);
 /* Live blocks at its moment, len(snapshot.traces) in tracemalloc. O(call sites). Any context. */
 MTRACE_API size_t mtrace_snapshot_traces(const mtrace_snapshot *snapshot);
 
+/* Chooses what statistics and compare read as size and count; a new snapshot shows what is live. That is how
+   one asks which line held the memory at the worst moment. O(1). Any context. */
+MTRACE_API void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view view);
+
 /* The index-th live block, in no order. Errors: NO_BLOCKS (taken without), NOT_FOUND (no such index).
    O(1). Any context. */
 MTRACE_API mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t index,
@@ -378,9 +390,10 @@ MTRACE_API mtrace_result mtrace_report(const mtrace_statistics *statistics,
                                        const mtrace_report_desc *desc);
 
 /* The debug console's questions, answered now, by line, in the tracer's memory, to the default writer:
-   the `top` largest lines; what changed since `old`, the `top` largest changes; every line that holds
+   the `top` largest lines; those that held most at the peak; what changed since `old`, the `top` largest changes; every line that holds
    memory as a warning. Errors: those of the calls they are made of. O(n log n) in call sites. */
 MTRACE_API mtrace_result mtrace_print_top(size_t top);
+MTRACE_API mtrace_result mtrace_print_peak(size_t top);
 MTRACE_API mtrace_result mtrace_print_diff(const mtrace_snapshot *old, size_t top);
 MTRACE_API mtrace_result mtrace_print_leaks(void);
 
@@ -560,6 +573,10 @@ static inline mtrace_result mtrace_snapshot_take(mtrace_snapshot **out, bool wit
 static inline void mtrace_snapshot_free(mtrace_snapshot *snapshot) {
     (void)snapshot;
 }
+static inline void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view view) {
+    (void)snapshot;
+    (void)view;
+}
 static inline size_t mtrace_snapshot_traces(const mtrace_snapshot *snapshot) {
     (void)snapshot;
     return 0;
@@ -613,6 +630,10 @@ static inline mtrace_result mtrace_report(const mtrace_statistics *statistics,
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_print_top(size_t top) {
+    (void)top;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_print_peak(size_t top) {
     (void)top;
     return MTRACE_ERR_COMPILED_OUT;
 }
@@ -805,3 +826,3001 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #endif
 
 #endif /* MTRACE_H */
+
+/* In a multi-file library what follows would be mtrace.c. */
+#if defined(MTRACE) && defined(MTRACE_IMPLEMENTATION) && !defined(MTRACE_IMPLEMENTATION_DONE_)
+#define MTRACE_IMPLEMENTATION_DONE_
+
+/* ============================================================================================== */
+/* [SECTION] PORTABILITY - every difference between machines, each a complete branch               */
+/* ============================================================================================== */
+
+#include <string.h>
+
+#if defined(__unix__) || defined(__APPLE__) || defined(_WIN32)
+#define MTRACE_HOSTED_ 1
+#else
+#define MTRACE_HOSTED_ 0 /* bare metal: no system memory, no stdout, no threads unless hooked */
+#endif
+
+#ifndef MTRACE_LANES
+#define MTRACE_LANES 16 /* threads that count without atomics; later ones share one lane more */
+#endif
+#ifndef MTRACE_MAX_PROBE
+#define MTRACE_MAX_PROBE                                                                           \
+    512 /* slots looked at before a block is dropped: the worst case of an insert */
+#endif
+#ifndef MTRACE_SLACK
+#define MTRACE_SLACK 65536 /* bytes a lane may hold back from the shared total */
+#endif
+
+/* --- hash: of names and frames; and of page numbers, where one multiply was measured ahead --- */
+
+#ifndef MTRACE_HASH
+#define XXH_INLINE_ALL
+#include "xxhash.h"
+#if UINTPTR_MAX > 0xffffffffu
+#define MTRACE_HASH(data, size) XXH3_64bits(data, size)
+#else
+#define MTRACE_HASH(data, size) XXH32(data, size, 0)
+#endif
+#endif
+
+#ifndef MTRACE_PAGE_HASH
+#if UINTPTR_MAX > 0xffffffffu
+#define MTRACE_PAGE_HASH(page) ((uint32_t)(((page)*0x9E3779B97F4A7C15u) >> 32))
+#else
+#define MTRACE_PAGE_HASH(page) ((uint32_t)((page)*0x9E3779B1u))
+#endif
+#endif
+
+/* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations --- */
+
+#if defined(MTRACE_LOCK) != defined(MTRACE_UNLOCK)
+#error "mtrace: define MTRACE_LOCK() and MTRACE_UNLOCK() together, or neither"
+#endif
+#if defined(MTRACE_LOCK)
+#define MTRACE_ATOMICS_ 0
+#elif defined(MTRACE_SINGLE_THREAD)
+#define MTRACE_ATOMICS_ 0
+#define MTRACE_LOCK()
+#define MTRACE_UNLOCK()
+#elif MTRACE_HOSTED_ && defined(__GNUC__) && __GCC_ATOMIC_LLONG_LOCK_FREE == 2
+#define MTRACE_ATOMICS_ 1
+#define MTRACE_LOCK()
+#define MTRACE_UNLOCK()
+#else
+#error "mtrace: no lock-free 8-byte atomics here: define MTRACE_LOCK() and MTRACE_UNLOCK(), or \
+MTRACE_SINGLE_THREAD"
+#endif
+
+#if MTRACE_ATOMICS_
+
+#define MTRACE_OWN_LANES_         MTRACE_LANES
+#define MTRACE_GET_(p)            __atomic_load_n((p), __ATOMIC_RELAXED)
+#define MTRACE_GET_ACQUIRE_(p)    __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define MTRACE_SET_(p, v)         __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define MTRACE_SET_RELEASE_(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define MTRACE_ADD_(p, v)         ((void)__atomic_fetch_add((p), (v), __ATOMIC_SEQ_CST))
+#define MTRACE_CAS_(p, expected, v)                                                                \
+    __atomic_compare_exchange_n((p), (expected), (v), 0, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
+#define MTRACE_NEXT_(p) __atomic_add_fetch((p), 1, __ATOMIC_RELAXED)
+#define MTRACE_FENCE_() __atomic_thread_fence(__ATOMIC_SEQ_CST)
+
+#ifndef MTRACE_THREAD_LOCAL
+#define MTRACE_THREAD_LOCAL __thread
+#endif
+static MTRACE_THREAD_LOCAL uint32_t mtrace_thread_lane_; /* 1 + this thread's lane; 0: none yet */
+
+#else
+
+#define MTRACE_OWN_LANES_         0 /* only the shared lane, under the lock */
+#define MTRACE_GET_(p)            (*(p))
+#define MTRACE_GET_ACQUIRE_(p)    (*(p))
+#define MTRACE_SET_(p, v)         ((void)(*(p) = (v)))
+#define MTRACE_SET_RELEASE_(p, v) ((void)(*(p) = (v)))
+#define MTRACE_ADD_(p, v)         ((void)(*(p) += (v)))
+#define MTRACE_CAS_(p, expected, v)                                                                \
+    (*(p) == *(expected) ? (*(p) = (v), true) : (*(expected) = *(p), false))
+#define MTRACE_NEXT_(p) (++*(p))
+#define MTRACE_FENCE_() ((void)0)
+
+#endif
+
+/* Adds to a word that only this thread writes. It must still be one step to a signal handler: one
+   instruction where there is one, else an atomic add. */
+#if !MTRACE_ATOMICS_
+#define MTRACE_ADD_OWN_(p, v) MTRACE_ADD_(p, v)
+#elif defined(__x86_64__) && !defined(__ILP32__) && !defined(__SANITIZE_THREAD__) &&               \
+    !defined(MTRACE_NO_ASM)
+#define MTRACE_ADD_OWN_(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
+#define MTRACE_X86_ASM_       1
+#else
+#define MTRACE_ADD_OWN_(p, v) MTRACE_ADD_(p, v)
+#endif
+
+/* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix: one
+   instruction is still whole to a signal handler, and it saves 4 ns of 5. */
+#if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+#include <sys/single_threaded.h>
+static inline bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+    if (__libc_single_threaded) {
+        bool done;
+        __asm__ __volatile__("cmpxchgw %3, %1"
+                             : "=@ccz"(done), "+m"(*p), "+a"(expected)
+                             : "r"(desired)
+                             : "memory");
+        return done;
+    }
+    return MTRACE_CAS_(p, &expected, desired);
+}
+#else
+static inline bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+    return MTRACE_CAS_(p, &expected, desired);
+}
+#endif
+
+/* --- the system's memory (zeroed), for who gives none --- */
+
+#if defined(MTRACE_SYSTEM_ALLOC)
+static void *mtrace_system_alloc_(size_t size) {
+    return MTRACE_SYSTEM_ALLOC(size);
+}
+static void mtrace_system_free_(void *memory, size_t size) {
+    MTRACE_SYSTEM_FREE(memory, size);
+}
+#elif !MTRACE_HOSTED_
+static void *mtrace_system_alloc_(size_t size) {
+    (void)size;
+    return NULL;
+}
+static void mtrace_system_free_(void *memory, size_t size) {
+    (void)memory;
+    (void)size;
+}
+#elif defined(_WIN32)
+#include <windows.h>
+static void *mtrace_system_alloc_(size_t size) {
+    return VirtualAlloc(NULL, size, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
+}
+static void mtrace_system_free_(void *memory, size_t size) {
+    (void)size;
+    VirtualFree(memory, 0, MEM_RELEASE);
+}
+#else
+#include <sys/mman.h>
+#if defined(MAP_ANONYMOUS)
+#define MTRACE_MAP_ANONYMOUS_ MAP_ANONYMOUS
+#elif defined(MAP_ANON)
+#define MTRACE_MAP_ANONYMOUS_ MAP_ANON
+#else
+#define MTRACE_MAP_ANONYMOUS_                                                                      \
+    0x20 /* Linux's; strict C hides the name (asm-generic/mman-common.h) */
+#endif
+static void *mtrace_system_alloc_(size_t size) {
+    void *memory =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MTRACE_MAP_ANONYMOUS_, -1, 0);
+    return memory == MAP_FAILED ? NULL : memory;
+}
+static void mtrace_system_free_(void *memory, size_t size) {
+    munmap(memory, size);
+}
+#endif
+
+/* --- the default output --- */
+
+#if MTRACE_HOSTED_ && !defined(MTRACE_NO_STDIO)
+#include <stdio.h>
+static void mtrace_stdout_(const char *text, size_t length, void *user) {
+    (void)user;
+    fwrite(text, 1, length, stdout); /* the program's own stream: the order with its printf holds */
+}
+#define MTRACE_STDOUT_ mtrace_stdout_
+#else
+#define MTRACE_STDOUT_ NULL
+#endif
+
+#ifndef MTRACE_ABORT
+#include <stdlib.h>
+#define MTRACE_ABORT() abort()
+#endif
+
+/* ============================================================================================== */
+/* [SECTION] STRUCTURES                                                                           */
+/* ============================================================================================== */
+
+/* The tracer's memory, one block, each part on a cache line of its own:
+
+     lanes[L+1]   cells[L+1][sites]   slots[capacity]   serials[capacity]   accounts[sites]
+                                      (trace table)     (if asked for)      index  names  name bytes
+
+   An *account* is a (call site, domain) and its number; 0 is none, 1 is "<other>", which takes what finds
+   the table full. A *lane* belongs to one thread, which alone writes it; threads beyond L share the last
+   lane by atomic adds. A *cell* is one lane's counters of one account: they only ever grow (clear subtracts
+   from the shared lane), so that live = allocated - freed, over all lanes, whoever frees.
+
+   A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home slot or up
+   to MTRACE_MAX_PROBE slots behind it; the home counts in `displaced` how many of its traces sit elsewhere,
+   which tells a search when to stop. Hence nothing moves, no tombstones, and no slow decay; insert and
+   remove are one compare-and-swap each, lock nothing, and may be interrupted anywhere.
+
+   Invariants, checked by mtrace_check() when nothing else runs:
+     I1  a slot's account is 0 or a known account
+     I2  each trace is found where it is, hence only once
+     I3  displaced counts exactly (255: 255 or more, for good)
+     I4  an account's live bytes and blocks are the sum of its traces
+     I5  the lanes' totals, with what they published, are the sum of all traces
+     I6  every account is found through the index, and in no place twice
+     I7  the peak is not below what is held, unless a new peak is under way
+     I8  the triggers follow from peak, published totals and active lanes */
+
+enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
+enum { MTRACE_PAGE_BITS_ = 12, MTRACE_KEY_SHIFT_ = sizeof(void *) > 4 ? 4 : 3 };
+
+typedef struct mtrace_slot_ {
+    uintptr_t key;
+    uint32_t size_low;
+    uint16_t account;
+    uint8_t size_high; /* 7 bits of size; top bit: a tracked key, not a heap block */
+    uint8_t displaced; /* traces with this home that sit elsewhere */
+} mtrace_slot_;        /* 16 bytes; 12 on 32-bit */
+
+#define MTRACE_TRACKED_  0x80u
+#define MTRACE_MAX_SIZE_ (((uint64_t)1 << 39) - 1)
+
+typedef struct mtrace_cell_ {
+    uint64_t total_bytes;
+    uint64_t total_count;
+    uint64_t freed_bytes;
+    size_t freed_count;
+    size_t reallocs;
+    uint64_t
+        peak_bytes; /* live when the peak numbered peak_number was left, if that is the newest; */
+    size_t peak_count; /* else nothing has changed since, and live is it */
+    size_t peak_number;
+} mtrace_cell_; /* 64 bytes; 48 on 32-bit */
+
+typedef struct mtrace_account_ {
+    const char *file;
+    const char *function;
+    const char *type;
+    uint32_t line;
+    uint32_t domain;
+    uint64_t dropped_count;
+    uint64_t dropped_bytes;
+} mtrace_account_;
+
+enum { MTRACE_FOREIGN_, MTRACE_STALE_, MTRACE_DROPS_, MTRACE_DROPPED_BYTES_, MTRACE_EVENTS_ };
+
+typedef struct mtrace_lane_ {
+    int64_t bytes; /* held, as far as not yet published */
+    int64_t blocks;
+    mtrace_cell_ *cells;
+    uint64_t events[MTRACE_EVENTS_];
+    uint64_t shared; /* 1: the last lane, written by any thread */
+} mtrace_lane_;      /* one cache line */
+
+typedef struct mtrace_tracer_ {
+    /* read by every call, written rarely */
+    mtrace_slot_ *slots;
+    uint64_t *serials;
+    mtrace_lane_ *lanes;
+    mtrace_account_ *accounts;
+    uint32_t capacity;
+    uint32_t longest_probe;
+    uint32_t epoch; /* of this session: a site's cached account is good for one */
+    uint32_t account_count;
+    int64_t trigger_bytes; /* a lane above either may be leaving a new peak */
+    int64_t trigger_blocks;
+    size_t peak_number;
+    /* written now and then */
+    int64_t published_bytes;
+    int64_t published_blocks;
+    uint64_t peak;
+    uint64_t high_water;
+    uint64_t serial;
+    uint64_t generation; /* of the counters: start and clear begin a new one */
+    uint16_t *index;     /* account numbers by hash of their content */
+    const char **names;
+    char *name_pool;
+    uint32_t index_slots;
+    uint32_t name_slots;
+    uint32_t max_accounts;
+    uint32_t name_used;
+    uint32_t name_bytes;
+    uint32_t lost_names;
+    uint32_t lane_count; /* threads seen, ever */
+    uint32_t control;    /* 1: a life cycle call is at work */
+    uint32_t frames;
+    mtrace_foreign foreign_free;
+    bool borrow_names;
+    mtrace_write_fn write;
+    void *write_user;
+    void *system_memory; /* kept from session to session */
+    size_t system_size;
+    size_t given_memory; /* bytes of desc.memory */
+    size_t own_memory;   /* bytes in all: what start took, older blocks, snapshots */
+} mtrace_tracer_;
+
+unsigned char mtrace_state_;
+static mtrace_tracer_ mtrace_g_;
+
+static void mtrace_control_lock_(void) {
+    uint32_t idle = 0;
+    MTRACE_LOCK();
+    while (!MTRACE_CAS_(&mtrace_g_.control, &idle, 1)) {
+        idle = 0;
+    }
+}
+
+static void mtrace_control_unlock_(void) {
+    MTRACE_SET_RELEASE_(&mtrace_g_.control, 0);
+    MTRACE_UNLOCK();
+}
+
+/* A number below `range`, spread as the hash is: Lemire's multiply instead of a division. */
+static inline uint32_t mtrace_reduce_(uint32_t hash, uint32_t range) {
+    return (uint32_t)(((uint64_t)hash * range) >> 32);
+}
+
+/* ============================================================================================== */
+/* [SECTION] TEXT - numbers and lines without stdio and without locale                            */
+/* ============================================================================================== */
+
+/* Where text goes: into a callback, by whole lines where they fit, or into a buffer, as snprintf does. */
+typedef struct mtrace_text_ {
+    mtrace_write_fn write; /* NULL: into buffer */
+    void *user;
+    char *buffer;
+    size_t room;    /* bytes of buffer, the terminator's among them */
+    size_t length;  /* written in all */
+    size_t pending; /* in `line`, not yet passed to write */
+    size_t column;  /* since the last newline, in bytes */
+    char line[256];
+} mtrace_text_;
+
+static void mtrace_text_to_callback_(mtrace_text_ *t, mtrace_write_fn write, void *user) {
+    memset(t, 0, sizeof *t);
+    t->write = write;
+    t->user = user;
+}
+
+static void mtrace_text_to_buffer_(mtrace_text_ *t, char *buffer, size_t room) {
+    memset(t, 0, sizeof *t);
+    t->buffer = buffer;
+    t->room = room;
+    if (room > 0) {
+        buffer[0] = '\0';
+    }
+}
+
+static void mtrace_text_flush_(mtrace_text_ *t) {
+    if (t->pending > 0) {
+        t->write(t->line, t->pending, t->user);
+        t->pending = 0;
+    }
+}
+
+static void mtrace_put_char_(mtrace_text_ *t, char c) {
+    if (t->write == NULL) {
+        if (t->length + 1 < t->room) {
+            t->buffer[t->length] = c;
+            t->buffer[t->length + 1] = '\0';
+        }
+    } else {
+        t->line[t->pending++] = c;
+        if (c == '\n' || t->pending == sizeof t->line) {
+            mtrace_text_flush_(t);
+        }
+    }
+    t->length++;
+    t->column = c == '\n' ? 0 : t->column + 1;
+}
+
+static void mtrace_put_(mtrace_text_ *t, const char *text) {
+    for (; *text != '\0'; text++) {
+        mtrace_put_char_(t, *text);
+    }
+}
+
+/* Blanks until `column`; at least none. */
+static void mtrace_put_column_(mtrace_text_ *t, size_t column) {
+    while (t->column < column) {
+        mtrace_put_char_(t, ' ');
+    }
+}
+
+/* Text so that it ends before `column`. */
+static void mtrace_put_right_(mtrace_text_ *t, const char *text, size_t column) {
+    size_t length = strlen(text);
+    mtrace_put_column_(t, length < column ? column - length : 0);
+    mtrace_put_(t, text);
+}
+
+enum { MTRACE_NUMBER_ = 24 }; /* bytes that hold any number or size */
+
+static char *mtrace_digits_(char *end, uint64_t value) {
+    do {
+        *--end = (char)('0' + (int)(value % 10));
+        value /= 10;
+    } while (value != 0);
+    return end;
+}
+
+/* A number into buffer[MTRACE_NUMBER_]; "-5", and with_sign also "+5", "+0". */
+static const char *mtrace_number_(char *buffer, uint64_t magnitude, bool negative, bool with_sign) {
+    char *at = buffer + MTRACE_NUMBER_ - 1;
+    *at = '\0';
+    at = mtrace_digits_(at, magnitude);
+    if (negative || with_sign) {
+        *--at = negative ? '-' : '+';
+    }
+    return at;
+}
+
+static void mtrace_put_number_(mtrace_text_ *t, uint64_t value) {
+    char buffer[MTRACE_NUMBER_];
+    mtrace_put_(t, mtrace_number_(buffer, value, false, false));
+}
+
+static uint64_t mtrace_magnitude_(int64_t value) {
+    return value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+}
+
+static void mtrace_put_signed_(mtrace_text_ *t, int64_t value) {
+    char buffer[MTRACE_NUMBER_];
+    mtrace_put_(t, mtrace_number_(buffer, mtrace_magnitude_(value), value < 0, true));
+}
+
+/* numerator / denominator, to the nearest whole number, halves to even, as Python rounds. */
+static uint64_t mtrace_round_(uint64_t numerator, uint64_t denominator) {
+    uint64_t quotient = numerator / denominator, rest = numerator % denominator;
+    uint64_t missing = denominator - rest;
+    return quotient + (rest > missing || (rest == missing && quotient % 2 == 1) ? 1 : 0);
+}
+
+/* size / count bytes as CPython's tracemalloc._format_size prints them, in whole numbers throughout:
+   "10239 B", "10.0 KiB", "1024 GiB". */
+static void mtrace_put_ratio_(mtrace_text_ *t, uint64_t size, uint64_t count, bool negative,
+                              bool with_sign) {
+    static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
+    char buffer[MTRACE_NUMBER_];
+    uint64_t unit = count;
+    int i = 0;
+    while (i < 4 && size / 10240 >= unit) {
+        unit *= 1024; /* cannot overflow: unit <= size / 10240 */
+        i++;
+    }
+    if (i > 0 && size / 100 < unit) {
+        uint64_t tenths = size < UINT64_MAX / 10 ? mtrace_round_(size * 10, unit)
+                                                 : mtrace_round_(size, unit / 10);
+        mtrace_put_(t, mtrace_number_(buffer, tenths / 10, negative, with_sign));
+        mtrace_put_char_(t, '.');
+        mtrace_put_char_(t, (char)('0' + (int)(tenths % 10)));
+    } else {
+        mtrace_put_(t, mtrace_number_(buffer, mtrace_round_(size, unit), negative, with_sign));
+    }
+    mtrace_put_(t, units[i]);
+}
+
+static void mtrace_put_size_(mtrace_text_ *t, uint64_t size) {
+    mtrace_put_ratio_(t, size, 1, false, false);
+}
+
+static void mtrace_put_size_diff_(mtrace_text_ *t, int64_t size) {
+    mtrace_put_ratio_(t, mtrace_magnitude_(size), 1, size < 0, true);
+}
+
+/* "1 block", "2 blocks" */
+static void mtrace_put_count_(mtrace_text_ *t, uint64_t count, const char *noun) {
+    mtrace_put_number_(t, count);
+    mtrace_put_char_(t, ' ');
+    mtrace_put_(t, noun);
+    mtrace_put_(t, count == 1 ? "" : "s");
+}
+
+/* Text to the default writer; false when there is none. */
+static bool mtrace_text_default_(mtrace_text_ *t) {
+    if (mtrace_g_.write != NULL) {
+        mtrace_text_to_callback_(t, mtrace_g_.write, mtrace_g_.write_user);
+    } else {
+        mtrace_text_to_callback_(t, MTRACE_STDOUT_, NULL);
+    }
+    return t->write != NULL;
+}
+
+/* ============================================================================================== */
+/* [SECTION] NAMES - file, function and type names, each kept once                                */
+/* ============================================================================================== */
+
+static const char mtrace_unknown_[] = "<unknown>";
+
+/* Room in the pool, or NULL. Never given back. */
+static char *mtrace_name_room_(uint32_t size) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t used = MTRACE_GET_(&g->name_used);
+    do {
+        if (size > g->name_bytes - used) {
+            return NULL;
+        }
+    } while (!MTRACE_CAS_(&g->name_used, &used, used + size));
+    return g->name_pool + used;
+}
+
+static const char *mtrace_name_copy_(const char *name, size_t size) {
+    char *copy = size > UINT32_MAX ? NULL : mtrace_name_room_((uint32_t)size);
+    return copy == NULL ? NULL : (const char *)memcpy(copy, name, size);
+}
+
+/* The one pointer that stands for a name's content; NULL stays NULL. When there is no room, "<unknown>"
+   and a count. Lock-free: an entry is whole before it is published, and never changes. */
+static const char *mtrace_name_(const char *name) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    size_t size = name == NULL ? 0 : strlen(name) + 1;
+    uint32_t at, n;
+    const char *own = NULL;
+    if (name == NULL) {
+        return NULL;
+    }
+    at = mtrace_reduce_((uint32_t)MTRACE_HASH(name, size), g->name_slots);
+    for (n = 0; n < g->name_slots; n++, at = at + 1 == g->name_slots ? 0 : at + 1) {
+        const char *entry = MTRACE_GET_ACQUIRE_(&g->names[at]);
+        if (entry == NULL) {
+            own = own != NULL ? own : g->borrow_names ? name : mtrace_name_copy_(name, size);
+            if (own == NULL) {
+                break;
+            }
+            if (MTRACE_CAS_(&g->names[at], &entry, own)) {
+                return own;
+            }
+        }
+        if (strcmp(entry, name) == 0) {
+            return entry;
+        }
+    }
+    MTRACE_ADD_(&g->lost_names, 1);
+    return mtrace_unknown_;
+}
+
+/* ============================================================================================== */
+/* [SECTION] SITES - from a call site and a domain to the number of an account                    */
+/* ============================================================================================== */
+
+static uint32_t mtrace_account_hash_(const mtrace_account_ *account) {
+    uintptr_t words[5];
+    words[0] = (uintptr_t)account->file; /* names are unique: the pointer is the content */
+    words[1] = (uintptr_t)account->function;
+    words[2] = (uintptr_t)account->type;
+    words[3] = account->line;
+    words[4] = account->domain;
+    return (uint32_t)MTRACE_HASH(words, sizeof words);
+}
+
+static bool mtrace_account_equal_(const mtrace_account_ *a, const mtrace_account_ *b) {
+    return a->line == b->line && a->file == b->file && a->function == b->function &&
+           a->type == b->type && a->domain == b->domain;
+}
+
+/* A fresh account with that content, or 0 when all are taken. */
+static uint32_t mtrace_account_new_(const mtrace_account_ *content) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t count = MTRACE_GET_(&g->account_count);
+    do {
+        if (count >= g->max_accounts) {
+            return 0;
+        }
+    } while (!MTRACE_CAS_(&g->account_count, &count, count + 1));
+    g->accounts[count] = *content;
+    return count;
+}
+
+/* Finds or makes the account. Two threads that make the same one at once agree on the one that enters the
+   index first; the other stays unused. The index has room to spare, so the search ends. */
+static uint32_t mtrace_account_intern_(const mtrace_account_ *content) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t at = mtrace_reduce_(mtrace_account_hash_(content), g->index_slots);
+    uint32_t own = 0;
+    for (;; at = at + 1 == g->index_slots ? 0 : at + 1) {
+        uint16_t entry = MTRACE_GET_ACQUIRE_(&g->index[at]);
+        if (entry == 0) {
+            own = own != 0 ? own : mtrace_account_new_(content);
+            if (own == 0) {
+                return MTRACE_ACCOUNT_OTHER_;
+            }
+            if (MTRACE_CAS_(&g->index[at], &entry, (uint16_t)own)) {
+                return own;
+            }
+        }
+        if (mtrace_account_equal_(&g->accounts[entry], content)) {
+            return entry;
+        }
+    }
+}
+
+static MTRACE_COLD_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t domain) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint64_t session = ((uint64_t)MTRACE_GET_(&g->epoch) << 32) | domain << 16;
+    mtrace_account_ content;
+    uint32_t account;
+    memset(&content, 0, sizeof content);
+    content.domain = domain;
+    content.file = mtrace_unknown_;
+    if (site == NULL) {
+        return mtrace_account_intern_(&content);
+    }
+    if (site->file != NULL) {
+        content.file = mtrace_name_(site->file);
+    }
+    content.function = mtrace_name_(site->function);
+    content.type = mtrace_name_(site->type);
+    content.line = site->line;
+    account = mtrace_account_intern_(&content);
+    MTRACE_SET_(&site->cache, session | account);
+    return account;
+}
+
+/* The account of a site: one load and one compare once the site has been seen in this session. */
+static inline uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
+    uint64_t session = ((uint64_t)MTRACE_GET_(&mtrace_g_.epoch) << 32) | domain << 16;
+    if (site != NULL) {
+        uint64_t cache = MTRACE_GET_(&site->cache);
+        if ((cache ^ session) <= 0xffff) {
+            return (uint32_t)(cache & 0xffff);
+        }
+    }
+    return mtrace_account_find_(site, domain);
+}
+
+/* ============================================================================================== */
+/* [SECTION] TRACE TABLE                                                                          */
+/* ============================================================================================== */
+
+typedef struct mtrace_trace_ {
+    uint64_t size;
+    uint64_t serial;
+    uint32_t account;
+} mtrace_trace_;
+
+static inline uint32_t mtrace_wrap_(uint32_t index) {
+    while (index >= mtrace_g_.capacity) {
+        index -= mtrace_g_.capacity;
+    }
+    return index;
+}
+
+/* Heap blocks of one page keep their order in the table: neighbours in memory are neighbours there, which
+   saves most cache misses of ordered work. Keys that are not addresses are scattered. */
+static inline uint32_t mtrace_home_(uintptr_t key, bool tracked) {
+    uint32_t capacity = mtrace_g_.capacity;
+    if (tracked) {
+        return mtrace_reduce_(MTRACE_PAGE_HASH(key), capacity);
+    }
+    return mtrace_wrap_(
+        mtrace_reduce_(MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS_), capacity) +
+        (uint32_t)((key & (((uintptr_t)1 << MTRACE_PAGE_BITS_) - 1)) >> MTRACE_KEY_SHIFT_));
+}
+
+static inline uint32_t mtrace_slot_home_(const mtrace_slot_ *slot) {
+    return mtrace_home_(MTRACE_GET_(&slot->key),
+                        (MTRACE_GET_(&slot->size_high) & MTRACE_TRACKED_) != 0);
+}
+
+static inline bool mtrace_slot_live_(uint16_t account) {
+    return account != 0 && account != MTRACE_ACCOUNT_BUSY_;
+}
+
+/* Is this the trace of that key? All heap blocks share one key space, each tracked domain has its own. */
+static inline bool mtrace_slot_is_(mtrace_slot_ *slot, uintptr_t key, bool tracked,
+                                   uint32_t domain) {
+    uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
+    return MTRACE_GET_(&slot->key) == key && mtrace_slot_live_(account) &&
+           ((MTRACE_GET_(&slot->size_high) & MTRACE_TRACKED_) != 0) == tracked &&
+           (!tracked || mtrace_g_.accounts[account].domain == domain);
+}
+
+/* Searches behind the home slot until all its displaced traces were seen; capacity when not there. */
+static uint32_t mtrace_find_displaced_(uint32_t home, uintptr_t key, bool tracked,
+                                       uint32_t domain) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t left = MTRACE_GET_ACQUIRE_(&g->slots[home].displaced);
+    uint32_t longest = MTRACE_GET_(&g->longest_probe);
+    uint32_t at = home, distance;
+    for (distance = 1; left != 0 && distance <= longest; distance++) {
+        mtrace_slot_ *slot;
+        at = at + 1 == g->capacity ? 0 : at + 1;
+        slot = &g->slots[at];
+        if (mtrace_slot_is_(slot, key, tracked, domain)) {
+            return at;
+        }
+        if (left != 255 && mtrace_slot_live_(MTRACE_GET_(&slot->account)) &&
+            mtrace_slot_home_(slot) == home) {
+            left--;
+        }
+    }
+    return g->capacity;
+}
+
+static inline uint32_t mtrace_find_slot_(uint32_t home, uintptr_t key, bool tracked,
+                                         uint32_t domain) {
+    if (mtrace_slot_is_(&mtrace_g_.slots[home], key, tracked, domain)) {
+        return home;
+    }
+    return mtrace_find_displaced_(home, key, tracked, domain);
+}
+
+static void mtrace_displaced_add_(uint32_t home, int change) {
+    uint8_t *count = &mtrace_g_.slots[home].displaced;
+    uint8_t old = MTRACE_GET_(count);
+    do {
+        if (old == 255) {
+            return; /* stuck: searches from here go the whole way */
+        }
+    } while (!MTRACE_CAS_(count, &old, (uint8_t)(old + change)));
+}
+
+static void mtrace_longest_probe_raise_(uint32_t distance) {
+    uint32_t old = MTRACE_GET_(&mtrace_g_.longest_probe);
+    while (old < distance && !MTRACE_CAS_(&mtrace_g_.longest_probe, &old, distance)) {
+    }
+}
+
+static inline uint64_t mtrace_slot_size_(const mtrace_slot_ *slot) {
+    return MTRACE_GET_(&slot->size_low) |
+           (uint64_t)(MTRACE_GET_(&slot->size_high) & (MTRACE_TRACKED_ - 1)) << 32;
+}
+
+/* Takes the slot's trace out, if it is still that key's: one compare-and-swap, so that of two threads
+   that free the same block only one gets it. */
+static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
+                                     mtrace_trace_ *out) {
+    mtrace_slot_ *slot = &mtrace_g_.slots[at];
+    uint16_t account = MTRACE_GET_(&slot->account);
+    if (!mtrace_slot_live_(account) ||
+        !mtrace_cas16_(&slot->account, account, MTRACE_ACCOUNT_BUSY_)) {
+        return false;
+    }
+    if (MTRACE_GET_(&slot->key) != key) {
+        MTRACE_SET_RELEASE_(&slot->account, account);
+        return false;
+    }
+    out->account = account;
+    out->size = mtrace_slot_size_(slot);
+    out->serial = mtrace_g_.serials == NULL ? 0 : MTRACE_GET_(&mtrace_g_.serials[at]);
+    MTRACE_SET_RELEASE_(&slot->account, 0);
+    if (MTRACE_UNLIKELY_(at != home)) {
+        mtrace_displaced_add_(home, -1);
+    }
+    return true;
+}
+
+static inline bool mtrace_take_(uintptr_t key, bool tracked, uint32_t domain, mtrace_trace_ *out) {
+    uint32_t home = mtrace_home_(key, tracked);
+    for (;;) {
+        uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
+        if (at == mtrace_g_.capacity) {
+            return false;
+        }
+        if (mtrace_slot_take_(at, home, key, out)) {
+            return true;
+        }
+    }
+}
+
+static inline bool mtrace_slot_claim_(mtrace_slot_ *slot) {
+    return MTRACE_GET_(&slot->account) == 0 &&
+           mtrace_cas16_(&slot->account, 0, MTRACE_ACCOUNT_BUSY_);
+}
+
+/* A free slot behind the home slot, now BUSY; capacity when there is none near enough. */
+static uint32_t mtrace_claim_displaced_(uint32_t home) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t limit = g->capacity - 1 < MTRACE_MAX_PROBE ? g->capacity - 1 : MTRACE_MAX_PROBE;
+    uint32_t at = home, distance;
+    mtrace_displaced_add_(home, 1); /* first, so that no search stops too early */
+    for (distance = 1; distance <= limit; distance++) {
+        at = at + 1 == g->capacity ? 0 : at + 1;
+        if (mtrace_slot_claim_(&g->slots[at])) {
+            mtrace_longest_probe_raise_(distance);
+            return at;
+        }
+    }
+    mtrace_displaced_add_(home, -1);
+    return g->capacity;
+}
+
+/* Puts a trace in. False when there is no room. The key must not be there (see mtrace_replace_). */
+static inline bool mtrace_insert_(uint32_t home, uintptr_t key, bool tracked,
+                                  const mtrace_trace_ *trace) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t at = home;
+    mtrace_slot_ *slot;
+    if (MTRACE_UNLIKELY_(!mtrace_slot_claim_(&g->slots[home]))) {
+        at = mtrace_claim_displaced_(home);
+        if (at == g->capacity) {
+            return false;
+        }
+    }
+    slot = &g->slots[at];
+    MTRACE_SET_(&slot->key, key);
+    MTRACE_SET_(&slot->size_low, (uint32_t)trace->size);
+    MTRACE_SET_(&slot->size_high,
+                (uint8_t)((trace->size >> 32) | (tracked ? MTRACE_TRACKED_ : 0u)));
+    if (MTRACE_UNLIKELY_(g->serials != NULL)) {
+        MTRACE_SET_(&g->serials[at], trace->serial);
+    }
+    MTRACE_SET_RELEASE_(&slot->account, (uint16_t)trace->account);
+    return true;
+}
+
+/* ============================================================================================== */
+/* [SECTION] COUNTERS - lanes, cells, the peak                                                    */
+/* ============================================================================================== */
+
+/* Lanes in use: every own one handed out, and the shared one, which is always counted. */
+#if MTRACE_ATOMICS_
+static uint32_t mtrace_lane_total_(void) {
+    uint32_t seen = MTRACE_GET_(&mtrace_g_.lane_count);
+    return (seen < MTRACE_OWN_LANES_ ? seen : MTRACE_OWN_LANES_) + 1;
+}
+#else
+static uint32_t mtrace_lane_total_(void) {
+    return 1;
+}
+#endif
+
+/* The i-th lane in use; the shared one is the first. */
+static mtrace_lane_ *mtrace_lane_at_(uint32_t i) {
+    return &mtrace_g_.lanes[i == 0 ? MTRACE_OWN_LANES_ : i - 1];
+}
+
+static int64_t mtrace_held_bytes_(void) {
+    uint32_t i, n = mtrace_lane_total_();
+    int64_t sum = MTRACE_GET_(&mtrace_g_.published_bytes);
+    for (i = 0; i < n; i++) {
+        sum += MTRACE_GET_(&mtrace_lane_at_(i)->bytes);
+    }
+    return sum;
+}
+
+static int64_t mtrace_held_blocks_(void) {
+    uint32_t i, n = mtrace_lane_total_();
+    int64_t sum = MTRACE_GET_(&mtrace_g_.published_blocks);
+    for (i = 0; i < n; i++) {
+        sum += MTRACE_GET_(&mtrace_lane_at_(i)->blocks);
+    }
+    return sum;
+}
+
+static uint64_t mtrace_not_negative_(int64_t value) {
+    return value < 0 ? 0 : (uint64_t)value;
+}
+
+/* What the other lanes may hold back at most: nothing while one thread alone has recorded. */
+static int64_t mtrace_hidden_(int64_t each) {
+    uint32_t threads = MTRACE_GET_(&mtrace_g_.lane_count);
+    return threads <= 1 ? 0 : each * (int64_t)mtrace_lane_total_();
+}
+
+static int64_t mtrace_trigger_bytes_(void) {
+    return (int64_t)MTRACE_GET_(&mtrace_g_.peak) - MTRACE_GET_(&mtrace_g_.published_bytes) -
+           mtrace_hidden_(MTRACE_SLACK);
+}
+
+static int64_t mtrace_trigger_blocks_(void) {
+    return (int64_t)MTRACE_GET_(&mtrace_g_.high_water) - MTRACE_GET_(&mtrace_g_.published_blocks) -
+           mtrace_hidden_(MTRACE_SLACK / 16);
+}
+
+/* Renews the triggers after what they follow from has changed. Whoever changed it last sees its change
+   and stores last, so the last value stands. */
+static void mtrace_triggers_renew_(void) {
+    int64_t bytes, blocks;
+    do {
+        bytes = mtrace_trigger_bytes_();
+        blocks = mtrace_trigger_blocks_();
+        MTRACE_SET_(&mtrace_g_.trigger_bytes, bytes);
+        MTRACE_SET_(&mtrace_g_.trigger_blocks, blocks);
+        MTRACE_FENCE_();
+    } while (bytes != mtrace_trigger_bytes_() || blocks != mtrace_trigger_blocks_());
+}
+
+/* Called before what is held goes down, when it may be at a new peak: sums exactly, and if so numbers the
+   peak. A cell that changes after that first saves what it held (mtrace_cell_rebase_). */
+static MTRACE_COLD_ void mtrace_peak_leave_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint64_t bytes = mtrace_not_negative_(mtrace_held_bytes_());
+    uint64_t blocks = mtrace_not_negative_(mtrace_held_blocks_());
+    uint64_t peak = MTRACE_GET_(&g->peak);
+    uint64_t high = MTRACE_GET_(&g->high_water);
+    while (blocks > high && !MTRACE_CAS_(&g->high_water, &high, blocks)) {
+    }
+    while (bytes > peak) {
+        if (MTRACE_CAS_(&g->peak, &peak, bytes)) {
+            MTRACE_ADD_(&g->peak_number, 1);
+            break;
+        }
+    }
+    mtrace_triggers_renew_();
+}
+
+static inline void mtrace_cell_rebase_(mtrace_cell_ *cell) {
+    size_t number = MTRACE_GET_(&mtrace_g_.peak_number);
+    if (MTRACE_GET_(&cell->peak_number) != number) {
+        MTRACE_SET_(&cell->peak_bytes,
+                    MTRACE_GET_(&cell->total_bytes) - MTRACE_GET_(&cell->freed_bytes));
+        MTRACE_SET_(&cell->peak_count,
+                    (size_t)MTRACE_GET_(&cell->total_count) - MTRACE_GET_(&cell->freed_count));
+        MTRACE_SET_(&cell->peak_number, number);
+    }
+}
+
+/* Moves what a lane holds back to the shared total. */
+static MTRACE_COLD_ void mtrace_publish_(mtrace_lane_ *lane) {
+    int64_t bytes = MTRACE_GET_(&lane->bytes);
+    int64_t blocks = MTRACE_GET_(&lane->blocks);
+    MTRACE_ADD_(&lane->bytes, -bytes);
+    MTRACE_ADD_(&lane->blocks, -blocks);
+    MTRACE_ADD_(&mtrace_g_.published_bytes, bytes);
+    MTRACE_ADD_(&mtrace_g_.published_blocks, blocks);
+    mtrace_triggers_renew_();
+}
+
+static inline void mtrace_hold_back_(mtrace_lane_ *lane) {
+    if (MTRACE_UNLIKELY_((uint64_t)(MTRACE_GET_(&lane->bytes) + MTRACE_SLACK) > 2 * MTRACE_SLACK ||
+                         (uint64_t)(MTRACE_GET_(&lane->blocks) + MTRACE_SLACK / 16) >
+                             2 * (MTRACE_SLACK / 16))) {
+        mtrace_publish_(lane);
+    }
+}
+
+/* A block of `size` bytes has come to an account. */
+static inline void mtrace_count_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    mtrace_cell_ *cell = &lane->cells[account];
+    mtrace_cell_rebase_(cell);
+    if (MTRACE_UNLIKELY_(lane->shared)) {
+        MTRACE_ADD_(&cell->total_bytes, size);
+        MTRACE_ADD_(&cell->total_count, 1);
+        MTRACE_ADD_(&lane->bytes, (int64_t)size);
+        MTRACE_ADD_(&lane->blocks, 1);
+    } else {
+        MTRACE_ADD_OWN_(&cell->total_bytes, size);
+        MTRACE_ADD_OWN_(&cell->total_count, 1);
+        MTRACE_ADD_OWN_(&lane->bytes, (int64_t)size);
+        MTRACE_ADD_OWN_(&lane->blocks, 1);
+    }
+    mtrace_hold_back_(lane);
+}
+
+/* It has gone: freed, or on its way to another account. */
+static inline void mtrace_count_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    mtrace_cell_ *cell = &lane->cells[account];
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) > MTRACE_GET_(&mtrace_g_.trigger_bytes) ||
+                         MTRACE_GET_(&lane->blocks) > MTRACE_GET_(&mtrace_g_.trigger_blocks))) {
+        mtrace_peak_leave_();
+    }
+    mtrace_cell_rebase_(cell);
+    if (MTRACE_UNLIKELY_(lane->shared)) {
+        MTRACE_ADD_(&cell->freed_bytes, size);
+        MTRACE_ADD_(&cell->freed_count, 1);
+        MTRACE_ADD_(&lane->bytes, -(int64_t)size);
+        MTRACE_ADD_(&lane->blocks, -1);
+    } else {
+        MTRACE_ADD_OWN_(&cell->freed_bytes, size);
+        MTRACE_ADD_OWN_(&cell->freed_count, 1);
+        MTRACE_ADD_OWN_(&lane->bytes, -(int64_t)size);
+        MTRACE_ADD_OWN_(&lane->blocks, -1);
+    }
+    mtrace_hold_back_(lane);
+}
+
+#if MTRACE_ATOMICS_
+static MTRACE_COLD_ mtrace_lane_ *mtrace_lane_join_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t seen = MTRACE_GET_(&g->lane_count);
+    do {
+        mtrace_thread_lane_ = (seen < MTRACE_OWN_LANES_ ? seen : MTRACE_OWN_LANES_) + 1;
+    } while (seen <= MTRACE_OWN_LANES_ && !MTRACE_CAS_(&g->lane_count, &seen, seen + 1));
+    mtrace_triggers_renew_(); /* from now on the other lanes count with this one */
+    return &g->lanes[mtrace_thread_lane_ - 1];
+}
+
+static inline mtrace_lane_ *mtrace_lane_get_(void) {
+    uint32_t lane = mtrace_thread_lane_;
+    if (MTRACE_UNLIKELY_(lane == 0)) {
+        return mtrace_lane_join_();
+    }
+    return &mtrace_g_.lanes[lane - 1];
+}
+#else
+static inline mtrace_lane_ *mtrace_lane_get_(void) {
+    return &mtrace_g_.lanes[0];
+}
+#endif
+
+static uint64_t mtrace_events_(int event) {
+    uint32_t i, n = mtrace_lane_total_();
+    uint64_t sum = 0;
+    for (i = 0; i < n; i++) {
+        sum += MTRACE_GET_(&mtrace_lane_at_(i)->events[event]);
+    }
+    return sum;
+}
+
+/* One account's counters over all lanes. What was freed is read first: whoever sees a free sees the
+   allocation before it, so that live is never negative. */
+static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
+    uint32_t i, n = mtrace_lane_total_();
+    size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
+    memset(out, 0, sizeof *out);
+    for (i = 0; i < n; i++) {
+        const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
+        out->freed_bytes += MTRACE_GET_ACQUIRE_(&cell->freed_bytes);
+        out->freed_count += MTRACE_GET_ACQUIRE_(&cell->freed_count);
+    }
+    for (i = 0; i < n; i++) {
+        const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
+        bool saved = MTRACE_GET_(&cell->peak_number) == number;
+        uint64_t bytes = MTRACE_GET_(&cell->total_bytes);
+        uint64_t count = MTRACE_GET_(&cell->total_count);
+        out->total_bytes += bytes;
+        out->total_count += count;
+        out->reallocs += MTRACE_GET_(&cell->reallocs);
+        out->peak_bytes +=
+            saved ? MTRACE_GET_(&cell->peak_bytes) : bytes - MTRACE_GET_(&cell->freed_bytes);
+        out->peak_count += saved ? MTRACE_GET_(&cell->peak_count)
+                                 : (size_t)count - MTRACE_GET_(&cell->freed_count);
+    }
+}
+
+/* ============================================================================================== */
+/* [SECTION] RECORD - one block comes, goes, or moves. Inner functions: the caller has the lock    */
+/* ============================================================================================== */
+
+static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    MTRACE_ADD_(&mtrace_g_.accounts[account].dropped_count, 1);
+    MTRACE_ADD_(&mtrace_g_.accounts[account].dropped_bytes, size);
+    MTRACE_ADD_(&lane->events[MTRACE_DROPS_], 1);
+    MTRACE_ADD_(&lane->events[MTRACE_DROPPED_BYTES_], size);
+}
+
+/* A trace of this key is there already. In a tracked domain that is how a trace changes; in the heap the
+   block was freed behind our back, and the allocator has handed its address out again. */
+static MTRACE_COLD_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool tracked,
+                                         uint32_t domain) {
+    mtrace_trace_ stale;
+    if (mtrace_take_(key, tracked, domain, &stale)) {
+        mtrace_count_out_(lane, stale.account, stale.size);
+        MTRACE_ADD_(&lane->events[MTRACE_STALE_], tracked ? 0 : 1);
+    }
+}
+
+/* False: dropped, and counted so. */
+static inline bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uint64_t size,
+                               bool tracked, uint32_t domain) {
+    uint32_t home = mtrace_home_(key, tracked);
+    mtrace_trace_ trace;
+    mtrace_slot_ *slot = &mtrace_g_.slots[home];
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->displaced) != 0 ||
+                         mtrace_slot_is_(slot, key, tracked, domain))) {
+        mtrace_replace_(lane, key, tracked, domain);
+    }
+    trace.account = account;
+    trace.size = size;
+    trace.serial = 0;
+    if (MTRACE_UNLIKELY_(mtrace_g_.serials != NULL)) {
+        trace.serial = MTRACE_NEXT_(&mtrace_g_.serial);
+    }
+    if (MTRACE_UNLIKELY_(size > MTRACE_MAX_SIZE_ || !mtrace_insert_(home, key, tracked, &trace))) {
+        mtrace_drop_(lane, account, size);
+        return false;
+    }
+    mtrace_count_in_(lane, account, size);
+    return true;
+}
+
+/* `file:line: warning: ...` for a free of a pointer without a trace; then abort(), if asked for. Called
+   outside the lock, before the block is freed. */
+static MTRACE_COLD_ void mtrace_foreign_report_(uintptr_t block, const mtrace_site *site) {
+    mtrace_text_ t;
+    if (mtrace_text_default_(&t)) {
+        mtrace_put_(&t, site == NULL || site->file == NULL ? mtrace_unknown_ : site->file);
+        mtrace_put_char_(&t, ':');
+        mtrace_put_number_(&t, site == NULL ? 0 : site->line);
+        mtrace_put_(&t, ": warning: free of a pointer that is not traced: ");
+        mtrace_put_number_(&t, block);
+        mtrace_put_(&t, "\n");
+    }
+    if (mtrace_g_.foreign_free == MTRACE_FOREIGN_ABORT) {
+        MTRACE_ABORT();
+    }
+}
+
+/* Takes a heap block's trace out of the table; its counters stay as they are. */
+static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_trace_ *trace) {
+    bool found;
+    MTRACE_LOCK();
+    found = mtrace_take_(block, false, 0, trace);
+    if (MTRACE_UNLIKELY_(!found)) {
+        MTRACE_ADD_(&mtrace_lane_get_()->events[MTRACE_FOREIGN_], 1);
+    }
+    MTRACE_UNLOCK();
+    if (MTRACE_UNLIKELY_(!found && mtrace_g_.foreign_free != MTRACE_FOREIGN_COUNT)) {
+        mtrace_foreign_report_(block, site);
+    }
+    return found;
+}
+
+void mtrace_record_(void *block, size_t size, mtrace_site *site) {
+    if (block != NULL) {
+        MTRACE_LOCK();
+        mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, 0), (uintptr_t)block, size, false,
+                    0);
+        MTRACE_UNLOCK();
+    }
+}
+
+void *mtrace_malloc_(size_t size, mtrace_site *site) {
+    void *block = MTRACE_BASE_MALLOC(size);
+    mtrace_record_(block, size, site);
+    return block;
+}
+
+void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
+    void *block = MTRACE_BASE_CALLOC(count, size);
+    mtrace_record_(block, count * size, site); /* a product that overflows gave NULL */
+    return block;
+}
+
+/* The trace is gone before the block is: else another thread could get the address, record it, and lose
+   its record (CPython's tracemalloc has this fault). */
+void mtrace_free_(void *block, mtrace_site *site) {
+    mtrace_trace_ trace;
+    if (block != NULL && mtrace_remove_((uintptr_t)block, site, &trace)) {
+        MTRACE_LOCK();
+        mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
+        MTRACE_UNLOCK();
+    }
+    MTRACE_BASE_FREE(block);
+}
+
+/* The realloc failed: the trace goes back as it was. */
+static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace) {
+    MTRACE_LOCK();
+    if (!mtrace_insert_(mtrace_home_(block, false), block, false, trace)) {
+        mtrace_count_out_(mtrace_lane_get_(), trace->account, trace->size);
+        mtrace_drop_(mtrace_lane_get_(), trace->account, trace->size);
+    }
+    MTRACE_UNLOCK();
+}
+
+/* The realloc is done. `old` NULL: the block had no trace. Paused, a trace keeps its line. */
+static void mtrace_moved_(uintptr_t block, size_t size, mtrace_site *site,
+                          const mtrace_trace_ *old) {
+    mtrace_lane_ *lane;
+    uint32_t account;
+    bool recording = (MTRACE_STATE_() & 2) != 0;
+    if (old == NULL && !recording) {
+        return;
+    }
+    MTRACE_LOCK();
+    lane = mtrace_lane_get_();
+    account = recording ? mtrace_account_of_(site, 0) : old->account;
+    if (old != NULL) {
+        mtrace_count_out_(lane, old->account, old->size);
+    }
+    if (mtrace_add_(lane, account, block, size, false, 0)) {
+        MTRACE_ADD_(&lane->cells[account].reallocs, 1);
+    }
+    MTRACE_UNLOCK();
+}
+
+void *mtrace_realloc_(void *block, size_t size, mtrace_site *site) {
+    mtrace_trace_ trace;
+    uintptr_t old = (uintptr_t)block; /* the number outlives the block */
+    bool known;
+    void *moved;
+    if (block == NULL) {
+        return mtrace_malloc_at(size, site);
+    }
+    if (size == 0) {
+        mtrace_free_(block, site);
+        return NULL;
+    }
+    known = mtrace_remove_(old, site, &trace);
+    moved = MTRACE_BASE_REALLOC(block, size);
+    if (moved != NULL) {
+        mtrace_moved_((uintptr_t)moved, size, site, known ? &trace : NULL);
+    } else if (known) {
+        mtrace_put_back_(old, &trace);
+    }
+    return moved;
+}
+
+char *mtrace_strndup_at(const char *text, size_t length, mtrace_site *site) {
+    const char *end = (const char *)memchr(text, 0, length);
+    size_t size = end != NULL ? (size_t)(end - text) : length;
+    char *copy = (char *)mtrace_malloc_at(size + 1, site);
+    if (copy != NULL) {
+        memcpy(copy, text, size);
+        copy[size] = '\0';
+    }
+    return copy;
+}
+
+char *mtrace_strdup_at(const char *text, mtrace_site *site) {
+    return mtrace_strndup_at(text, strlen(text), site);
+}
+
+mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtrace_site *site) {
+    bool kept;
+    if (domain > 0xffff) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    if ((MTRACE_STATE_() & 2) == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    MTRACE_LOCK();
+    kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), key, size, domain != 0,
+                       domain);
+    MTRACE_UNLOCK();
+    return kept ? MTRACE_OK : MTRACE_ERR_FULL;
+}
+
+mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *site) {
+    mtrace_trace_ trace;
+    bool found;
+    (void)site;
+    if (MTRACE_STATE_() == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    MTRACE_LOCK();
+    found = mtrace_take_(key, domain != 0, domain, &trace);
+    if (found) {
+        mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
+    }
+    MTRACE_UNLOCK();
+    return found ? MTRACE_OK : MTRACE_ERR_NOT_FOUND;
+}
+
+/* ============================================================================================== */
+/* [SECTION] LIFE - start, stop, clear; the layout of the tracer's memory                          */
+/* ============================================================================================== */
+
+typedef struct mtrace_layout_ {
+    size_t capacity, accounts, index_slots, name_slots, name_bytes;   /* how many of each */
+    size_t lanes, cells, slots, serials, account, index, names, pool; /* where, from the start */
+    size_t end;
+} mtrace_layout_;
+
+enum { MTRACE_LINE_ = 64 };
+
+/* Puts a part behind the others, on a cache line; SIZE_MAX when it does not fit in an address space. */
+static size_t mtrace_layout_part_(size_t *end, size_t count, size_t size) {
+    size_t at = *end;
+    size_t bytes = mtrace_array_size_(count, size);
+    if (at > SIZE_MAX / 4 || bytes > SIZE_MAX / 4) {
+        *end = SIZE_MAX;
+        return SIZE_MAX;
+    }
+    *end = (at + bytes + MTRACE_LINE_ - 1) / MTRACE_LINE_ * MTRACE_LINE_;
+    return at;
+}
+
+static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
+    size_t lanes = MTRACE_OWN_LANES_ + 1;
+    l->end = 0;
+    l->lanes = mtrace_layout_part_(&l->end, lanes, sizeof(mtrace_lane_));
+    l->cells = mtrace_layout_part_(&l->end, lanes * l->accounts, sizeof(mtrace_cell_));
+    l->account = mtrace_layout_part_(&l->end, l->accounts, sizeof(mtrace_account_));
+    l->index = mtrace_layout_part_(&l->end, l->index_slots, sizeof(uint16_t));
+    l->names = mtrace_layout_part_(&l->end, l->name_slots, sizeof(const char *));
+    l->pool = mtrace_layout_part_(&l->end, l->name_bytes, 1);
+    l->serials = mtrace_layout_part_(&l->end, serials ? l->capacity : 0, sizeof(uint64_t));
+    l->slots = mtrace_layout_part_(&l->end, l->capacity, sizeof(mtrace_slot_));
+}
+
+/* Sizes for `sites` call sites and `capacity` slots. */
+static void mtrace_layout_for_(mtrace_layout_ *l, const mtrace_desc *desc, size_t sites,
+                               size_t capacity) {
+    l->capacity = capacity;
+    l->accounts = sites + MTRACE_ACCOUNT_FIRST_;
+    l->index_slots = 2 * l->accounts;
+    l->name_slots = 2 * l->accounts;
+    l->name_bytes = desc->borrow_names ? 0 : desc->name_bytes != 0 ? desc->name_bytes : 16 * sites;
+    mtrace_layout_parts_(l, desc->serials);
+}
+
+/* With memory given and something left open: sites get a quarter of it, slots what is left. */
+static void mtrace_layout_fit_(mtrace_layout_ *l, const mtrace_desc *desc, size_t room) {
+    size_t sites = desc->max_sites, capacity = desc->capacity;
+    size_t slot = sizeof(mtrace_slot_) + (desc->serials ? sizeof(uint64_t) : 0);
+    if (sites == 0) {
+        size_t one, none;
+        mtrace_layout_for_(l, desc, 64, 0);
+        one = l->end;
+        mtrace_layout_for_(l, desc, 0, 0);
+        none = l->end;
+        sites = room / 4 > none ? (room / 4 - none) * 64 / (one - none) : 0;
+        sites = sites < 8 ? 8 : sites > 4096 ? 4096 : sites;
+    }
+    mtrace_layout_for_(l, desc, sites, capacity);
+    if (capacity == 0 && l->end + 2 * MTRACE_LINE_ < room) {
+        capacity = (room - l->end - 2 * MTRACE_LINE_) / slot;
+        mtrace_layout_for_(l, desc, sites, capacity > UINT32_MAX ? UINT32_MAX : capacity);
+    }
+}
+
+static void mtrace_layout_default_(mtrace_layout_ *l, const mtrace_desc *desc) {
+    size_t capacity = desc->capacity != 0 ? desc->capacity : sizeof(void *) > 4 ? 1048576 : 262144;
+    mtrace_layout_for_(l, desc, desc->max_sites != 0 ? desc->max_sites : 4096, capacity);
+}
+
+static bool mtrace_desc_valid_(const mtrace_desc *desc) {
+    return desc->capacity <= UINT32_MAX && desc->max_sites <= 65533 && desc->frames <= 65535 &&
+           (unsigned)desc->foreign_free <= MTRACE_FOREIGN_ABORT && desc->name_bytes <= UINT32_MAX &&
+           (desc->memory != NULL || desc->memory_size == 0);
+}
+
+static unsigned char *mtrace_align_(void *memory) {
+    unsigned char *p = (unsigned char *)memory;
+    return p + (MTRACE_LINE_ - (uintptr_t)p % MTRACE_LINE_) % MTRACE_LINE_;
+}
+
+/* Zeroes memory without making pages of zeros resident. */
+static void mtrace_zero_(unsigned char *memory, size_t size) {
+    uintptr_t *word = (uintptr_t *)(void *)memory;
+    size_t i, n = size / sizeof *word;
+    for (i = 0; i < n; i++) {
+        if (word[i] != 0) {
+            word[i] = 0;
+        }
+    }
+}
+
+/* The kept block when it is large enough, else a new one; NULL when the system has none. */
+static unsigned char *mtrace_system_block_(size_t size) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    if (g->system_size < size) {
+        void *memory = mtrace_system_alloc_(size);
+        if (memory == NULL) {
+            return NULL;
+        }
+        g->system_memory = memory;
+        g->system_size = size;
+        MTRACE_ADD_(&g->own_memory, size);
+    } else {
+        mtrace_zero_((unsigned char *)g->system_memory, g->system_size);
+    }
+    return (unsigned char *)g->system_memory;
+}
+
+static mtrace_result mtrace_get_block_(const mtrace_desc *desc, mtrace_layout_ *l,
+                                       unsigned char **block) {
+    if (desc->memory == NULL) {
+        mtrace_layout_default_(l, desc);
+        *block = l->end == SIZE_MAX ? NULL : mtrace_system_block_(l->end);
+        return *block == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
+    }
+    *block = mtrace_align_(desc->memory);
+    if (desc->memory_size < MTRACE_LINE_) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    mtrace_layout_fit_(l, desc,
+                       desc->memory_size - (size_t)(*block - (unsigned char *)desc->memory));
+    if (l->capacity == 0 ||
+        l->end > desc->memory_size - (size_t)(*block - (unsigned char *)desc->memory)) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    mtrace_zero_(*block, l->end);
+    mtrace_g_.given_memory = desc->memory_size;
+    mtrace_g_.own_memory += desc->memory_size;
+    return MTRACE_OK;
+}
+
+/* Points the tracer into its block. */
+static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i;
+    g->lanes = (mtrace_lane_ *)(void *)(block + l->lanes);
+    g->accounts = (mtrace_account_ *)(void *)(block + l->account);
+    g->index = (uint16_t *)(void *)(block + l->index);
+    g->names = (const char **)(void *)(block + l->names);
+    g->name_pool = (char *)(block + l->pool);
+    g->serials = l->serials == l->slots ? NULL : (uint64_t *)(void *)(block + l->serials);
+    g->slots = (mtrace_slot_ *)(void *)(block + l->slots);
+    g->capacity = (uint32_t)l->capacity;
+    g->index_slots = (uint32_t)l->index_slots;
+    g->name_slots = (uint32_t)l->name_slots;
+    g->name_bytes = (uint32_t)l->name_bytes;
+    g->max_accounts = (uint32_t)l->accounts;
+    for (i = 0; i <= MTRACE_OWN_LANES_; i++) {
+        g->lanes[i].cells = (mtrace_cell_ *)(void *)(block + l->cells) + i * l->accounts;
+        g->lanes[i].shared = i == MTRACE_OWN_LANES_;
+    }
+    g->accounts[MTRACE_ACCOUNT_OTHER_].file = "<other>";
+}
+
+static void mtrace_reset_counters_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    g->account_count = MTRACE_ACCOUNT_FIRST_;
+    g->longest_probe = 0;
+    g->name_used = 0;
+    g->lost_names = 0;
+    g->published_bytes = 0;
+    g->published_blocks = 0;
+    g->peak = 0;
+    g->peak_number = 1;
+    g->high_water = 0;
+    g->serial = 0;
+    g->generation++;
+    mtrace_triggers_renew_();
+}
+
+static mtrace_result mtrace_start_(const mtrace_desc *desc) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_layout_ layout;
+    unsigned char *block;
+    mtrace_result result;
+    if (MTRACE_STATE_() != 0) {
+        return MTRACE_ERR_ALREADY;
+    }
+    result = mtrace_get_block_(desc, &layout, &block);
+    if (result != MTRACE_OK) {
+        return result;
+    }
+    mtrace_wire_(&layout, block);
+    mtrace_reset_counters_();
+    g->frames = desc->frames == 0 ? 1 : desc->frames;
+    g->foreign_free = desc->foreign_free;
+    g->borrow_names = desc->borrow_names;
+    g->write = desc->write;
+    g->write_user = desc->write_user;
+    MTRACE_SET_(&g->epoch, g->epoch + 1);
+    MTRACE_SET_RELEASE_(&mtrace_state_, 3);
+    return MTRACE_OK;
+}
+
+mtrace_result mtrace_start(const mtrace_desc *desc) {
+    static const mtrace_desc defaults = MTRACE_ZERO_;
+    mtrace_result result;
+    desc = desc == NULL ? &defaults : desc;
+    if (!mtrace_desc_valid_(desc)) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    mtrace_control_lock_();
+    result = mtrace_start_(desc);
+    mtrace_control_unlock_();
+    return result;
+}
+
+size_t mtrace_memory_size(const mtrace_desc *desc) {
+    static const mtrace_desc defaults = MTRACE_ZERO_;
+    mtrace_layout_ layout;
+    mtrace_layout_default_(&layout, desc == NULL ? &defaults : desc);
+    return layout.end > SIZE_MAX - 3 * MTRACE_LINE_ ? SIZE_MAX : layout.end + 3 * MTRACE_LINE_;
+}
+
+void mtrace_stop(void) {
+    mtrace_control_lock_();
+    MTRACE_SET_(&mtrace_state_, 0);
+    mtrace_g_.own_memory -= mtrace_g_.given_memory;
+    mtrace_g_.given_memory = 0;
+    mtrace_control_unlock_();
+}
+
+/* Changes the state of a started tracer. */
+static mtrace_result mtrace_switch_(unsigned char state) {
+    unsigned char old = MTRACE_GET_(&mtrace_state_);
+    do {
+        if (old == 0) {
+            return MTRACE_ERR_NOT_TRACING;
+        }
+    } while (!MTRACE_CAS_(&mtrace_state_, &old, state));
+    return MTRACE_OK;
+}
+
+mtrace_result mtrace_pause(void) {
+    mtrace_result result;
+    MTRACE_LOCK();
+    result = mtrace_switch_(1);
+    MTRACE_UNLOCK();
+    return result;
+}
+
+mtrace_result mtrace_resume(void) {
+    mtrace_result result;
+    MTRACE_LOCK();
+    result = mtrace_switch_(3);
+    MTRACE_UNLOCK();
+    return result;
+}
+
+static void mtrace_reset_peak_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    MTRACE_SET_(&g->peak, mtrace_not_negative_(mtrace_held_bytes_()));
+    MTRACE_ADD_(&g->peak_number, 1);
+    mtrace_triggers_renew_();
+}
+
+void mtrace_reset_peak(void) {
+    MTRACE_LOCK();
+    if (MTRACE_STATE_() != 0) {
+        mtrace_reset_peak_();
+    }
+    MTRACE_UNLOCK();
+}
+
+/* Takes every trace out, as if all blocks were freed now: what other threads do meanwhile stays right. */
+static void mtrace_clear_traces_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_lane_ *lane = mtrace_lane_get_();
+    mtrace_trace_ trace;
+    uint32_t at;
+    for (at = 0; at < g->capacity; at++) {
+        mtrace_slot_ *slot = &g->slots[at];
+        uintptr_t key = MTRACE_GET_(&slot->key);
+        if (mtrace_slot_live_(MTRACE_GET_ACQUIRE_(&slot->account)) &&
+            mtrace_slot_take_(at, mtrace_slot_home_(slot), key, &trace)) {
+            mtrace_count_out_(lane, trace.account, trace.size);
+        }
+    }
+}
+
+/* Counters cannot be set to zero while their threads add to them: the shared lane takes the difference. */
+static void mtrace_clear_counters_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_lane_ *lane = &g->lanes[MTRACE_OWN_LANES_];
+    uint32_t i;
+    for (i = MTRACE_ACCOUNT_OTHER_; i < MTRACE_GET_(&g->account_count); i++) {
+        mtrace_account_ *account = &g->accounts[i];
+        mtrace_cell_ sum;
+        mtrace_account_sum_(i, &sum);
+        MTRACE_ADD_(&lane->cells[i].total_bytes, 0 - sum.freed_bytes);
+        MTRACE_ADD_(&lane->cells[i].freed_bytes, 0 - sum.freed_bytes);
+        MTRACE_ADD_(&lane->cells[i].total_count, 0 - (uint64_t)sum.freed_count);
+        MTRACE_ADD_(&lane->cells[i].freed_count, 0 - sum.freed_count);
+        MTRACE_ADD_(&lane->cells[i].reallocs, 0 - sum.reallocs);
+        MTRACE_ADD_(&account->dropped_count, 0 - MTRACE_GET_(&account->dropped_count));
+        MTRACE_ADD_(&account->dropped_bytes, 0 - MTRACE_GET_(&account->dropped_bytes));
+    }
+    for (i = 0; i < MTRACE_EVENTS_; i++) {
+        MTRACE_ADD_(&lane->events[i], 0 - mtrace_events_((int)i));
+    }
+    MTRACE_SET_(&g->lost_names, 0);
+    MTRACE_ADD_(&g->generation, 1);
+}
+
+void mtrace_clear(void) {
+    mtrace_control_lock_();
+    if (MTRACE_STATE_() != 0) {
+        mtrace_clear_traces_();
+        mtrace_clear_counters_();
+        mtrace_reset_peak_();
+        MTRACE_SET_(&mtrace_g_.high_water, mtrace_not_negative_(mtrace_held_blocks_()));
+        mtrace_triggers_renew_();
+    }
+    mtrace_control_unlock_();
+}
+
+bool mtrace_is_tracing(void) {
+    return (MTRACE_STATE_() & 2) != 0;
+}
+
+/* ============================================================================================== */
+/* [SECTION] LOOK - totals, the tracer's state, single blocks                                      */
+/* ============================================================================================== */
+
+static mtrace_traced_memory mtrace_traced_memory_(void) {
+    mtrace_traced_memory memory = MTRACE_ZERO_;
+    uint64_t peak;
+    if (MTRACE_STATE_() != 0) {
+        memory.current = mtrace_not_negative_(mtrace_held_bytes_());
+        peak = MTRACE_GET_(&mtrace_g_.peak);
+        memory.peak = peak > memory.current ? peak : memory.current;
+    }
+    return memory;
+}
+
+mtrace_traced_memory mtrace_get_traced_memory(void) {
+    mtrace_traced_memory memory;
+    MTRACE_LOCK();
+    memory = mtrace_traced_memory_();
+    MTRACE_UNLOCK();
+    return memory;
+}
+
+size_t mtrace_get_tracer_memory(void) {
+    return MTRACE_GET_(&mtrace_g_.own_memory);
+}
+
+static mtrace_info mtrace_info_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_info info = MTRACE_ZERO_;
+    mtrace_cell_ other;
+    uint64_t high;
+    if (MTRACE_STATE_() == 0) {
+        return info;
+    }
+    mtrace_account_sum_(MTRACE_ACCOUNT_OTHER_, &other);
+    high = MTRACE_GET_(&g->high_water);
+    info.capacity = g->capacity;
+    info.live = (size_t)mtrace_not_negative_(mtrace_held_blocks_());
+    info.high_water = high > info.live ? (size_t)high : info.live;
+    info.longest_probe = MTRACE_GET_(&g->longest_probe);
+    info.max_sites = g->max_accounts - MTRACE_ACCOUNT_FIRST_;
+    info.sites = MTRACE_GET_(&g->account_count) - MTRACE_ACCOUNT_FIRST_;
+    info.dropped_count = mtrace_events_(MTRACE_DROPS_);
+    info.dropped_bytes = mtrace_events_(MTRACE_DROPPED_BYTES_);
+    info.foreign_frees = mtrace_events_(MTRACE_FOREIGN_);
+    info.stale_replaced = mtrace_events_(MTRACE_STALE_);
+    info.lost_sites = other.total_count;
+    info.lost_names = MTRACE_GET_(&g->lost_names);
+    info.tracer_memory = MTRACE_GET_(&g->own_memory);
+    info.frames = g->frames;
+    return info;
+}
+
+mtrace_info mtrace_get_info(void) {
+    mtrace_info info;
+    MTRACE_LOCK();
+    info = mtrace_info_();
+    MTRACE_UNLOCK();
+    return info;
+}
+
+/* Copies the trace in a slot; false when it holds none, or changed under our eyes. */
+static bool mtrace_slot_read_(uint32_t at, mtrace_trace_ *trace, uintptr_t *key, bool *tracked) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_slot_ *slot = &g->slots[at];
+    uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
+    if (!mtrace_slot_live_(account)) {
+        return false;
+    }
+    *key = MTRACE_GET_ACQUIRE_(&slot->key);
+    *tracked = (MTRACE_GET_(&slot->size_high) & MTRACE_TRACKED_) != 0;
+    trace->account = account;
+    trace->size = mtrace_slot_size_(slot);
+    trace->serial = g->serials == NULL ? 0 : MTRACE_GET_(&g->serials[at]);
+    MTRACE_FENCE_();
+    return MTRACE_GET_(&slot->account) == account && MTRACE_GET_(&slot->key) == *key;
+}
+
+static mtrace_result mtrace_find_key_(uintptr_t key, bool tracked, uint32_t domain,
+                                      mtrace_block *out) {
+    const mtrace_account_ *account;
+    mtrace_trace_ trace;
+    uintptr_t found;
+    bool is_tracked;
+    uint32_t at;
+    if (MTRACE_STATE_() == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    at = mtrace_find_slot_(mtrace_home_(key, tracked), key, tracked, domain);
+    if (at == mtrace_g_.capacity || !mtrace_slot_read_(at, &trace, &found, &is_tracked) ||
+        found != key) {
+        return MTRACE_ERR_NOT_FOUND;
+    }
+    account = &mtrace_g_.accounts[trace.account];
+    out->address = key;
+    out->size = trace.size;
+    out->serial = trace.serial;
+    out->file = account->file;
+    out->function = account->function;
+    out->type = account->type;
+    out->line = account->line;
+    out->domain = account->domain;
+    return MTRACE_OK;
+}
+
+mtrace_result mtrace_find(const void *block, mtrace_block *out) {
+    return mtrace_find_tracked(0, (uintptr_t)block, out);
+}
+
+mtrace_result mtrace_find_tracked(uint32_t domain, uintptr_t key, mtrace_block *out) {
+    mtrace_result result;
+    MTRACE_LOCK();
+    result = mtrace_find_key_(key, domain != 0, domain, out);
+    MTRACE_UNLOCK();
+    return result;
+}
+
+const char *mtrace_result_text(mtrace_result result) {
+    switch (result) {
+    case MTRACE_OK:
+        return "no error";
+    case MTRACE_ERR_ALREADY:
+        return "tracing already";
+    case MTRACE_ERR_NOT_TRACING:
+        return "not tracing";
+    case MTRACE_ERR_NO_MEMORY:
+        return "not enough memory";
+    case MTRACE_ERR_ARGUMENT:
+        return "bad argument";
+    case MTRACE_ERR_NO_BLOCKS:
+        return "the snapshot was taken without its blocks";
+    case MTRACE_ERR_NOT_FOUND:
+        return "not found";
+    case MTRACE_ERR_FULL:
+        return "table full: not traced, counted as dropped";
+    case MTRACE_ERR_NO_WRITER:
+        return "no write callback, and no standard output here";
+    case MTRACE_ERR_COMPILED_OUT:
+        return "built without MTRACE";
+    }
+    return "unknown result";
+}
+
+/* ============================================================================================== */
+/* [SECTION] SNAPSHOT                                                                             */
+/* ============================================================================================== */
+
+typedef struct mtrace_copy_ {
+    uintptr_t key;
+    uint64_t size;
+    uint64_t serial;
+    uint32_t row;
+} mtrace_copy_;
+
+/* One block of memory: this, rows, copied blocks, names. */
+struct mtrace_snapshot {
+    mtrace_statistic *rows; /* one an account, in the order they were first seen */
+    mtrace_copy_ *blocks;   /* NULL: taken without */
+    char *names;
+    size_t row_count;
+    size_t block_count;
+    size_t block_room;
+    size_t name_bytes;
+    uint64_t generation; /* of the counters: changes with start and clear */
+    mtrace_view view;
+    mtrace_info info;
+    mtrace_traced_memory traced_memory;
+    void *own_memory; /* NULL: the caller's */
+    size_t own_size;
+};
+
+/* Memory for a result of `size` bytes: the caller's, aligned, or the system's. */
+static unsigned char *mtrace_result_memory_(const mtrace_memory *memory, size_t size, void **own) {
+    unsigned char *aligned;
+    *own = NULL;
+    if (size > SIZE_MAX / 4) {
+        return NULL;
+    }
+    if (memory == NULL || memory->memory == NULL) {
+        *own = mtrace_system_alloc_(size);
+        if (*own != NULL) {
+            MTRACE_ADD_(&mtrace_g_.own_memory, size);
+        }
+        return (unsigned char *)*own;
+    }
+    aligned = mtrace_align_(memory->memory);
+    if (memory->size < size ||
+        memory->size - size < (size_t)(aligned - (unsigned char *)memory->memory)) {
+        return NULL;
+    }
+    return aligned;
+}
+
+static void mtrace_result_free_(void *own, size_t size) {
+    if (own != NULL) {
+        MTRACE_ADD_(&mtrace_g_.own_memory, 0 - size);
+        mtrace_system_free_(own, size);
+    }
+}
+
+typedef struct mtrace_snapshot_layout_ {
+    size_t row_count, name_bytes, block_room;
+    size_t rows, names, blocks, end;
+} mtrace_snapshot_layout_;
+
+static void mtrace_snapshot_layout_parts_(mtrace_snapshot_layout_ *l, size_t block_room) {
+    l->row_count = MTRACE_GET_ACQUIRE_(&mtrace_g_.account_count) - MTRACE_ACCOUNT_OTHER_;
+    l->name_bytes = MTRACE_GET_(&mtrace_g_.name_used);
+    l->block_room = block_room;
+    l->end = 0;
+    mtrace_layout_part_(&l->end, 1, sizeof(mtrace_snapshot));
+    l->rows = mtrace_layout_part_(&l->end, l->row_count, sizeof(mtrace_statistic));
+    l->names = mtrace_layout_part_(&l->end, l->name_bytes, 1);
+    l->blocks = mtrace_layout_part_(&l->end, block_room, sizeof(mtrace_copy_));
+}
+
+static size_t mtrace_live_blocks_(void) {
+    return (size_t)mtrace_not_negative_(mtrace_held_blocks_());
+}
+
+size_t mtrace_snapshot_size(bool with_blocks) {
+    mtrace_snapshot_layout_ layout;
+    layout.end = 0;
+    MTRACE_LOCK();
+    if (MTRACE_STATE_() != 0) {
+        mtrace_snapshot_layout_parts_(&layout, with_blocks ? mtrace_live_blocks_() : 0);
+        layout.end += MTRACE_LINE_;
+    }
+    MTRACE_UNLOCK();
+    return layout.end;
+}
+
+/* A name in the snapshot's own copy of the pool; names that were borrowed stay where they are. */
+static const char *mtrace_snapshot_name_(const mtrace_snapshot *s, const char *name) {
+    uintptr_t offset = (uintptr_t)name - (uintptr_t)mtrace_g_.name_pool;
+    return name != NULL && offset < s->name_bytes ? s->names + offset : name;
+}
+
+static void mtrace_snapshot_row_(const mtrace_snapshot *s, uint32_t number, mtrace_statistic *row) {
+    const mtrace_account_ *account = &mtrace_g_.accounts[number];
+    mtrace_cell_ sum;
+    mtrace_account_sum_(number, &sum);
+    memset(row, 0, sizeof *row);
+    row->file = mtrace_snapshot_name_(s, account->file);
+    row->function = mtrace_snapshot_name_(s, account->function);
+    row->type = mtrace_snapshot_name_(s, account->type);
+    row->line = account->line;
+    row->domain = account->domain;
+    row->size = sum.total_bytes - sum.freed_bytes;
+    row->count = (size_t)sum.total_count - sum.freed_count;
+    row->total_size = sum.total_bytes;
+    row->total_count = sum.total_count;
+    row->frees = sum.total_count - row->count;
+    row->reallocs = sum.reallocs;
+    row->peak_size = sum.peak_bytes;
+    row->peak_count = sum.peak_count;
+    row->dropped_count = MTRACE_GET_(&account->dropped_count);
+    row->dropped_size = MTRACE_GET_(&account->dropped_bytes);
+}
+
+/* When more is held now than at the last peak that was left, now is the peak. */
+static void mtrace_snapshot_rows_(mtrace_snapshot *s) {
+    bool at_peak = mtrace_held_bytes_() > (int64_t)MTRACE_GET_(&mtrace_g_.peak);
+    uint32_t i;
+    for (i = 0; i < s->row_count; i++) {
+        mtrace_statistic *row = &s->rows[i];
+        mtrace_snapshot_row_(s, i + MTRACE_ACCOUNT_OTHER_, row);
+        if (at_peak) {
+            row->peak_size = row->size;
+            row->peak_count = row->count;
+        }
+    }
+}
+
+/* False when the blocks are more than the room. */
+static bool mtrace_snapshot_blocks_(mtrace_snapshot *s) {
+    uint32_t at;
+    for (at = 0; at < mtrace_g_.capacity; at++) {
+        mtrace_trace_ trace;
+        uintptr_t key;
+        bool tracked;
+        if (mtrace_slot_read_(at, &trace, &key, &tracked) &&
+            trace.account - MTRACE_ACCOUNT_OTHER_ < s->row_count) {
+            mtrace_copy_ *copy = &s->blocks[s->block_count];
+            if (s->block_count == s->block_room) {
+                return false;
+            }
+            copy->key = key;
+            copy->size = trace.size;
+            copy->serial = trace.serial;
+            copy->row = trace.account - MTRACE_ACCOUNT_OTHER_;
+            s->block_count++;
+        }
+    }
+    return true;
+}
+
+static bool mtrace_snapshot_fill_(mtrace_snapshot *s) {
+    memcpy(s->names, mtrace_g_.name_pool, s->name_bytes);
+    s->generation = MTRACE_GET_(&mtrace_g_.generation);
+    s->info = mtrace_info_();
+    s->traced_memory = mtrace_traced_memory_();
+    mtrace_snapshot_rows_(s);
+    return s->blocks == NULL || mtrace_snapshot_blocks_(s);
+}
+
+static mtrace_result mtrace_snapshot_take_(mtrace_snapshot **out, bool with_blocks,
+                                           const mtrace_memory *memory) {
+    mtrace_snapshot_layout_ layout;
+    mtrace_snapshot *s;
+    unsigned char *base;
+    void *own;
+    bool callers = memory != NULL && memory->memory != NULL;
+    if (MTRACE_STATE_() == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    /* The system's memory costs nothing before it is touched: room for every slot, none can be missed. */
+    mtrace_snapshot_layout_parts_(&layout, !with_blocks ? 0
+                                           : callers    ? mtrace_live_blocks_()
+                                                        : mtrace_g_.capacity);
+    base = mtrace_result_memory_(memory, layout.end, &own);
+    if (base == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    s = (mtrace_snapshot *)(void *)base;
+    memset(s, 0, sizeof *s);
+    s->rows = (mtrace_statistic *)(void *)(base + layout.rows);
+    s->names = (char *)(base + layout.names);
+    s->blocks = with_blocks ? (mtrace_copy_ *)(void *)(base + layout.blocks) : NULL;
+    s->row_count = layout.row_count;
+    s->name_bytes = layout.name_bytes;
+    s->block_room = layout.block_room;
+    s->own_memory = own;
+    s->own_size = layout.end;
+    if (!mtrace_snapshot_fill_(s)) {
+        mtrace_result_free_(own, layout.end);
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    *out = s;
+    return MTRACE_OK;
+}
+
+mtrace_result mtrace_snapshot_take(mtrace_snapshot **out, bool with_blocks,
+                                   const mtrace_memory *memory) {
+    mtrace_result result;
+    *out = NULL;
+    MTRACE_LOCK();
+    result = mtrace_snapshot_take_(out, with_blocks, memory);
+    MTRACE_UNLOCK();
+    return result;
+}
+
+void mtrace_snapshot_free(mtrace_snapshot *snapshot) {
+    if (snapshot != NULL) {
+        mtrace_result_free_(snapshot->own_memory, snapshot->own_size);
+    }
+}
+
+void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view view) {
+    snapshot->view = view;
+}
+
+size_t mtrace_snapshot_traces(const mtrace_snapshot *snapshot) {
+    size_t i, sum = 0;
+    for (i = 0; i < snapshot->row_count; i++) {
+        sum += (size_t)snapshot->rows[i].count;
+    }
+    return sum;
+}
+
+mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t index,
+                                    mtrace_block *out) {
+    const mtrace_copy_ *copy;
+    const mtrace_statistic *row;
+    if (snapshot->blocks == NULL) {
+        return MTRACE_ERR_NO_BLOCKS;
+    }
+    if (index >= snapshot->block_count) {
+        return MTRACE_ERR_NOT_FOUND;
+    }
+    copy = &snapshot->blocks[index];
+    row = &snapshot->rows[copy->row];
+    out->address = copy->key;
+    out->size = copy->size;
+    out->serial = copy->serial;
+    out->file = row->file;
+    out->function = row->function;
+    out->type = row->type;
+    out->line = row->line;
+    out->domain = row->domain;
+    return MTRACE_OK;
+}
+
+/* ============================================================================================== */
+/* [SECTION] GROUP - rows of snapshots to rows of statistics, grouped, merged, sorted              */
+/* ============================================================================================== */
+
+/* Sources 0 to n_new-1 are the rows of the new snapshot, the rest those of the old one. */
+typedef struct mtrace_job_ {
+    const mtrace_snapshot *snapshot;
+    const mtrace_snapshot *old; /* NULL: no comparison */
+    mtrace_key_type key_type;
+    bool is_diff;
+    bool same_counters; /* both snapshots count from the same moment */
+    mtrace_statistic *rows;
+    uint32_t *order;
+    uint32_t *spare;
+    uint32_t count;
+} mtrace_job_;
+
+enum { MTRACE_CLASSES_ = 66 };
+
+static const mtrace_statistic *mtrace_source_(const mtrace_job_ *job, uint32_t i) {
+    return i < job->snapshot->row_count ? &job->snapshot->rows[i]
+                                        : &job->old->rows[i - job->snapshot->row_count];
+}
+
+static int mtrace_compare_names_(const char *a, const char *b) {
+    return a == b ? 0 : strcmp(a == NULL ? "" : a, b == NULL ? "" : b);
+}
+
+static int mtrace_compare_numbers_(uint64_t a, uint64_t b) {
+    return a < b ? -1 : a > b;
+}
+
+/* By the key, ascending: names as bytes, which is the order of code points, numbers as numbers. */
+static int mtrace_compare_keys_(const mtrace_job_ *job, const mtrace_statistic *a,
+                                const mtrace_statistic *b) {
+    int files;
+    switch (job->key_type) {
+    case MTRACE_BY_LINE:
+        files = mtrace_compare_names_(a->file, b->file);
+        return files != 0 ? files : mtrace_compare_numbers_(a->line, b->line);
+    case MTRACE_BY_FILE:
+        return mtrace_compare_names_(a->file, b->file);
+    case MTRACE_BY_FUNCTION:
+        files = mtrace_compare_names_(a->file, b->file);
+        return files != 0 ? files : mtrace_compare_names_(a->function, b->function);
+    case MTRACE_BY_TYPE:
+        return mtrace_compare_names_(a->type, b->type);
+    case MTRACE_BY_DOMAIN:
+        return mtrace_compare_numbers_(a->domain, b->domain);
+    case MTRACE_BY_SIZE_CLASS:
+        return mtrace_compare_numbers_(a->size_class, b->size_class);
+    }
+    return 0;
+}
+
+static int mtrace_compare_sources_(const mtrace_job_ *job, uint32_t a, uint32_t b) {
+    return mtrace_compare_keys_(job, mtrace_source_(job, a), mtrace_source_(job, b));
+}
+
+/* By rank, descending: tracemalloc's (size, count, key), or for differences (|size_diff|, size,
+   |count_diff|, count, key). The rows stand in the order of their keys: the later one has the greater. */
+static int mtrace_compare_ranks_(const mtrace_job_ *job, uint32_t a, uint32_t b) {
+    const mtrace_statistic *x = &job->rows[a], *y = &job->rows[b];
+    int sign = 0;
+    if (job->is_diff) {
+        sign = mtrace_compare_numbers_(mtrace_magnitude_(y->size_diff),
+                                       mtrace_magnitude_(x->size_diff));
+    }
+    if (sign == 0) {
+        sign = mtrace_compare_numbers_(y->size, x->size);
+    }
+    if (sign == 0 && job->is_diff) {
+        sign = mtrace_compare_numbers_(mtrace_magnitude_(y->count_diff),
+                                       mtrace_magnitude_(x->count_diff));
+    }
+    if (sign == 0) {
+        sign = mtrace_compare_numbers_(y->count, x->count);
+    }
+    return sign != 0 ? sign : mtrace_compare_numbers_(b, a);
+}
+
+typedef int (*mtrace_compare_fn_)(const mtrace_job_ *job, uint32_t a, uint32_t b);
+
+/* Merges the sorted runs from[low, middle) and from[middle, high) into to. */
+static void mtrace_merge_(const mtrace_job_ *job, mtrace_compare_fn_ compare, const uint32_t *from,
+                          uint32_t *to, size_t low, size_t middle, size_t high) {
+    size_t left = low, right = middle, i;
+    for (i = low; i < high; i++) {
+        bool take_left =
+            left < middle && (right == high || compare(job, from[left], from[right]) <= 0);
+        to[i] = take_left ? from[left++] : from[right++];
+    }
+}
+
+/* Sorts job->order: a merge sort, bottom up, O(n log n) always, no recursion, nothing but `spare`. */
+static void mtrace_sort_(mtrace_job_ *job, size_t n, mtrace_compare_fn_ compare) {
+    size_t width, low;
+    for (width = 1; width < n; width *= 2) {
+        uint32_t *from = job->order;
+        for (low = 0; low < n; low += 2 * width) {
+            size_t middle = low + width < n ? low + width : n;
+            size_t high = low + 2 * width < n ? low + 2 * width : n;
+            mtrace_merge_(job, compare, from, job->spare, low, middle, high);
+        }
+        job->order = job->spare;
+        job->spare = from;
+    }
+}
+
+/* The (size, count) that the snapshot's view asks for. */
+static void mtrace_measure_(const mtrace_statistic *row, mtrace_view view, uint64_t *size,
+                            uint64_t *count) {
+    *size = view == MTRACE_VIEW_PEAK    ? row->peak_size
+            : view == MTRACE_VIEW_TOTAL ? row->total_size
+                                        : row->size;
+    *count = view == MTRACE_VIEW_PEAK    ? row->peak_count
+             : view == MTRACE_VIEW_TOTAL ? row->total_count
+                                         : row->count;
+}
+
+static void mtrace_row_add_new_(mtrace_statistic *row, const mtrace_statistic *from,
+                                mtrace_view view) {
+    uint64_t size, count;
+    mtrace_measure_(from, view, &size, &count);
+    row->size += size;
+    row->count += count;
+    row->size_diff += (int64_t)size;
+    row->count_diff += (int64_t)count;
+    row->peak_size += from->peak_size;
+    row->peak_count += from->peak_count;
+    row->total_size += from->total_size;
+    row->total_count += from->total_count;
+    row->frees += from->frees;
+    row->reallocs += from->reallocs;
+    row->dropped_count += from->dropped_count;
+    row->dropped_size += from->dropped_size;
+}
+
+static void mtrace_row_take_old_(mtrace_statistic *row, const mtrace_statistic *from,
+                                 mtrace_view view, bool same_counters) {
+    uint64_t size, count;
+    mtrace_measure_(from, view, &size, &count);
+    row->size_diff -= (int64_t)size;
+    row->count_diff -= (int64_t)count;
+    if (same_counters) {
+        row->total_size -= from->total_size;
+        row->total_count -= from->total_count;
+        row->frees -= from->frees;
+        row->reallocs -= from->reallocs;
+        row->dropped_count -= from->dropped_count;
+        row->dropped_size -= from->dropped_size;
+    }
+}
+
+static void mtrace_row_add_(const mtrace_job_ *job, mtrace_statistic *row, uint32_t source) {
+    const mtrace_statistic *from = mtrace_source_(job, source);
+    if (source < job->snapshot->row_count) {
+        mtrace_row_add_new_(row, from, job->snapshot->view);
+    } else {
+        mtrace_row_take_old_(row, from, job->old->view, job->same_counters);
+    }
+}
+
+/* An empty row with the key of a source. */
+static void mtrace_row_start_(const mtrace_job_ *job, mtrace_statistic *row,
+                              const mtrace_statistic *from) {
+    bool line = job->key_type == MTRACE_BY_LINE, function = job->key_type == MTRACE_BY_FUNCTION;
+    memset(row, 0, sizeof *row);
+    if (line || function || job->key_type == MTRACE_BY_FILE) {
+        row->file = from->file;
+    }
+    if (line || function) {
+        row->function = from->function;
+    }
+    if (line) {
+        row->line = from->line;
+        row->type = from->type;
+    }
+    if (job->key_type == MTRACE_BY_TYPE) {
+        row->type = from->type == NULL ? "<untyped>" : from->type;
+    }
+    if (job->key_type == MTRACE_BY_DOMAIN) {
+        row->domain = from->domain;
+    }
+}
+
+/* A source with nothing to show: as if tracemalloc had no trace of it. */
+static bool mtrace_source_empty_(const mtrace_job_ *job, uint32_t i) {
+    const mtrace_statistic *from = mtrace_source_(job, i);
+    uint64_t size, count;
+    mtrace_measure_(from, i < job->snapshot->row_count ? job->snapshot->view : job->old->view,
+                    &size, &count);
+    return size == 0 && count == 0 && from->dropped_count == 0;
+}
+
+/* Rows in the order of their keys. */
+static void mtrace_group_sources_(mtrace_job_ *job) {
+    uint32_t sources =
+        (uint32_t)(job->snapshot->row_count + (job->is_diff ? job->old->row_count : 0));
+    uint32_t i, n = 0;
+    for (i = 0; i < sources; i++) {
+        if (!mtrace_source_empty_(job, i)) {
+            job->order[n++] = i;
+        }
+    }
+    mtrace_sort_(job, n, mtrace_compare_sources_);
+    for (i = 0; i < n; i++) {
+        if (i == 0 || mtrace_compare_sources_(job, job->order[i - 1], job->order[i]) != 0) {
+            mtrace_row_start_(job, &job->rows[job->count++], mtrace_source_(job, job->order[i]));
+        }
+        mtrace_row_add_(job, &job->rows[job->count - 1], job->order[i]);
+    }
+}
+
+/* 0, 1, 2, 3-4, 5-8, ...: the number of a size's class. */
+static uint32_t mtrace_size_class_(uint64_t size) {
+    uint32_t class_number = size == 0 ? 0 : 1;
+    uint64_t largest = 1;
+    while (size != 0 && largest < size && largest != 0) {
+        largest *= 2;
+        class_number++;
+    }
+    return class_number;
+}
+
+static void mtrace_group_blocks_(mtrace_job_ *job, const mtrace_snapshot *s, int sign) {
+    size_t i;
+    for (i = 0; i < s->block_count; i++) {
+        uint64_t size = s->blocks[i].size;
+        mtrace_statistic *row = &job->rows[mtrace_size_class_(size)];
+        row->size_diff += sign * (int64_t)size;
+        row->count_diff += sign;
+        if (sign > 0) {
+            row->size += size;
+            row->count += 1;
+        }
+        row->peak_count = 1; /* seen in either; cleared below */
+    }
+}
+
+static void mtrace_group_classes_(mtrace_job_ *job) {
+    uint32_t i;
+    memset(job->rows, 0, MTRACE_CLASSES_ * sizeof *job->rows);
+    mtrace_group_blocks_(job, job->snapshot, 1);
+    if (job->is_diff) {
+        mtrace_group_blocks_(job, job->old, -1);
+    }
+    for (i = 0; i < MTRACE_CLASSES_; i++) {
+        if (job->rows[i].peak_count != 0) {
+            job->rows[i].peak_count = 0;
+            job->rows[i].size_class = i == 0 ? 0 : (uint64_t)1 << (i - 1);
+            job->rows[job->count++] = job->rows[i];
+        }
+    }
+}
+
+/* Puts the rows into the order that job->order tells, each cycle of the permutation once. */
+static void mtrace_permute_(mtrace_job_ *job) {
+    uint32_t i;
+    for (i = 0; i < job->count; i++) {
+        mtrace_statistic first = job->rows[i];
+        uint32_t at = i, from = job->order[i];
+        while (from != i) {
+            job->rows[at] = job->rows[from];
+            job->order[at] = at;
+            at = from;
+            from = job->order[at];
+        }
+        job->rows[at] = first;
+        job->order[at] = at;
+    }
+}
+
+static void mtrace_rank_(mtrace_job_ *job) {
+    uint32_t i;
+    for (i = 0; i < job->count; i++) {
+        job->order[i] = i;
+    }
+    mtrace_sort_(job, job->count, mtrace_compare_ranks_);
+    mtrace_permute_(job);
+}
+
+static void mtrace_row_sum_(mtrace_statistic *sum, const mtrace_statistic *rows, size_t count) {
+    size_t i;
+    for (i = 0; i < count; i++) {
+        int64_t size_diff = sum->size_diff + rows[i].size_diff;
+        int64_t count_diff = sum->count_diff + rows[i].count_diff;
+        mtrace_row_add_new_(sum, &rows[i], MTRACE_VIEW_LIVE);
+        sum->size_diff = size_diff;
+        sum->count_diff = count_diff;
+    }
+}
+
+static void mtrace_clear_diffs_(mtrace_job_ *job) {
+    uint32_t i;
+    for (i = 0; i < job->count; i++) {
+        job->rows[i].size_diff = 0;
+        job->rows[i].count_diff = 0;
+    }
+}
+
+typedef struct mtrace_statistics_layout_ {
+    size_t rows, order, spare, end;
+} mtrace_statistics_layout_;
+
+static void mtrace_statistics_layout_parts_(mtrace_statistics_layout_ *l, const mtrace_snapshot *s,
+                                            const mtrace_snapshot *old, mtrace_key_type key_type) {
+    size_t n = s->row_count + (old == NULL ? 0 : old->row_count);
+    if (key_type == MTRACE_BY_SIZE_CLASS) {
+        n = MTRACE_CLASSES_;
+    }
+    l->end = 0;
+    mtrace_layout_part_(&l->end, 1, sizeof(mtrace_statistics));
+    l->rows = mtrace_layout_part_(&l->end, n, sizeof(mtrace_statistic));
+    l->order = mtrace_layout_part_(&l->end, n, sizeof(uint32_t));
+    l->spare = mtrace_layout_part_(&l->end, n, sizeof(uint32_t));
+}
+
+size_t mtrace_statistics_size(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
+                              mtrace_key_type key_type) {
+    mtrace_statistics_layout_ layout;
+    mtrace_statistics_layout_parts_(&layout, snapshot, old, key_type);
+    return layout.end + MTRACE_LINE_;
+}
+
+static void mtrace_statistics_fill_(mtrace_statistics *out, mtrace_job_ *job) {
+    if (job->key_type == MTRACE_BY_SIZE_CLASS) {
+        mtrace_group_classes_(job);
+    } else {
+        mtrace_group_sources_(job);
+    }
+    if (!job->is_diff) {
+        mtrace_clear_diffs_(job);
+    }
+    mtrace_rank_(job);
+    memset(&out->total, 0, sizeof out->total);
+    mtrace_row_sum_(&out->total, job->rows, job->count);
+    out->rows = job->rows;
+    out->count = job->count;
+    out->key_type = job->key_type;
+    out->view = job->snapshot->view;
+    out->is_diff = job->is_diff;
+    out->info = job->snapshot->info;
+    out->traced_memory = job->snapshot->traced_memory;
+}
+
+static bool mtrace_has_classes_(const mtrace_snapshot *s) {
+    return s->blocks != NULL && s->view == MTRACE_VIEW_LIVE;
+}
+
+static mtrace_result mtrace_statistics_make_(mtrace_statistics **out, const mtrace_snapshot *s,
+                                             const mtrace_snapshot *old, bool is_diff,
+                                             mtrace_key_type key_type,
+                                             const mtrace_memory *memory) {
+    mtrace_statistics_layout_ layout;
+    mtrace_job_ job;
+    unsigned char *base;
+    void *own;
+    *out = NULL;
+    if (s == NULL || (is_diff && old == NULL) || (unsigned)key_type > MTRACE_BY_SIZE_CLASS) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    if (key_type == MTRACE_BY_SIZE_CLASS &&
+        (!mtrace_has_classes_(s) || (is_diff && !mtrace_has_classes_(old)))) {
+        return MTRACE_ERR_NO_BLOCKS;
+    }
+    mtrace_statistics_layout_parts_(&layout, s, old, key_type);
+    base = mtrace_result_memory_(memory, layout.end, &own);
+    if (base == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    job.snapshot = s;
+    job.old = old;
+    job.key_type = key_type;
+    job.is_diff = is_diff;
+    job.same_counters = is_diff && s->generation == old->generation;
+    job.rows = (mtrace_statistic *)(void *)(base + layout.rows);
+    job.order = (uint32_t *)(void *)(base + layout.order);
+    job.spare = (uint32_t *)(void *)(base + layout.spare);
+    job.count = 0;
+    *out = (mtrace_statistics *)(void *)base;
+    (*out)->own_memory = own;
+    (*out)->own_size = layout.end;
+    mtrace_statistics_fill_(*out, &job);
+    return MTRACE_OK;
+}
+
+mtrace_result mtrace_snapshot_statistics(mtrace_statistics **out, const mtrace_snapshot *snapshot,
+                                         mtrace_key_type key_type, const mtrace_memory *memory) {
+    return mtrace_statistics_make_(out, snapshot, NULL, false, key_type, memory);
+}
+
+mtrace_result mtrace_snapshot_compare(mtrace_statistics **out, const mtrace_snapshot *snapshot,
+                                      const mtrace_snapshot *old, mtrace_key_type key_type,
+                                      const mtrace_memory *memory) {
+    return mtrace_statistics_make_(out, snapshot, old, true, key_type, memory);
+}
+
+void mtrace_statistics_free(mtrace_statistics *statistics) {
+    if (statistics != NULL) {
+        mtrace_result_free_(statistics->own_memory, statistics->own_size);
+    }
+}
+
+mtrace_statistic mtrace_statistics_other(const mtrace_statistics *statistics, size_t top) {
+    mtrace_statistic other = MTRACE_ZERO_;
+    if (top < statistics->count) {
+        mtrace_row_sum_(&other, statistics->rows + top, statistics->count - top);
+    }
+    other.file = "<other>";
+    return other;
+}
+
+/* ============================================================================================== */
+/* [SECTION] REPORT                                                                               */
+/* ============================================================================================== */
+
+static const char *mtrace_or_unknown_(const char *name) {
+    return name == NULL ? mtrace_unknown_ : name;
+}
+
+/* What a row stands for, in words. The row of mtrace_statistics_other has no key but its file. */
+static void mtrace_put_key_(mtrace_text_ *t, const mtrace_statistic *row,
+                            mtrace_key_type key_type) {
+    if (row->file != NULL && key_type != MTRACE_BY_FUNCTION) {
+        mtrace_put_(t, row->file);
+        if (key_type == MTRACE_BY_LINE) {
+            mtrace_put_char_(t, ':');
+            mtrace_put_number_(t, row->line);
+        }
+    } else if (row->file != NULL || key_type == MTRACE_BY_FUNCTION) {
+        mtrace_put_(t, mtrace_or_unknown_(row->function));
+        mtrace_put_(t, " (");
+        mtrace_put_(t, mtrace_or_unknown_(row->file));
+        mtrace_put_char_(t, ')');
+    } else if (key_type == MTRACE_BY_TYPE) {
+        mtrace_put_(t, row->type);
+    } else if (key_type == MTRACE_BY_DOMAIN) {
+        mtrace_put_(t, "domain ");
+        mtrace_put_number_(t, row->domain);
+    } else {
+        mtrace_put_(t, row->size_class > 2 ? "up to " : "");
+        mtrace_put_size_(t, row->size_class);
+    }
+}
+
+/* A row as CPython prints it; a key that CPython does not have in the same form. */
+static void mtrace_put_python_(mtrace_text_ *t, const mtrace_statistic *row,
+                               mtrace_key_type key_type, bool is_diff) {
+    mtrace_put_key_(t, row, key_type);
+    mtrace_put_(t, key_type == MTRACE_BY_FILE ? ":0: size=" : ": size=");
+    mtrace_put_size_(t, row->size);
+    if (is_diff) {
+        mtrace_put_(t, " (");
+        mtrace_put_size_diff_(t, row->size_diff);
+        mtrace_put_char_(t, ')');
+    }
+    mtrace_put_(t, ", count=");
+    mtrace_put_number_(t, row->count);
+    if (is_diff) {
+        mtrace_put_(t, " (");
+        mtrace_put_signed_(t, row->count_diff);
+        mtrace_put_char_(t, ')');
+    }
+    if (row->count != 0) {
+        mtrace_put_(t, ", average=");
+        mtrace_put_ratio_(t, row->size, row->count, false, false);
+    }
+}
+
+size_t mtrace_format_statistic(char *buffer, size_t size, const mtrace_statistic *row,
+                               mtrace_key_type key_type, bool is_diff) {
+    mtrace_text_ t;
+    mtrace_text_to_buffer_(&t, buffer, size);
+    mtrace_put_python_(&t, row, key_type, is_diff);
+    return t.length;
+}
+
+size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign) {
+    mtrace_text_ t;
+    mtrace_text_to_buffer_(&t, buffer, size);
+    mtrace_put_ratio_(&t, mtrace_magnitude_(bytes), 1, bytes < 0, with_sign);
+    return t.length;
+}
+
+/* Numbers only, then the key, which may hold blanks, last. */
+static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
+                             mtrace_key_type key_type) {
+    uint64_t numbers[8];
+    size_t i;
+    numbers[0] = row->peak_size;
+    numbers[1] = row->peak_count;
+    numbers[2] = row->total_size;
+    numbers[3] = row->total_count;
+    numbers[4] = row->frees;
+    numbers[5] = row->reallocs;
+    numbers[6] = row->dropped_count;
+    numbers[7] = row->dropped_size;
+    mtrace_put_number_(t, row->size);
+    mtrace_put_char_(t, ' ');
+    mtrace_put_number_(t, row->count);
+    mtrace_put_char_(t, ' ');
+    mtrace_put_signed_(t, row->size_diff);
+    mtrace_put_char_(t, ' ');
+    mtrace_put_signed_(t, row->count_diff);
+    for (i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        mtrace_put_char_(t, ' ');
+        mtrace_put_number_(t, numbers[i]);
+    }
+    mtrace_put_char_(t, ' ');
+    mtrace_put_key_(t, row, key_type);
+    if (key_type == MTRACE_BY_LINE && row->function != NULL) {
+        mtrace_put_char_(t, ' ');
+        mtrace_put_(t, row->function);
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+/* "function", "function, type T", "type T" */
+static void mtrace_put_function_(mtrace_text_ *t, const mtrace_statistic *row, const char *before) {
+    if (row->function != NULL) {
+        mtrace_put_(t, before);
+        mtrace_put_(t, row->function);
+    }
+    if (row->type != NULL) {
+        mtrace_put_(t, row->function != NULL ? ", type " : before);
+        mtrace_put_(t, row->function != NULL ? "" : "type ");
+        mtrace_put_(t, row->type);
+    }
+}
+
+static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
+                                mtrace_key_type key_type, bool is_diff) {
+    mtrace_put_key_(t, row, key_type);
+    mtrace_put_(t, ": warning: ");
+    if (is_diff) {
+        mtrace_put_(t, "grew by ");
+        mtrace_put_size_diff_(t, row->size_diff);
+        mtrace_put_(t, " in ");
+        mtrace_put_signed_(t, row->count_diff);
+        mtrace_put_(t, mtrace_magnitude_(row->count_diff) == 1 ? " block" : " blocks");
+    } else {
+        mtrace_put_size_(t, row->size);
+        mtrace_put_(t, " in ");
+        mtrace_put_count_(t, row->count, "block");
+        mtrace_put_(t, " not freed");
+    }
+    if (key_type == MTRACE_BY_LINE) {
+        mtrace_put_function_(t, row, ", allocated in ");
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+static bool mtrace_row_grew_(const mtrace_statistic *row) {
+    return row->size_diff > 0 || (row->size_diff == 0 && row->count_diff > 0);
+}
+
+/* A size right-aligned before `column`. */
+static void mtrace_put_size_right_(mtrace_text_ *t, uint64_t size, size_t column) {
+    char buffer[2 * MTRACE_NUMBER_];
+    mtrace_format_size(buffer, sizeof buffer, (int64_t)size, false);
+    mtrace_put_right_(t, buffer, column);
+}
+
+static void mtrace_put_size_diff_right_(mtrace_text_ *t, int64_t size, size_t column) {
+    char buffer[2 * MTRACE_NUMBER_];
+    mtrace_format_size(buffer, sizeof buffer, size, true);
+    mtrace_put_right_(t, buffer, column);
+}
+
+static void mtrace_put_number_right_(mtrace_text_ *t, uint64_t value, bool negative, bool with_sign,
+                                     size_t column) {
+    char buffer[MTRACE_NUMBER_];
+    mtrace_put_right_(t, mtrace_number_(buffer, value, negative, with_sign), column);
+}
+
+/* Tenths of a percent, as "33.9", right-aligned. */
+static void mtrace_put_percent_(mtrace_text_ *t, uint64_t part, uint64_t whole, size_t column) {
+    char buffer[MTRACE_NUMBER_ + 2];
+    uint64_t tenths;
+    mtrace_text_ number;
+    while (part > UINT64_MAX / 1000) {
+        part /= 2;
+        whole /= 2;
+    }
+    tenths = whole == 0 ? 0 : mtrace_round_(part * 1000, whole);
+    mtrace_text_to_buffer_(&number, buffer, sizeof buffer);
+    mtrace_put_number_(&number, tenths / 10);
+    mtrace_put_char_(&number, '.');
+    mtrace_put_number_(&number, tenths % 10);
+    mtrace_put_right_(t, buffer, column);
+}
+
+/* The end of a table's row: "*" when inexact, the key cut at its front to fit, the function if it fits. */
+static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
+                              mtrace_key_type key_type, size_t columns) {
+    char key[1024];
+    mtrace_text_ k;
+    size_t room, length;
+    mtrace_put_(t, row->dropped_count != 0 ? " *" : "  ");
+    room = columns > t->column ? columns - t->column : 0;
+    mtrace_text_to_buffer_(&k, key, sizeof key);
+    mtrace_put_key_(&k, row, key_type);
+    length = strlen(key);
+    if (length > room && room > 3) {
+        mtrace_put_(t, "...");
+        mtrace_put_(t, key + length - (room - 3));
+    } else {
+        mtrace_put_(t, key);
+    }
+    if (key_type == MTRACE_BY_LINE && row->function != NULL &&
+        length + 1 + strlen(row->function) <= room) {
+        mtrace_put_char_(t, ' ');
+        mtrace_put_(t, row->function);
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+enum { MTRACE_C1_ = 10, MTRACE_C2_ = 21, MTRACE_C3_ = 31, MTRACE_C4_ = 39 }; /* column ends */
+
+static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
+                                  const mtrace_statistic *row, size_t columns) {
+    if (s->is_diff) {
+        mtrace_put_size_diff_right_(t, row->size_diff, MTRACE_C1_);
+        mtrace_put_size_right_(t, row->size, MTRACE_C2_);
+        mtrace_put_number_right_(t, mtrace_magnitude_(row->count_diff), row->count_diff < 0, true,
+                                 MTRACE_C3_);
+        mtrace_put_number_right_(t, row->count, false, false, MTRACE_C4_);
+    } else {
+        mtrace_put_size_right_(t, row->size, MTRACE_C1_);
+        mtrace_put_percent_(t, row->size, s->total.size, MTRACE_C1_ + 7);
+        mtrace_put_number_right_(t, row->count, false, false, MTRACE_C1_ + 16);
+        mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
+    }
+    mtrace_put_where_(t, row, s->key_type, columns);
+}
+
+static const char *mtrace_key_noun_(mtrace_key_type key_type) {
+    static const char *const nouns[] = {"line", "file", "function", "type", "domain", "size class"};
+    return nouns[key_type];
+}
+
+static const char *mtrace_view_words_(mtrace_view view) {
+    return view == MTRACE_VIEW_PEAK    ? " held at the peak"
+           : view == MTRACE_VIEW_TOTAL ? " allocated in all"
+                                       : " held";
+}
+
+static void mtrace_put_table_head_(mtrace_text_ *t, const mtrace_statistics *s, size_t shown) {
+    mtrace_put_(t, "mtrace: ");
+    mtrace_put_size_(t, s->total.size);
+    mtrace_put_(t, " in ");
+    mtrace_put_count_(t, s->total.count, "block");
+    mtrace_put_(t, mtrace_view_words_(s->view));
+    if (s->is_diff) {
+        mtrace_put_(t, ", ");
+        mtrace_put_size_diff_(t, s->total.size_diff);
+        mtrace_put_(t, " in ");
+        mtrace_put_signed_(t, s->total.count_diff);
+    } else if (s->view == MTRACE_VIEW_LIVE) {
+        mtrace_put_(t, ", peak ");
+        mtrace_put_size_(t, s->traced_memory.peak);
+    }
+    mtrace_put_(t, "; ");
+    mtrace_put_number_(t, shown);
+    mtrace_put_(t, " of ");
+    mtrace_put_count_(t, s->count, mtrace_key_noun_(s->key_type));
+    mtrace_put_(t, s->is_diff ? "\n      DIFF       SIZE     COUNT     NOW"
+                              : "\n      SIZE      %    COUNT     AT PEAK");
+    mtrace_put_column_(t, s->is_diff ? 41 : 40);
+    mtrace_put_(t, "WHERE\n");
+}
+
+/* What keeps the figures from being the whole truth; true when something was said. */
+static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
+    size_t before = t->length;
+    if (info->dropped_count != 0) {
+        mtrace_put_(t, "; ");
+        mtrace_put_count_(t, info->dropped_count, "block");
+        mtrace_put_(t, " (");
+        mtrace_put_size_(t, info->dropped_bytes);
+        mtrace_put_(t, ") not traced, table of ");
+        mtrace_put_number_(t, info->capacity);
+        mtrace_put_(t, " full: rows marked * are too low");
+    }
+    if (info->foreign_frees != 0) {
+        mtrace_put_(t, "; ");
+        mtrace_put_count_(t, info->foreign_frees, "foreign free");
+    }
+    if (info->stale_replaced != 0) {
+        mtrace_put_(t, "; ");
+        mtrace_put_count_(t, info->stale_replaced, "stale trace");
+        mtrace_put_(t, " replaced");
+    }
+    if (info->lost_sites != 0) {
+        mtrace_put_(t, "; site table full: ");
+        mtrace_put_count_(t, info->lost_sites, "allocation");
+        mtrace_put_(t, " charged to <other>");
+    }
+    if (info->lost_names != 0) {
+        mtrace_put_(t, "; name table full: some names are <unknown>");
+    }
+    return t->length != before;
+}
+
+/* The last line. A table's always tells the tracer's own memory; the other styles speak only of doubts. */
+static void mtrace_put_foot_(mtrace_text_ *t, const mtrace_statistics *s, mtrace_style style) {
+    mtrace_text_ dry;
+    mtrace_text_to_buffer_(&dry, NULL, 0);
+    if (style == MTRACE_STYLE_TABLE || mtrace_put_doubts_(&dry, &s->info)) {
+        mtrace_put_(t, style == MTRACE_STYLE_LINES ? "# mtrace's own memory "
+                                                   : "mtrace's own memory ");
+        mtrace_put_size_(t, s->info.tracer_memory);
+        mtrace_put_doubts_(t, &s->info);
+        mtrace_put_char_(t, '\n');
+    }
+}
+
+static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
+                            const mtrace_statistic *row, const mtrace_report_desc *desc) {
+    switch (desc->style) {
+    case MTRACE_STYLE_TABLE:
+        mtrace_put_table_row_(t, s, row, desc->columns == 0 ? 80 : desc->columns);
+        break;
+    case MTRACE_STYLE_PYTHON:
+        mtrace_put_python_(t, row, s->key_type, s->is_diff);
+        mtrace_put_char_(t, '\n');
+        break;
+    case MTRACE_STYLE_LINES:
+        mtrace_put_line_(t, row, s->key_type);
+        break;
+    case MTRACE_STYLE_WARNINGS:
+        if (s->is_diff ? mtrace_row_grew_(row) : row->count != 0) {
+            mtrace_put_warning_(t, row, s->key_type, s->is_diff);
+        }
+        break;
+    }
+}
+
+/* The rows that a top list leaves out, as one, so that the table adds up. */
+static void mtrace_put_other_(mtrace_text_ *t, const mtrace_statistics *s,
+                              const mtrace_report_desc *desc, size_t shown) {
+    mtrace_statistic other = mtrace_statistics_other(s, shown);
+    char name[64];
+    mtrace_text_ n;
+    mtrace_text_to_buffer_(&n, name, sizeof name);
+    mtrace_put_(&n, "<other: ");
+    mtrace_put_count_(&n, s->count - shown, mtrace_key_noun_(s->key_type));
+    mtrace_put_char_(&n, '>');
+    if (desc->style == MTRACE_STYLE_TABLE) {
+        mtrace_statistics files = *s; /* to print the name as it is */
+        files.key_type = MTRACE_BY_FILE;
+        other.file = name;
+        mtrace_put_row_(t, &files, &other, desc);
+    }
+}
+
+static void mtrace_report_(mtrace_text_ *t, const mtrace_statistics *s,
+                           const mtrace_report_desc *desc) {
+    size_t shown = desc->top == 0 || desc->top > s->count ? s->count : desc->top, i;
+    if (desc->style == MTRACE_STYLE_TABLE) {
+        mtrace_put_table_head_(t, s, shown);
+    } else if (desc->style == MTRACE_STYLE_LINES) {
+        mtrace_put_(t,
+                    "# size count size_diff count_diff peak_size peak_count total_size total_count "
+                    "frees reallocs dropped_count dropped_size where\n");
+    }
+    for (i = 0; i < shown; i++) {
+        mtrace_put_row_(t, s, &s->rows[i], desc);
+    }
+    if (shown < s->count) {
+        mtrace_put_other_(t, s, desc, shown);
+    }
+    mtrace_put_foot_(t, s, desc->style);
+    mtrace_text_flush_(t);
+}
+
+mtrace_result mtrace_report(const mtrace_statistics *statistics, const mtrace_report_desc *desc) {
+    static const mtrace_report_desc defaults = MTRACE_ZERO_;
+    mtrace_text_ t;
+    desc = desc == NULL ? &defaults : desc;
+    if (statistics == NULL || (unsigned)desc->style > MTRACE_STYLE_WARNINGS) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    if (desc->write != NULL) {
+        mtrace_text_to_callback_(&t, desc->write, desc->write_user);
+    } else if (!mtrace_text_default_(&t)) {
+        return MTRACE_ERR_NO_WRITER;
+    }
+    mtrace_report_(&t, statistics, desc);
+    return MTRACE_OK;
+}
+
+/* Snapshot, statistics by line, report, all in the tracer's memory. */
+static mtrace_result mtrace_print_(const mtrace_snapshot *old, mtrace_view view, mtrace_style style,
+                                   size_t top) {
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *now;
+    mtrace_statistics *statistics = NULL;
+    mtrace_result result = mtrace_snapshot_take(&now, false, NULL);
+    if (result == MTRACE_OK) {
+        mtrace_snapshot_set_view(now, view);
+        result = mtrace_statistics_make_(&statistics, now, old, old != NULL, MTRACE_BY_LINE, NULL);
+    }
+    if (result == MTRACE_OK) {
+        desc.style = style;
+        desc.top = top;
+        result = mtrace_report(statistics, &desc);
+    }
+    mtrace_statistics_free(statistics);
+    mtrace_snapshot_free(now);
+    return result;
+}
+
+mtrace_result mtrace_print_top(size_t top) {
+    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, MTRACE_STYLE_TABLE, top);
+}
+
+mtrace_result mtrace_print_peak(size_t top) {
+    return mtrace_print_(NULL, MTRACE_VIEW_PEAK, MTRACE_STYLE_TABLE, top);
+}
+
+mtrace_result mtrace_print_diff(const mtrace_snapshot *old, size_t top) {
+    return old == NULL ? MTRACE_ERR_ARGUMENT
+                       : mtrace_print_(old, MTRACE_VIEW_LIVE, MTRACE_STYLE_TABLE, top);
+}
+
+mtrace_result mtrace_print_leaks(void) {
+    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, MTRACE_STYLE_WARNINGS, 0);
+}
+
+void mtrace_write_message(const char *message) {
+    mtrace_text_ t;
+    if (mtrace_text_default_(&t)) {
+        mtrace_put_(&t, message);
+        mtrace_put_(&t, "\n");
+        mtrace_text_flush_(&t);
+    }
+}
+
+/* ============================================================================================== */
+/* [SECTION] CHECK                                                                                */
+/* ============================================================================================== */
+
+/* A number for an account that is hard to cancel: sums over all accounts at once then tell of each. */
+static uint64_t mtrace_weight_(uint32_t account) {
+    return ((uint64_t)account + 1) * 0x9E3779B97F4A7C15u;
+}
+
+static uint32_t mtrace_check_displaced_(uint32_t home) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t at = home, distance, count = 0;
+    for (distance = 1; distance <= g->longest_probe; distance++) {
+        at = at + 1 == g->capacity ? 0 : at + 1;
+        if (g->slots[at].account != 0 && mtrace_slot_home_(&g->slots[at]) == home) {
+            count++;
+        }
+    }
+    return count;
+}
+
+static const char *mtrace_check_slot_(uint32_t at) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    const mtrace_slot_ *slot = &g->slots[at];
+    if (slot->account != 0) {
+        bool tracked = (slot->size_high & MTRACE_TRACKED_) != 0;
+        uint32_t home = mtrace_slot_home_(slot);
+        if (slot->account >= g->account_count) {
+            return "I1: a slot's account is unknown";
+        }
+        if (mtrace_find_slot_(home, slot->key, tracked, g->accounts[slot->account].domain) != at) {
+            return "I2: a trace is not found where it is";
+        }
+        if (home != at && g->slots[home].displaced == 0) {
+            return "I3: a displaced trace is not counted at its home";
+        }
+    }
+    if (slot->displaced != 0 && slot->displaced != 255 &&
+        slot->displaced != mtrace_check_displaced_(at)) {
+        return "I3: a home's count of displaced traces is wrong";
+    }
+    return NULL;
+}
+
+static const char *mtrace_check_table_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint64_t bytes = 0, blocks = 0, weighted = 0;
+    uint32_t at, i;
+    for (at = 0; at < g->capacity; at++) {
+        const mtrace_slot_ *slot = &g->slots[at];
+        const char *broken = mtrace_check_slot_(at);
+        if (broken != NULL) {
+            return broken;
+        }
+        if (slot->account != 0) {
+            bytes += mtrace_slot_size_(slot);
+            blocks += 1;
+            weighted +=
+                (mtrace_slot_size_(slot) + ((uint64_t)1 << 40)) * mtrace_weight_(slot->account);
+        }
+    }
+    for (i = MTRACE_ACCOUNT_OTHER_; i < g->account_count; i++) {
+        mtrace_cell_ sum;
+        uint64_t live;
+        mtrace_account_sum_(i, &sum);
+        live = (size_t)sum.total_count - sum.freed_count;
+        weighted -= (sum.total_bytes - sum.freed_bytes + (live << 40)) * mtrace_weight_(i);
+    }
+    if (weighted != 0) {
+        return "I4: an account's live bytes or blocks are not the sum of its traces";
+    }
+    if ((uint64_t)mtrace_held_bytes_() != bytes || (uint64_t)mtrace_held_blocks_() != blocks) {
+        return "I5: the lanes' totals are not the sum of all traces";
+    }
+    return NULL;
+}
+
+static const char *mtrace_check_index_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t at;
+    for (at = 0; at < g->index_slots; at++) {
+        uint32_t entry = g->index[at];
+        if (entry != 0 && (entry < MTRACE_ACCOUNT_FIRST_ || entry >= g->account_count ||
+                           mtrace_account_intern_(&g->accounts[entry]) != entry)) {
+            return "I6: an account is not found through the index";
+        }
+    }
+    return NULL;
+}
+
+static const char *mtrace_check_peak_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    if (mtrace_traced_memory_().peak < mtrace_traced_memory_().current) {
+        return "I7: the peak is below what is held";
+    }
+    if (g->trigger_bytes != mtrace_trigger_bytes_() ||
+        g->trigger_blocks != mtrace_trigger_blocks_()) {
+        return "I8: a trigger does not follow from what it stands for";
+    }
+    return NULL;
+}
+
+static const char *mtrace_check_(void) {
+    const char *broken = NULL;
+    if (MTRACE_STATE_() != 0) {
+        broken = mtrace_check_table_();
+        broken = broken != NULL ? broken : mtrace_check_index_();
+        broken = broken != NULL ? broken : mtrace_check_peak_();
+    }
+    return broken;
+}
+
+const char *mtrace_check(void) {
+    const char *broken;
+    MTRACE_LOCK();
+    broken = mtrace_check_();
+    MTRACE_UNLOCK();
+    return broken;
+}
+
+static uint64_t mtrace_growth_sum_(const mtrace_statistics *diff, uint64_t tolerance) {
+    uint64_t sum = 0;
+    size_t i;
+    for (i = 0; i < diff->count; i++) {
+        if (mtrace_row_grew_(&diff->rows[i])) {
+            uint64_t grown = (uint64_t)diff->rows[i].size_diff;
+            sum += grown == 0 && tolerance == 0 ? 1 : grown;
+        }
+    }
+    return sum;
+}
+
+static void mtrace_growth_say_(mtrace_text_ *t, const mtrace_statistics *diff, uint64_t grown,
+                               uint64_t tolerance) {
+    size_t i;
+    mtrace_put_(t, "memory grew by ");
+    mtrace_put_size_(t, grown);
+    mtrace_put_(t, " (tolerance ");
+    mtrace_put_size_(t, tolerance);
+    mtrace_put_(t, "):\n");
+    for (i = 0; i < diff->count; i++) {
+        if (mtrace_row_grew_(&diff->rows[i])) {
+            mtrace_put_warning_(t, &diff->rows[i], MTRACE_BY_LINE, true);
+        }
+    }
+}
+
+static uint64_t mtrace_growth_unknown_(mtrace_text_ *t, const char *why) {
+    mtrace_put_(t, "cannot tell whether memory grew: ");
+    mtrace_put_(t, why);
+    return UINT64_MAX;
+}
+
+static uint64_t mtrace_growth_judge_(mtrace_text_ *t, const mtrace_statistics *diff,
+                                     uint64_t tolerance) {
+    uint64_t grown = mtrace_growth_sum_(diff, tolerance);
+    if (diff->total.dropped_count != 0) {
+        return mtrace_growth_unknown_(t, "blocks were not traced, the table was full");
+    }
+    if (grown <= tolerance) {
+        return 0;
+    }
+    mtrace_growth_say_(t, diff, grown, tolerance);
+    return grown;
+}
+
+uint64_t mtrace_growth(const mtrace_snapshot *old, uint64_t tolerance, char *message, size_t size) {
+    mtrace_text_ t;
+    mtrace_snapshot *now;
+    mtrace_statistics *diff = NULL;
+    mtrace_result result = mtrace_snapshot_take(&now, false, NULL);
+    uint64_t grown;
+    mtrace_text_to_buffer_(&t, message, size);
+    if (result == MTRACE_OK) {
+        result = mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL);
+    }
+    grown = result == MTRACE_OK ? mtrace_growth_judge_(&t, diff, tolerance)
+                                : mtrace_growth_unknown_(&t, mtrace_result_text(result));
+    mtrace_statistics_free(diff);
+    mtrace_snapshot_free(now);
+    return grown;
+}
+
+#endif /* MTRACE_IMPLEMENTATION */
