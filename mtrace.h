@@ -66,12 +66,18 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #endif
 
 #if defined(__GNUC__)
+#define MTRACE_LIKELY_(condition)   __builtin_expect(!!(condition), 1)
 #define MTRACE_UNLIKELY_(condition) __builtin_expect(!!(condition), 0)
 #define MTRACE_COLD_                __attribute__((cold, noinline))
+#define MTRACE_NOINLINE_            __attribute__((noinline))
+#define MTRACE_HOT_                 inline __attribute__((always_inline))
 #define MTRACE_STATE_()             __atomic_load_n(&mtrace_state_, __ATOMIC_RELAXED)
 #else
+#define MTRACE_LIKELY_(condition)   (condition)
 #define MTRACE_UNLIKELY_(condition) (condition)
 #define MTRACE_COLD_
+#define MTRACE_NOINLINE_
+#define MTRACE_HOT_     inline
 #define MTRACE_STATE_() (*(volatile unsigned char *)&mtrace_state_)
 #endif
 
@@ -126,7 +132,8 @@ typedef enum mtrace_foreign {
 
 /* How to start. All zero is a good default: NULL may stand for it. */
 typedef struct mtrace_desc {
-    size_t capacity;    /* slots of the trace table; the live blocks should fill at most 3/4 of
+    size_t
+        capacity; /* slots of the trace table, rounded up to a power of two; live blocks should fill at most 3/4 of
                                     them. 0: 1,048,576 (64-bit), 262,144 (32-bit), what fits in memory */
     size_t max_sites;   /* call sites x domains, at most 65,533. 0: 4,096, fewer in `memory` */
     size_t name_bytes;  /* room for copied file, function and type names. 0: 16 a site */
@@ -436,6 +443,9 @@ MTRACE_API uint64_t mtrace_growth(const mtrace_snapshot *old, uint64_t tolerance
 
 MTRACE_API unsigned char mtrace_state_; /* bit 0: frees are looked up, bit 1: blocks are recorded */
 
+MTRACE_API mtrace_site mtrace_unknown_site_; /* stands for NULL */
+#define MTRACE_SITE_(site) ((site) != NULL ? (site) : &mtrace_unknown_site_)
+
 MTRACE_API void *mtrace_malloc_(size_t size, mtrace_site *site);
 MTRACE_API void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site);
 MTRACE_API void *mtrace_realloc_(void *block, size_t size, mtrace_site *site);
@@ -444,14 +454,14 @@ MTRACE_API void mtrace_record_(void *block, size_t size, mtrace_site *site);
 
 static inline void *mtrace_malloc_at(size_t size, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
-        return mtrace_malloc_(size, site);
+        return mtrace_malloc_(size, MTRACE_SITE_(site));
     }
     return MTRACE_BASE_MALLOC(size);
 }
 
 static inline void *mtrace_calloc_at(size_t count, size_t size, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
-        return mtrace_calloc_(count, size, site);
+        return mtrace_calloc_(count, size, MTRACE_SITE_(site));
     }
     return MTRACE_BASE_CALLOC(count, size);
 }
@@ -461,14 +471,14 @@ static inline void *mtrace_calloc_at(size_t count, size_t size, mtrace_site *sit
    the old and the new block is not in the peak. Source: tracemalloc (realloc steals the attribution). */
 static inline void *mtrace_realloc_at(void *block, size_t size, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() != 0)) {
-        return mtrace_realloc_(block, size, site);
+        return mtrace_realloc_(block, size, MTRACE_SITE_(site));
     }
     return MTRACE_BASE_REALLOC(block, size);
 }
 
 static inline void mtrace_free_at(void *block, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() != 0)) {
-        mtrace_free_(block, site);
+        mtrace_free_(block, MTRACE_SITE_(site));
         return;
     }
     MTRACE_BASE_FREE(block);
@@ -478,7 +488,7 @@ static inline void mtrace_free_at(void *block, mtrace_site *site) {
 static inline void *mtrace_aligned_alloc_at(size_t alignment, size_t size, mtrace_site *site) {
     void *block = MTRACE_BASE_ALIGNED_ALLOC(alignment, size);
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
-        mtrace_record_(block, size, site);
+        mtrace_record_(block, size, MTRACE_SITE_(site));
     }
     return block;
 }
@@ -867,11 +877,7 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #endif
 
 #ifndef MTRACE_PAGE_HASH
-#if UINTPTR_MAX > 0xffffffffu
-#define MTRACE_PAGE_HASH(page) ((uint32_t)(((page)*0x9E3779B97F4A7C15u) >> 32))
-#else
-#define MTRACE_PAGE_HASH(page) ((uint32_t)((page)*0x9E3779B1u))
-#endif
+#define MTRACE_PAGE_HASH(page) ((uint32_t)(((uint64_t)(page)*0x9E3779B97F4A7C15u) >> 32))
 #endif
 
 /* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations --- */
@@ -910,7 +916,8 @@ MTRACE_SINGLE_THREAD"
 #ifndef MTRACE_THREAD_LOCAL
 #define MTRACE_THREAD_LOCAL __thread
 #endif
-static MTRACE_THREAD_LOCAL uint32_t mtrace_thread_lane_; /* 1 + this thread's lane; 0: none yet */
+static MTRACE_THREAD_LOCAL size_t mtrace_thread_lane_; /* where its own lane is; 0: it has none */
+static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there was */
 
 #else
 
@@ -943,7 +950,7 @@ static MTRACE_THREAD_LOCAL uint32_t mtrace_thread_lane_; /* 1 + this thread's la
    instruction is still whole to a signal handler, and it saves 4 ns of 5. */
 #if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
 #include <sys/single_threaded.h>
-static inline bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
     if (__libc_single_threaded) {
         bool done;
         __asm__ __volatile__("cmpxchgw %3, %1"
@@ -955,7 +962,7 @@ static inline bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desire
     return MTRACE_CAS_(p, &expected, desired);
 }
 #else
-static inline bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
     return MTRACE_CAS_(p, &expected, desired);
 }
 #endif
@@ -1035,8 +1042,8 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
                                       (trace table)     (if asked for)      index  names  name bytes
 
    An *account* is a (call site, domain) and its number; 0 is none, 1 is "<other>", which takes what finds
-   the table full. A *lane* belongs to one thread, which alone writes it; threads beyond L share the last
-   lane by atomic adds. A *cell* is one lane's counters of one account: they only ever grow (clear subtracts
+   the table full. A *lane* belongs to one thread, which alone writes it; threads beyond L share lane 0
+   by atomic adds. A *cell* is one lane's counters of one account: they only ever grow (clear subtracts
    from the shared lane), so that live = allocated - freed, over all lanes, whoever frees.
 
    A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home slot or up
@@ -1055,7 +1062,11 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
      I8  the triggers follow from peak, published totals and active lanes */
 
 enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
-enum { MTRACE_PAGE_BITS_ = 12, MTRACE_KEY_SHIFT_ = sizeof(void *) > 4 ? 4 : 3 };
+enum { MTRACE_PAGE_BITS_ = 12, MTRACE_KEY_SHIFT_ = 5 };
+/* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near ones in
+   the low bits, far ones above. */
+enum { MTRACE_NEAR_ = 3, MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
+#define MTRACE_NONE_ UINT32_MAX /* no slot: tables have 2^31 at most */
 
 typedef struct mtrace_slot_ {
     uintptr_t key;
@@ -1097,8 +1108,8 @@ typedef struct mtrace_lane_ {
     int64_t blocks;
     mtrace_cell_ *cells;
     uint64_t events[MTRACE_EVENTS_];
-    uint64_t shared; /* 1: the last lane, written by any thread */
-} mtrace_lane_;      /* one cache line */
+    uint64_t unused;
+} mtrace_lane_; /* one cache line */
 
 typedef struct mtrace_tracer_ {
     /* read by every call, written rarely */
@@ -1106,9 +1117,10 @@ typedef struct mtrace_tracer_ {
     uint64_t *serials;
     mtrace_lane_ *lanes;
     mtrace_account_ *accounts;
-    uint32_t capacity;
+    uint32_t mask; /* of the trace table: slots - 1 */
     uint32_t longest_probe;
-    uint32_t epoch; /* of this session: a site's cached account is good for one */
+    uint64_t session;   /* its number << 32: a site's cached account is good for one */
+    uint64_t fast_size; /* smaller blocks may take the straight way */
     uint32_t account_count;
     int64_t trigger_bytes; /* a lane above either may be leaving a new peak */
     int64_t trigger_blocks;
@@ -1143,6 +1155,7 @@ typedef struct mtrace_tracer_ {
 } mtrace_tracer_;
 
 unsigned char mtrace_state_;
+mtrace_site mtrace_unknown_site_;
 static mtrace_tracer_ mtrace_g_;
 
 static void mtrace_control_lock_(void) {
@@ -1439,15 +1452,12 @@ static uint32_t mtrace_account_intern_(const mtrace_account_ *content) {
 
 static MTRACE_COLD_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t domain) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint64_t session = ((uint64_t)MTRACE_GET_(&g->epoch) << 32) | domain << 16;
+    uint64_t session = MTRACE_GET_(&g->session) | domain << 16;
     mtrace_account_ content;
     uint32_t account;
     memset(&content, 0, sizeof content);
     content.domain = domain;
     content.file = mtrace_unknown_;
-    if (site == NULL) {
-        return mtrace_account_intern_(&content);
-    }
     if (site->file != NULL) {
         content.file = mtrace_name_(site->file);
     }
@@ -1461,14 +1471,9 @@ static MTRACE_COLD_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t do
 
 /* The account of a site: one load and one compare once the site has been seen in this session. */
 static inline uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
-    uint64_t session = ((uint64_t)MTRACE_GET_(&mtrace_g_.epoch) << 32) | domain << 16;
-    if (site != NULL) {
-        uint64_t cache = MTRACE_GET_(&site->cache);
-        if ((cache ^ session) <= 0xffff) {
-            return (uint32_t)(cache & 0xffff);
-        }
-    }
-    return mtrace_account_find_(site, domain);
+    uint64_t session = MTRACE_GET_(&mtrace_g_.session) | domain << 16;
+    uint64_t account = MTRACE_GET_(&site->cache) ^ session;
+    return account <= 0xffff ? (uint32_t)account : mtrace_account_find_(site, domain);
 }
 
 /* ============================================================================================== */
@@ -1481,23 +1486,14 @@ typedef struct mtrace_trace_ {
     uint32_t account;
 } mtrace_trace_;
 
-static inline uint32_t mtrace_wrap_(uint32_t index) {
-    while (index >= mtrace_g_.capacity) {
-        index -= mtrace_g_.capacity;
-    }
-    return index;
-}
-
 /* Heap blocks of one page keep their order in the table: neighbours in memory are neighbours there, which
    saves most cache misses of ordered work. Keys that are not addresses are scattered. */
 static inline uint32_t mtrace_home_(uintptr_t key, bool tracked) {
-    uint32_t capacity = mtrace_g_.capacity;
     if (tracked) {
-        return mtrace_reduce_(MTRACE_PAGE_HASH(key), capacity);
+        return MTRACE_PAGE_HASH(key) & mtrace_g_.mask;
     }
-    return mtrace_wrap_(
-        mtrace_reduce_(MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS_), capacity) +
-        (uint32_t)((key & (((uintptr_t)1 << MTRACE_PAGE_BITS_) - 1)) >> MTRACE_KEY_SHIFT_));
+    return (MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS_) + (uint32_t)(key >> MTRACE_KEY_SHIFT_)) &
+           mtrace_g_.mask;
 }
 
 static inline uint32_t mtrace_slot_home_(const mtrace_slot_ *slot) {
@@ -1518,44 +1514,60 @@ static inline bool mtrace_slot_is_(mtrace_slot_ *slot, uintptr_t key, bool track
            (!tracked || mtrace_g_.accounts[account].domain == domain);
 }
 
-/* Searches behind the home slot until all its displaced traces were seen; capacity when not there. */
-static uint32_t mtrace_find_displaced_(uint32_t home, uintptr_t key, bool tracked,
-                                       uint32_t domain) {
+/* Searches the slots behind the home's cache line until every trace that has gone there from this home was
+   seen; MTRACE_NONE_ when the key is not among them. */
+static MTRACE_COLD_ uint32_t mtrace_find_far_(uint32_t home, uintptr_t key, bool tracked,
+                                              uint32_t domain, uint32_t left) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t left = MTRACE_GET_ACQUIRE_(&g->slots[home].displaced);
     uint32_t longest = MTRACE_GET_(&g->longest_probe);
-    uint32_t at = home, distance;
-    for (distance = 1; left != 0 && distance <= longest; distance++) {
+    uint32_t at = home | MTRACE_NEAR_, distance;
+    for (distance = 0; left != 0 && distance < longest; distance++) {
         mtrace_slot_ *slot;
-        at = at + 1 == g->capacity ? 0 : at + 1;
+        at = (at + 1) & g->mask;
         slot = &g->slots[at];
         if (mtrace_slot_is_(slot, key, tracked, domain)) {
             return at;
         }
-        if (left != 255 && mtrace_slot_live_(MTRACE_GET_(&slot->account)) &&
+        if (left != MTRACE_FAR_MAX_ && mtrace_slot_live_(MTRACE_GET_(&slot->account)) &&
             mtrace_slot_home_(slot) == home) {
             left--;
         }
     }
-    return g->capacity;
+    return MTRACE_NONE_;
 }
 
+/* Where the key's trace is: at home, near (in the home's cache line), or far; else MTRACE_NONE_. */
 static inline uint32_t mtrace_find_slot_(uint32_t home, uintptr_t key, bool tracked,
                                          uint32_t domain) {
+    uint32_t displaced, i;
     if (mtrace_slot_is_(&mtrace_g_.slots[home], key, tracked, domain)) {
         return home;
     }
-    return mtrace_find_displaced_(home, key, tracked, domain);
+    displaced = MTRACE_GET_ACQUIRE_(&mtrace_g_.slots[home].displaced);
+    for (i = 1; i <= MTRACE_NEAR_ && displaced != 0; i++) {
+        if (mtrace_slot_is_(&mtrace_g_.slots[home ^ i], key, tracked, domain)) {
+            return home ^ i;
+        }
+    }
+    return displaced <= MTRACE_NEAR_
+               ? MTRACE_NONE_
+               : mtrace_find_far_(home, key, tracked, domain, displaced / MTRACE_FAR_ONE_);
 }
 
-static void mtrace_displaced_add_(uint32_t home, int change) {
+/* Counts, at its home, a trace that has come to another slot (+1) or leaves it (-1). The slot is BUSY
+   meanwhile, so near never exceeds the three slots that there are. */
+static void mtrace_displaced_add_(uint32_t home, uint32_t at, int change) {
     uint8_t *count = &mtrace_g_.slots[home].displaced;
     uint8_t old = MTRACE_GET_(count);
+    int step = (home ^ at) <= MTRACE_NEAR_ ? change : change * MTRACE_FAR_ONE_;
+    if (at == home) {
+        return;
+    }
     do {
-        if (old == 255) {
+        if (step != change && old / MTRACE_FAR_ONE_ == MTRACE_FAR_MAX_) {
             return; /* stuck: searches from here go the whole way */
         }
-    } while (!MTRACE_CAS_(count, &old, (uint8_t)(old + change)));
+    } while (!MTRACE_CAS_(count, &old, (uint8_t)(old + step)));
 }
 
 static void mtrace_longest_probe_raise_(uint32_t distance) {
@@ -1586,10 +1598,8 @@ static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
     out->account = account;
     out->size = mtrace_slot_size_(slot);
     out->serial = mtrace_g_.serials == NULL ? 0 : MTRACE_GET_(&mtrace_g_.serials[at]);
+    mtrace_displaced_add_(home, at, -1);
     MTRACE_SET_RELEASE_(&slot->account, 0);
-    if (MTRACE_UNLIKELY_(at != home)) {
-        mtrace_displaced_add_(home, -1);
-    }
     return true;
 }
 
@@ -1597,7 +1607,7 @@ static inline bool mtrace_take_(uintptr_t key, bool tracked, uint32_t domain, mt
     uint32_t home = mtrace_home_(key, tracked);
     for (;;) {
         uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
-        if (at == mtrace_g_.capacity) {
+        if (at == MTRACE_NONE_) {
             return false;
         }
         if (mtrace_slot_take_(at, home, key, out)) {
@@ -1611,35 +1621,37 @@ static inline bool mtrace_slot_claim_(mtrace_slot_ *slot) {
            mtrace_cas16_(&slot->account, 0, MTRACE_ACCOUNT_BUSY_);
 }
 
-/* A free slot behind the home slot, now BUSY; capacity when there is none near enough. */
-static uint32_t mtrace_claim_displaced_(uint32_t home) {
+/* A free slot for a trace with that home, now BUSY: at home, near, else the next one behind; MTRACE_NONE_
+   when there is none near enough. */
+static inline uint32_t mtrace_claim_(uint32_t home) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t limit = g->capacity - 1 < MTRACE_MAX_PROBE ? g->capacity - 1 : MTRACE_MAX_PROBE;
-    uint32_t at = home, distance;
-    mtrace_displaced_add_(home, 1); /* first, so that no search stops too early */
+    uint32_t limit = g->mask < MTRACE_MAX_PROBE ? g->mask : MTRACE_MAX_PROBE;
+    uint32_t at = home | MTRACE_NEAR_, distance;
+    for (distance = 0; distance <= MTRACE_NEAR_; distance++) {
+        if (mtrace_slot_claim_(&g->slots[home ^ distance])) {
+            return home ^ distance;
+        }
+    }
     for (distance = 1; distance <= limit; distance++) {
-        at = at + 1 == g->capacity ? 0 : at + 1;
+        at = (at + 1) & g->mask;
         if (mtrace_slot_claim_(&g->slots[at])) {
             mtrace_longest_probe_raise_(distance);
             return at;
         }
     }
-    mtrace_displaced_add_(home, -1);
-    return g->capacity;
+    return MTRACE_NONE_;
 }
 
 /* Puts a trace in. False when there is no room. The key must not be there (see mtrace_replace_). */
 static inline bool mtrace_insert_(uint32_t home, uintptr_t key, bool tracked,
                                   const mtrace_trace_ *trace) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t at = home;
+    uint32_t at = mtrace_claim_(home);
     mtrace_slot_ *slot;
-    if (MTRACE_UNLIKELY_(!mtrace_slot_claim_(&g->slots[home]))) {
-        at = mtrace_claim_displaced_(home);
-        if (at == g->capacity) {
-            return false;
-        }
+    if (at == MTRACE_NONE_) {
+        return false;
     }
+    mtrace_displaced_add_(home, at, 1);
     slot = &g->slots[at];
     MTRACE_SET_(&slot->key, key);
     MTRACE_SET_(&slot->size_low, (uint32_t)trace->size);
@@ -1668,9 +1680,8 @@ static uint32_t mtrace_lane_total_(void) {
 }
 #endif
 
-/* The i-th lane in use; the shared one is the first. */
 static mtrace_lane_ *mtrace_lane_at_(uint32_t i) {
-    return &mtrace_g_.lanes[i == 0 ? MTRACE_OWN_LANES_ : i - 1];
+    return &mtrace_g_.lanes[i];
 }
 
 static int64_t mtrace_held_bytes_(void) {
@@ -1765,77 +1776,103 @@ static MTRACE_COLD_ void mtrace_publish_(mtrace_lane_ *lane) {
     mtrace_triggers_renew_();
 }
 
-static inline void mtrace_hold_back_(mtrace_lane_ *lane) {
-    if (MTRACE_UNLIKELY_((uint64_t)(MTRACE_GET_(&lane->bytes) + MTRACE_SLACK) > 2 * MTRACE_SLACK ||
-                         (uint64_t)(MTRACE_GET_(&lane->blocks) + MTRACE_SLACK / 16) >
-                             2 * (MTRACE_SLACK / 16))) {
+#if MTRACE_ATOMICS_
+static MTRACE_COLD_ void mtrace_lane_join_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t seen = MTRACE_GET_(&g->lane_count);
+    while (seen <= MTRACE_OWN_LANES_ && !MTRACE_CAS_(&g->lane_count, &seen, seen + 1)) {
+    }
+    mtrace_triggers_renew_(); /* from now on the other lanes count with this one */
+    mtrace_thread_has_joined_ = true;
+    mtrace_thread_lane_ = seen < MTRACE_OWN_LANES_ ? (seen + 1) * sizeof(mtrace_lane_) : 0;
+}
+
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
+    if (MTRACE_UNLIKELY_(mtrace_thread_lane_ == 0 && !mtrace_thread_has_joined_)) {
+        mtrace_lane_join_();
+    }
+    return (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + mtrace_thread_lane_);
+}
+
+/* The thread's own lane, NULL when it has none. */
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
+    size_t at = mtrace_thread_lane_;
+    return at == 0 ? NULL : (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
+}
+#else
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
+    return mtrace_g_.lanes;
+}
+
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
+    return mtrace_g_.lanes;
+}
+#endif
+
+/* A block of `size` bytes has come to an account: counted in a lane of the thread's own. */
+static MTRACE_HOT_ void mtrace_count_in_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    mtrace_cell_ *cell = &lane->cells[account];
+    mtrace_cell_rebase_(cell);
+    MTRACE_ADD_OWN_(&cell->total_bytes, size);
+    MTRACE_ADD_OWN_(&cell->total_count, 1);
+    MTRACE_ADD_OWN_(&lane->bytes, (int64_t)size);
+    MTRACE_ADD_OWN_(&lane->blocks, 1);
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) > MTRACE_SLACK)) {
         mtrace_publish_(lane);
     }
 }
 
-/* A block of `size` bytes has come to an account. */
-static inline void mtrace_count_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
-    mtrace_cell_ *cell = &lane->cells[account];
-    mtrace_cell_rebase_(cell);
-    if (MTRACE_UNLIKELY_(lane->shared)) {
-        MTRACE_ADD_(&cell->total_bytes, size);
-        MTRACE_ADD_(&cell->total_count, 1);
-        MTRACE_ADD_(&lane->bytes, (int64_t)size);
-        MTRACE_ADD_(&lane->blocks, 1);
-    } else {
-        MTRACE_ADD_OWN_(&cell->total_bytes, size);
-        MTRACE_ADD_OWN_(&cell->total_count, 1);
-        MTRACE_ADD_OWN_(&lane->bytes, (int64_t)size);
-        MTRACE_ADD_OWN_(&lane->blocks, 1);
-    }
-    mtrace_hold_back_(lane);
-}
-
-/* It has gone: freed, or on its way to another account. */
-static inline void mtrace_count_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+/* It is about to go: freed, or on its way to another account. */
+static MTRACE_HOT_ void mtrace_count_out_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     mtrace_cell_ *cell = &lane->cells[account];
     if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) > MTRACE_GET_(&mtrace_g_.trigger_bytes) ||
                          MTRACE_GET_(&lane->blocks) > MTRACE_GET_(&mtrace_g_.trigger_blocks))) {
         mtrace_peak_leave_();
     }
     mtrace_cell_rebase_(cell);
-    if (MTRACE_UNLIKELY_(lane->shared)) {
-        MTRACE_ADD_(&cell->freed_bytes, size);
-        MTRACE_ADD_(&cell->freed_count, 1);
-        MTRACE_ADD_(&lane->bytes, -(int64_t)size);
-        MTRACE_ADD_(&lane->blocks, -1);
+    MTRACE_ADD_OWN_(&cell->freed_bytes, size);
+    MTRACE_ADD_OWN_(&cell->freed_count, 1);
+    MTRACE_ADD_OWN_(&lane->bytes, -(int64_t)size);
+    MTRACE_ADD_OWN_(&lane->blocks, -1);
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) < -MTRACE_SLACK)) {
+        mtrace_publish_(lane);
+    }
+}
+
+/* The same in the shared lane, which any thread may write: published at once. */
+static MTRACE_COLD_ void mtrace_count_shared_(mtrace_lane_ *lane, uint32_t account, uint64_t size,
+                                              bool in) {
+    mtrace_cell_ *cell = &lane->cells[account];
+    if (!in) {
+        mtrace_peak_leave_();
+    }
+    mtrace_cell_rebase_(cell);
+    MTRACE_ADD_(in ? &cell->total_bytes : &cell->freed_bytes, size);
+    if (in) {
+        MTRACE_ADD_(&cell->total_count, 1);
     } else {
-        MTRACE_ADD_OWN_(&cell->freed_bytes, size);
-        MTRACE_ADD_OWN_(&cell->freed_count, 1);
-        MTRACE_ADD_OWN_(&lane->bytes, -(int64_t)size);
-        MTRACE_ADD_OWN_(&lane->blocks, -1);
+        MTRACE_ADD_(&cell->freed_count, 1);
     }
-    mtrace_hold_back_(lane);
+    MTRACE_ADD_(&lane->bytes, in ? (int64_t)size : -(int64_t)size);
+    MTRACE_ADD_(&lane->blocks, in ? 1 : -1);
+    mtrace_publish_(lane);
 }
 
-#if MTRACE_ATOMICS_
-static MTRACE_COLD_ mtrace_lane_ *mtrace_lane_join_(void) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t seen = MTRACE_GET_(&g->lane_count);
-    do {
-        mtrace_thread_lane_ = (seen < MTRACE_OWN_LANES_ ? seen : MTRACE_OWN_LANES_) + 1;
-    } while (seen <= MTRACE_OWN_LANES_ && !MTRACE_CAS_(&g->lane_count, &seen, seen + 1));
-    mtrace_triggers_renew_(); /* from now on the other lanes count with this one */
-    return &g->lanes[mtrace_thread_lane_ - 1];
+static void mtrace_count_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    if (mtrace_lane_own_() != NULL) {
+        mtrace_count_in_own_(lane, account, size);
+    } else {
+        mtrace_count_shared_(lane, account, size, true);
+    }
 }
 
-static inline mtrace_lane_ *mtrace_lane_get_(void) {
-    uint32_t lane = mtrace_thread_lane_;
-    if (MTRACE_UNLIKELY_(lane == 0)) {
-        return mtrace_lane_join_();
+static void mtrace_count_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+    if (mtrace_lane_own_() != NULL) {
+        mtrace_count_out_own_(lane, account, size);
+    } else {
+        mtrace_count_shared_(lane, account, size, false);
     }
-    return &mtrace_g_.lanes[lane - 1];
 }
-#else
-static inline mtrace_lane_ *mtrace_lane_get_(void) {
-    return &mtrace_g_.lanes[0];
-}
-#endif
 
 static uint64_t mtrace_events_(int event) {
     uint32_t i, n = mtrace_lane_total_();
@@ -1885,8 +1922,8 @@ static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint
 
 /* A trace of this key is there already. In a tracked domain that is how a trace changes; in the heap the
    block was freed behind our back, and the allocator has handed its address out again. */
-static MTRACE_COLD_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool tracked,
-                                         uint32_t domain) {
+static MTRACE_NOINLINE_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool tracked,
+                                             uint32_t domain) {
     mtrace_trace_ stale;
     if (mtrace_take_(key, tracked, domain, &stale)) {
         mtrace_count_out_(lane, stale.account, stale.size);
@@ -1894,9 +1931,9 @@ static MTRACE_COLD_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool
     }
 }
 
-/* False: dropped, and counted so. */
-static inline bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uint64_t size,
-                               bool tracked, uint32_t domain) {
+/* The whole way, for any key and any state of the table. False: dropped, and counted so. */
+static bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uint64_t size,
+                        bool tracked, uint32_t domain) {
     uint32_t home = mtrace_home_(key, tracked);
     mtrace_trace_ trace;
     mtrace_slot_ *slot = &mtrace_g_.slots[home];
@@ -1950,18 +1987,44 @@ static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_tra
     return found;
 }
 
-void mtrace_record_(void *block, size_t size, mtrace_site *site) {
-    if (block != NULL) {
+static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtrace_site *site) {
+    mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, 0), block, size, false, 0);
+}
+
+/* The straight way of a new heap block: a known site, a thread with a lane, a free home slot that nothing
+   else calls its home. Everything else goes the whole way. */
+static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
+    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
+    mtrace_lane_ *lane = mtrace_lane_own_();
+    uint64_t account = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
+    if (MTRACE_LIKELY_(account <= 0xffff && lane != NULL && size < mtrace_g_.fast_size &&
+                       MTRACE_GET_(&slot->displaced) == 0) &&
+        MTRACE_LIKELY_(mtrace_slot_claim_(slot))) {
+        MTRACE_SET_(&slot->key, block);
+        MTRACE_SET_(&slot->size_low, (uint32_t)size);
+        MTRACE_SET_(&slot->size_high, 0);
+        MTRACE_SET_RELEASE_(&slot->account, (uint16_t)account);
+        mtrace_count_in_own_(lane, (uint32_t)account, size);
+    } else {
+        mtrace_add_heap_(block, size, site);
+    }
+}
+
+static MTRACE_HOT_ void mtrace_record_fast_(void *block, size_t size, mtrace_site *site) {
+    if (MTRACE_LIKELY_(block != NULL)) {
         MTRACE_LOCK();
-        mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, 0), (uintptr_t)block, size, false,
-                    0);
+        mtrace_add_fast_((uintptr_t)block, size, site);
         MTRACE_UNLOCK();
     }
 }
 
+void mtrace_record_(void *block, size_t size, mtrace_site *site) {
+    mtrace_record_fast_(block, size, site);
+}
+
 void *mtrace_malloc_(size_t size, mtrace_site *site) {
     void *block = MTRACE_BASE_MALLOC(size);
-    mtrace_record_(block, size, site);
+    mtrace_record_fast_(block, size, site);
     return block;
 }
 
@@ -1971,16 +2034,47 @@ void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
     return block;
 }
 
-/* The trace is gone before the block is: else another thread could get the address, record it, and lose
-   its record (CPython's tracemalloc has this fault). */
-void mtrace_free_(void *block, mtrace_site *site) {
+static MTRACE_NOINLINE_ void mtrace_forget_(uintptr_t block, mtrace_site *site) {
     mtrace_trace_ trace;
-    if (block != NULL && mtrace_remove_((uintptr_t)block, site, &trace)) {
+    if (mtrace_remove_(block, site, &trace)) {
         MTRACE_LOCK();
         mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
         MTRACE_UNLOCK();
     }
-    MTRACE_BASE_FREE(block);
+}
+
+/* The straight way of a free: the trace is in its home slot and the thread has a lane. False: not done. */
+static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
+    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
+    mtrace_lane_ *lane = mtrace_lane_own_();
+    uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
+    if (MTRACE_LIKELY_(MTRACE_GET_(&slot->key) == block && mtrace_slot_live_(account) &&
+                       MTRACE_GET_(&slot->size_high) == 0 && lane != NULL) &&
+        MTRACE_LIKELY_(mtrace_cas16_(&slot->account, account, MTRACE_ACCOUNT_BUSY_))) {
+        if (MTRACE_LIKELY_(MTRACE_GET_(&slot->key) == block)) {
+            uint32_t size = MTRACE_GET_(&slot->size_low);
+            MTRACE_SET_RELEASE_(&slot->account, 0);
+            mtrace_count_out_own_(lane, account, size);
+            return true;
+        }
+        MTRACE_SET_RELEASE_(&slot->account, account); /* another's by now: see mtrace_clear */
+    }
+    return false;
+}
+
+/* The trace is gone before the block is: else another thread could get the address, record it, and lose
+   its record (CPython's tracemalloc has this fault). */
+void mtrace_free_(void *block, mtrace_site *site) {
+    bool done;
+    if (MTRACE_LIKELY_(block != NULL)) {
+        MTRACE_LOCK();
+        done = mtrace_forget_fast_((uintptr_t)block);
+        MTRACE_UNLOCK();
+        if (MTRACE_UNLIKELY_(!done)) {
+            mtrace_forget_((uintptr_t)block, site);
+        }
+        MTRACE_BASE_FREE(block);
+    }
 }
 
 /* The realloc failed: the trace goes back as it was. */
@@ -2060,8 +2154,8 @@ mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtr
         return MTRACE_ERR_NOT_TRACING;
     }
     MTRACE_LOCK();
-    kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), key, size, domain != 0,
-                       domain);
+    kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(MTRACE_SITE_(site), domain), key,
+                       size, domain != 0, domain);
     MTRACE_UNLOCK();
     return kept ? MTRACE_OK : MTRACE_ERR_FULL;
 }
@@ -2119,6 +2213,15 @@ static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
     l->slots = mtrace_layout_part_(&l->end, l->capacity, sizeof(mtrace_slot_));
 }
 
+/* The least power of two that is not below n; at most 2^31. */
+static size_t mtrace_power_of_two_(size_t n) {
+    size_t power = MTRACE_NEAR_ + 1;
+    while (power < n && power < (size_t)1 << 31) {
+        power *= 2;
+    }
+    return power;
+}
+
 /* Sizes for `sites` call sites and `capacity` slots. */
 static void mtrace_layout_for_(mtrace_layout_ *l, const mtrace_desc *desc, size_t sites,
                                size_t capacity) {
@@ -2143,20 +2246,21 @@ static void mtrace_layout_fit_(mtrace_layout_ *l, const mtrace_desc *desc, size_
         sites = room / 4 > none ? (room / 4 - none) * 64 / (one - none) : 0;
         sites = sites < 8 ? 8 : sites > 4096 ? 4096 : sites;
     }
-    mtrace_layout_for_(l, desc, sites, capacity);
+    mtrace_layout_for_(l, desc, sites, capacity == 0 ? 0 : mtrace_power_of_two_(capacity));
     if (capacity == 0 && l->end + 2 * MTRACE_LINE_ < room) {
         capacity = (room - l->end - 2 * MTRACE_LINE_) / slot;
-        mtrace_layout_for_(l, desc, sites, capacity > UINT32_MAX ? UINT32_MAX : capacity);
+        mtrace_layout_for_(l, desc, sites, mtrace_power_of_two_(capacity / 2 + 1));
     }
 }
 
 static void mtrace_layout_default_(mtrace_layout_ *l, const mtrace_desc *desc) {
     size_t capacity = desc->capacity != 0 ? desc->capacity : sizeof(void *) > 4 ? 1048576 : 262144;
-    mtrace_layout_for_(l, desc, desc->max_sites != 0 ? desc->max_sites : 4096, capacity);
+    mtrace_layout_for_(l, desc, desc->max_sites != 0 ? desc->max_sites : 4096,
+                       mtrace_power_of_two_(capacity));
 }
 
 static bool mtrace_desc_valid_(const mtrace_desc *desc) {
-    return desc->capacity <= UINT32_MAX && desc->max_sites <= 65533 && desc->frames <= 65535 &&
+    return desc->capacity <= (size_t)1 << 31 && desc->max_sites <= 65533 && desc->frames <= 65535 &&
            (unsigned)desc->foreign_free <= MTRACE_FOREIGN_ABORT && desc->name_bytes <= UINT32_MAX &&
            (desc->memory != NULL || desc->memory_size == 0);
 }
@@ -2228,14 +2332,13 @@ static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
     g->name_pool = (char *)(block + l->pool);
     g->serials = l->serials == l->slots ? NULL : (uint64_t *)(void *)(block + l->serials);
     g->slots = (mtrace_slot_ *)(void *)(block + l->slots);
-    g->capacity = (uint32_t)l->capacity;
+    g->mask = (uint32_t)(l->capacity - 1);
     g->index_slots = (uint32_t)l->index_slots;
     g->name_slots = (uint32_t)l->name_slots;
     g->name_bytes = (uint32_t)l->name_bytes;
     g->max_accounts = (uint32_t)l->accounts;
     for (i = 0; i <= MTRACE_OWN_LANES_; i++) {
         g->lanes[i].cells = (mtrace_cell_ *)(void *)(block + l->cells) + i * l->accounts;
-        g->lanes[i].shared = i == MTRACE_OWN_LANES_;
     }
     g->accounts[MTRACE_ACCOUNT_OTHER_].file = "<other>";
 }
@@ -2275,7 +2378,8 @@ static mtrace_result mtrace_start_(const mtrace_desc *desc) {
     g->borrow_names = desc->borrow_names;
     g->write = desc->write;
     g->write_user = desc->write_user;
-    MTRACE_SET_(&g->epoch, g->epoch + 1);
+    MTRACE_SET_(&g->session, g->session + ((uint64_t)1 << 32));
+    g->fast_size = g->serials != NULL ? 0 : (uint64_t)1 << 32;
     MTRACE_SET_RELEASE_(&mtrace_state_, 3);
     return MTRACE_OK;
 }
@@ -2356,7 +2460,7 @@ static void mtrace_clear_traces_(void) {
     mtrace_lane_ *lane = mtrace_lane_get_();
     mtrace_trace_ trace;
     uint32_t at;
-    for (at = 0; at < g->capacity; at++) {
+    for (at = 0; at <= g->mask; at++) {
         mtrace_slot_ *slot = &g->slots[at];
         uintptr_t key = MTRACE_GET_(&slot->key);
         if (mtrace_slot_live_(MTRACE_GET_ACQUIRE_(&slot->account)) &&
@@ -2369,7 +2473,7 @@ static void mtrace_clear_traces_(void) {
 /* Counters cannot be set to zero while their threads add to them: the shared lane takes the difference. */
 static void mtrace_clear_counters_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
-    mtrace_lane_ *lane = &g->lanes[MTRACE_OWN_LANES_];
+    mtrace_lane_ *lane = mtrace_lane_at_(0);
     uint32_t i;
     for (i = MTRACE_ACCOUNT_OTHER_; i < MTRACE_GET_(&g->account_count); i++) {
         mtrace_account_ *account = &g->accounts[i];
@@ -2443,7 +2547,7 @@ static mtrace_info mtrace_info_(void) {
     }
     mtrace_account_sum_(MTRACE_ACCOUNT_OTHER_, &other);
     high = MTRACE_GET_(&g->high_water);
-    info.capacity = g->capacity;
+    info.capacity = (size_t)g->mask + 1;
     info.live = (size_t)mtrace_not_negative_(mtrace_held_blocks_());
     info.high_water = high > info.live ? (size_t)high : info.live;
     info.longest_probe = MTRACE_GET_(&g->longest_probe);
@@ -2496,8 +2600,7 @@ static mtrace_result mtrace_find_key_(uintptr_t key, bool tracked, uint32_t doma
         return MTRACE_ERR_NOT_TRACING;
     }
     at = mtrace_find_slot_(mtrace_home_(key, tracked), key, tracked, domain);
-    if (at == mtrace_g_.capacity || !mtrace_slot_read_(at, &trace, &found, &is_tracked) ||
-        found != key) {
+    if (at == MTRACE_NONE_ || !mtrace_slot_read_(at, &trace, &found, &is_tracked) || found != key) {
         return MTRACE_ERR_NOT_FOUND;
     }
     account = &mtrace_g_.accounts[trace.account];
@@ -2684,7 +2787,7 @@ static void mtrace_snapshot_rows_(mtrace_snapshot *s) {
 /* False when the blocks are more than the room. */
 static bool mtrace_snapshot_blocks_(mtrace_snapshot *s) {
     uint32_t at;
-    for (at = 0; at < mtrace_g_.capacity; at++) {
+    for (at = 0; at <= mtrace_g_.mask; at++) {
         mtrace_trace_ trace;
         uintptr_t key;
         bool tracked;
@@ -2726,7 +2829,7 @@ static mtrace_result mtrace_snapshot_take_(mtrace_snapshot **out, bool with_bloc
     /* The system's memory costs nothing before it is touched: room for every slot, none can be missed. */
     mtrace_snapshot_layout_parts_(&layout, !with_blocks ? 0
                                            : callers    ? mtrace_live_blocks_()
-                                                        : mtrace_g_.capacity);
+                                                        : (size_t)mtrace_g_.mask + 1);
     base = mtrace_result_memory_(memory, layout.end, &own);
     if (base == NULL) {
         return MTRACE_ERR_NO_MEMORY;
@@ -3649,14 +3752,17 @@ static uint64_t mtrace_weight_(uint32_t account) {
     return ((uint64_t)account + 1) * 0x9E3779B97F4A7C15u;
 }
 
+/* What the home's count of displaced traces should be. */
 static uint32_t mtrace_check_displaced_(uint32_t home) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t at = home, distance, count = 0;
+    uint32_t at = home | MTRACE_NEAR_, distance, count = 0;
+    for (distance = 1; distance <= MTRACE_NEAR_; distance++) {
+        const mtrace_slot_ *slot = &g->slots[home ^ distance];
+        count += slot->account != 0 && mtrace_slot_home_(slot) == home ? 1 : 0;
+    }
     for (distance = 1; distance <= g->longest_probe; distance++) {
-        at = at + 1 == g->capacity ? 0 : at + 1;
-        if (g->slots[at].account != 0 && mtrace_slot_home_(&g->slots[at]) == home) {
-            count++;
-        }
+        const mtrace_slot_ *slot = &g->slots[at = (at + 1) & g->mask];
+        count += slot->account != 0 && mtrace_slot_home_(slot) == home ? MTRACE_FAR_ONE_ : 0;
     }
     return count;
 }
@@ -3677,7 +3783,7 @@ static const char *mtrace_check_slot_(uint32_t at) {
             return "I3: a displaced trace is not counted at its home";
         }
     }
-    if (slot->displaced != 0 && slot->displaced != 255 &&
+    if (slot->displaced != 0 && slot->displaced / MTRACE_FAR_ONE_ != MTRACE_FAR_MAX_ &&
         slot->displaced != mtrace_check_displaced_(at)) {
         return "I3: a home's count of displaced traces is wrong";
     }
@@ -3688,7 +3794,7 @@ static const char *mtrace_check_table_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint64_t bytes = 0, blocks = 0, weighted = 0;
     uint32_t at, i;
-    for (at = 0; at < g->capacity; at++) {
+    for (at = 0; at <= g->mask; at++) {
         const mtrace_slot_ *slot = &g->slots[at];
         const char *broken = mtrace_check_slot_(at);
         if (broken != NULL) {
