@@ -356,8 +356,8 @@ MTRACE_API mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, 
                                                mtrace_block *out);
 
 /* Groups a snapshot by a key. Rows are sorted by (size, count, key), each descending, so that of two
-   equal rows the greater name or line comes first, as tracemalloc's; rows that hold nothing any more
-   come last. memory NULL: the tracer's. Errors: ARGUMENT, NO_BLOCKS, NO_MEMORY (*out is NULL). The names
+   equal rows the greater name or line comes first, as tracemalloc's; rows that hold nothing are
+   left out. memory NULL: the tracer's. Errors: ARGUMENT, NO_BLOCKS, NO_MEMORY (*out is NULL). The names
    are the snapshot's: free it last. O(n log n) in its call sites (blocks, by size class). Any context in
    the caller's memory. Source: tracemalloc.Snapshot.statistics(). */
 MTRACE_API mtrace_result mtrace_snapshot_statistics(mtrace_statistics **out,
@@ -948,7 +948,12 @@ static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there 
 
 /* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix: one
    instruction is still whole to a signal handler, and it saves 4 ns of 5. */
-#if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) && __GLIBC_PREREQ(2, 32)
+#if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) /* two tests: others lack the macro */
+#if __GLIBC_PREREQ(2, 32)
+#define MTRACE_KNOWS_SINGLE_THREAD_ 1
+#endif
+#endif
+#ifdef MTRACE_KNOWS_SINGLE_THREAD_
 #include <sys/single_threaded.h>
 static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
     if (__libc_single_threaded) {
@@ -3089,32 +3094,29 @@ static void mtrace_row_start_(const mtrace_job_ *job, mtrace_statistic *row,
     }
 }
 
-/* A source with nothing to show: as if tracemalloc had no trace of it. */
-static bool mtrace_source_empty_(const mtrace_job_ *job, uint32_t i) {
-    const mtrace_statistic *from = mtrace_source_(job, i);
-    uint64_t size, count;
-    mtrace_measure_(from, i < job->snapshot->row_count ? job->snapshot->view : job->old->view,
-                    &size, &count);
-    return size == 0 && count == 0 && from->dropped_count == 0;
+/* A row with nothing to show: tracemalloc would have no trace of it. */
+static bool mtrace_row_empty_(const mtrace_statistic *row) {
+    return row->size == 0 && row->count == 0 && row->size_diff == 0 && row->count_diff == 0 &&
+           row->dropped_count == 0;
 }
 
 /* Rows in the order of their keys. */
 static void mtrace_group_sources_(mtrace_job_ *job) {
     uint32_t sources =
         (uint32_t)(job->snapshot->row_count + (job->is_diff ? job->old->row_count : 0));
-    uint32_t i, n = 0;
+    uint32_t i;
     for (i = 0; i < sources; i++) {
-        if (!mtrace_source_empty_(job, i)) {
-            job->order[n++] = i;
-        }
+        job->order[i] = i;
     }
-    mtrace_sort_(job, n, mtrace_compare_sources_);
-    for (i = 0; i < n; i++) {
+    mtrace_sort_(job, sources, mtrace_compare_sources_);
+    for (i = 0; i < sources; i++) {
         if (i == 0 || mtrace_compare_sources_(job, job->order[i - 1], job->order[i]) != 0) {
+            job->count -= job->count > 0 && mtrace_row_empty_(&job->rows[job->count - 1]) ? 1 : 0;
             mtrace_row_start_(job, &job->rows[job->count++], mtrace_source_(job, job->order[i]));
         }
         mtrace_row_add_(job, &job->rows[job->count - 1], job->order[i]);
     }
+    job->count -= job->count > 0 && mtrace_row_empty_(&job->rows[job->count - 1]) ? 1 : 0;
 }
 
 /* 0, 1, 2, 3-4, 5-8, ...: the number of a size's class. */
