@@ -2,7 +2,7 @@
 #define MTRACE_H
 
 /* ============================================================================================== */
-/* [SECTION] CONFIG - the only place that reads the user's switches                                */
+/* [SECTION] CONFIG - the only place that reads the user's switches */
 /* ============================================================================================== */
 
 #ifdef MTRACE_CONFIG_FILE
@@ -53,8 +53,9 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #define MTRACE_API extern
 #endif
 
-/* How a macro gets its call site: 2 = static record in a GNU statement expression, 1 = static record
-   in a C++ lambda, 0 = record on the stack, found by content (strict C99). Settable, to test each. */
+/* How a macro gets its call site: 2 = static record in a GNU statement expression, 1 = static
+   record in a C++ lambda, 0 = record on the stack, found by content (strict C99). Settable, to test
+   each. */
 #ifndef MTRACE_SITE_KIND
 #if defined(__GNUC__)
 #define MTRACE_SITE_KIND 2
@@ -108,9 +109,9 @@ typedef enum mtrace_result {
     MTRACE_ERR_COMPILED_OUT = -9 /* built without MTRACE */
 } mtrace_result;
 
-/* A call site. The macros own one each; to charge memory to a place of your own (a script's line, the
-   caller of a wrapper) fill file, function, type and line and leave cache zero. Unless the tracer was
-   started with borrow_names, the names are copied, so they may live on the stack. */
+/* A call site. The macros own one each; to charge memory to a place of your own (a script's line,
+   the caller of a wrapper) fill file, function, type and line and leave cache zero. Unless the
+   tracer was started with borrow_names, the names are copied, so they may live on the stack. */
 typedef struct mtrace_site {
     const char *file;     /* NULL: "<unknown>" */
     const char *function; /* NULL: none */
@@ -119,11 +120,13 @@ typedef struct mtrace_site {
     uint64_t cache; /* the library's; zero */
 } mtrace_site;
 
-/* Output: `length` bytes of `text`, not terminated. Called with whole lines where they fit 256 bytes. */
+/* Output: `length` bytes of `text`, not terminated. Called with whole lines where they fit 256
+ * bytes. */
 typedef void (*mtrace_write_fn)(const char *text, size_t length, void *user);
 
-/* What a free of a pointer without a trace does, beside freeing it and being counted. Such frees are
-   ordinary: the block came from elsewhere, or from before the start, or was dropped by a full table. */
+/* What a free of a pointer without a trace does, beside freeing it and being counted. Such frees
+   are ordinary: the block came from elsewhere, or from before the start, or was dropped by a full
+   table. */
 typedef enum mtrace_foreign {
     MTRACE_FOREIGN_COUNT = 0,  /* nothing more */
     MTRACE_FOREIGN_REPORT = 1, /* one line `file:line: warning: ...` through desc.write */
@@ -132,14 +135,14 @@ typedef enum mtrace_foreign {
 
 /* How to start. All zero is a good default: NULL may stand for it. */
 typedef struct mtrace_desc {
-    size_t
-        capacity; /* slots of the trace table, rounded up to a power of two; live blocks should fill at most 3/4 of
-                                    them. 0: 1,048,576 (64-bit), 262,144 (32-bit), what fits in memory */
-    size_t max_sites;   /* call sites x domains, at most 65,533. 0: 4,096, fewer in `memory` */
-    size_t name_bytes;  /* room for copied file, function and type names. 0: 16 a site */
-    void *memory;       /* the tracer's own memory; NULL: from the system, once */
-    size_t memory_size; /* bytes of memory */
-    uint32_t frames;    /* frames kept of a traceback, 1 to 65,535. 0: 1 */
+    size_t capacity;   /* slots of the trace table, rounded up to a power of two; live blocks should
+                          fill at most 3/4 of   them. 0: 1,048,576 (64-bit), 262,144 (32-bit), what
+                          fits   in memory */
+    size_t max_sites;  /* call sites x domains, at most 65,533. 0: 4,096, fewer in `memory` */
+    size_t name_bytes; /* room for copied file, function and type names. 0: 16 a site */
+    void *memory;      /* the tracer's own memory; NULL: from the system, once */
+    size_t memory_size;          /* bytes of memory */
+    uint32_t frames;             /* frames kept of a traceback, 1 to 65,535. 0: 1 */
     mtrace_foreign foreign_free; /* 0: count them */
     bool serials;                /* number the allocations: 8 bytes a slot more */
     bool borrow_names;     /* keep pointers to names instead of copies: they must never vanish */
@@ -265,32 +268,35 @@ typedef struct mtrace_report_desc {
 #ifdef MTRACE
 
 /* ============================================================================================== */
-/* [SECTION] LIFE CYCLE - one tracer a program; zero is a stopped tracer, usable before main       */
+/* [SECTION] LIFE CYCLE - one tracer a program; zero is a stopped tracer, usable before main */
 /* ============================================================================================== */
 
-/* Starts tracing. Blocks allocated before are never seen. desc NULL: all defaults. Errors: ALREADY when
-   tracing or paused (nothing changes, unlike CPython's silent no-op; a bad desc is reported first, as
-   there), ARGUMENT, NO_MEMORY (desc.memory below mtrace_memory_size(), or the system's at its end).
-   Memory taken from the system is kept for the next start and never given back: another thread could
-   still be inside a call. O(memory). Any thread, one life cycle call at a time (a second one waits);
-   not from a signal handler or an interrupt. Source: tracemalloc.start(). */
+/* Starts tracing. Blocks allocated before are never seen. desc NULL: all defaults. Errors: ALREADY
+   when tracing or paused (nothing changes, unlike CPython's silent no-op; a bad desc is reported
+   first, as there), ARGUMENT, NO_MEMORY (desc.memory below mtrace_memory_size(), or the system's at
+   its end). Memory taken from the system is kept for the next start and never given back: another
+   thread could still be inside a call. O(memory). Any thread, one life cycle call at a time (a
+   second one waits); not from a signal handler or an interrupt. Source: tracemalloc.start(). */
 MTRACE_API mtrace_result mtrace_start(const mtrace_desc *desc);
 
-/* Bytes that `memory` must have for exactly desc.capacity and desc.max_sites (0: the defaults for the
-   system's memory), alignment included. O(1). Any context. */
+/* Bytes that `memory` must have for exactly desc.capacity and desc.max_sites (0: the defaults for
+   the system's memory), alignment included. O(1). Any context. */
 MTRACE_API size_t mtrace_memory_size(const mtrace_desc *desc);
 
-/* Stops and forgets every trace; no-op when stopped. Snapshots stay valid. desc.memory may be reused
-   once no other thread is inside a call. O(1). As mtrace_start. Source: tracemalloc.stop(). */
+/* Stops and forgets every trace; no-op when stopped. Snapshots stay valid. desc.memory may be
+   reused once no other thread is inside a call. O(1). As mtrace_start. Source: tracemalloc.stop().
+ */
 MTRACE_API void mtrace_stop(void);
 
-/* Pause: new blocks are not traced, frees of traced ones are honoured, and a realloc of a traced block
-   keeps its line and takes its new size. Resume ends it. Error: NOT_TRACING. O(1). Any context. */
+/* Pause: new blocks are not traced, frees of traced ones are honoured, and a realloc of a traced
+   block keeps its line and takes its new size. Resume ends it. Error: NOT_TRACING. O(1). Any
+   context. */
 MTRACE_API mtrace_result mtrace_pause(void);
 MTRACE_API mtrace_result mtrace_resume(void);
 
 /* Forgets every trace and all counters and goes on tracing; blocks now live are not traced any more
-   (their free is a foreign free). O(capacity). As mtrace_start. Source: tracemalloc.clear_traces(). */
+   (their free is a foreign free). O(capacity). As mtrace_start. Source: tracemalloc.clear_traces().
+ */
 MTRACE_API void mtrace_clear(void);
 
 /* Sets the peak to what is held now. O(1). Any context. Source: tracemalloc.reset_peak(). */
@@ -307,15 +313,17 @@ MTRACE_API bool mtrace_is_tracing(void);
    Source: tracemalloc.get_traced_memory(). */
 MTRACE_API mtrace_traced_memory mtrace_get_traced_memory(void);
 
-/* Bytes of the tracer's own memory, exactly: desc.memory_size, or what it took from the system (address
-   space; pages never touched cost nothing), snapshots in its memory included. O(1). Any context. */
+/* Bytes of the tracer's own memory, exactly: desc.memory_size, or what it took from the system
+   (address space; pages never touched cost nothing), snapshots in its memory included. O(1). Any
+   context. */
 MTRACE_API size_t mtrace_get_tracer_memory(void);
 
 /* The state of the tracer's tables; zeros when stopped. O(call sites). Any context. */
 MTRACE_API mtrace_info mtrace_get_info(void);
 
-/* Who owns this block: `block` must be what the allocator returned, not a pointer into it. Fills *out.
-   Errors: NOT_FOUND, NOT_TRACING. O(1). Any context. Source: tracemalloc.get_object_traceback(). */
+/* Who owns this block: `block` must be what the allocator returned, not a pointer into it. Fills
+   *out. Errors: NOT_FOUND, NOT_TRACING. O(1). Any context. Source:
+   tracemalloc.get_object_traceback(). */
 MTRACE_API mtrace_result mtrace_find(const void *block, mtrace_block *out);
 
 /* The same for a key of MT_TRACK. */
@@ -325,50 +333,51 @@ MTRACE_API mtrace_result mtrace_find_tracked(uint32_t domain, uintptr_t key, mtr
 MTRACE_API const char *mtrace_result_text(mtrace_result result);
 
 /* ============================================================================================== */
-/* [SECTION] SNAPSHOTS - each in the caller's memory, or in the tracer's where memory is NULL      */
+/* [SECTION] SNAPSHOTS - each in the caller's memory, or in the tracer's where memory is NULL */
 /* ============================================================================================== */
 
-/* Bytes of memory that mtrace_snapshot_take needs now; another thread can make it more. O(call sites),
-   with blocks O(capacity). Any context. */
+/* Bytes of memory that mtrace_snapshot_take needs now; another thread can make it more. O(call
+   sites), with blocks O(capacity). Any context. */
 MTRACE_API size_t mtrace_snapshot_size(bool with_blocks);
 
-/* Copies the counters of every call site, and with_blocks every live block too. The snapshot is its own:
-   it outlives stop and clear. memory NULL: the tracer's. Errors: NOT_TRACING, NO_MEMORY (*out is NULL).
-   Other threads go on; each counter is right at some moment during the call. O(call sites), with blocks
-   O(capacity). Any thread; in the caller's memory also signal handler and interrupt.
-   Source: tracemalloc.take_snapshot(), which is O(live blocks). */
+/* Copies the counters of every call site, and with_blocks every live block too. The snapshot is its
+   own: it outlives stop and clear. memory NULL: the tracer's. Errors: NOT_TRACING, NO_MEMORY (*out
+   is NULL). Other threads go on; each counter is right at some moment during the call. O(call
+   sites), with blocks O(capacity). Any thread; in the caller's memory also signal handler and
+   interrupt. Source: tracemalloc.take_snapshot(), which is O(live blocks). */
 MTRACE_API mtrace_result mtrace_snapshot_take(mtrace_snapshot **out, bool with_blocks,
                                               const mtrace_memory *memory);
 
-/* Gives a snapshot back (the caller's memory is simply left alone). NULL is fine. O(1). Any thread. */
+/* Gives a snapshot back (the caller's memory is simply left alone). NULL is fine. O(1). Any thread.
+ */
 MTRACE_API void mtrace_snapshot_free(mtrace_snapshot *snapshot);
 
 /* Live blocks at its moment, len(snapshot.traces) in tracemalloc. O(call sites). Any context. */
 MTRACE_API size_t mtrace_snapshot_traces(const mtrace_snapshot *snapshot);
 
-/* Chooses what statistics and compare read as size and count; a new snapshot shows what is live. That is how
-   one asks which line held the memory at the worst moment. O(1). Any context. */
+/* Chooses what statistics and compare read as size and count; a new snapshot shows what is live.
+   That is how one asks which line held the memory at the worst moment. O(1). Any context. */
 MTRACE_API void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view view);
 
-/* The index-th live block, in no order. Errors: NO_BLOCKS (taken without), NOT_FOUND (no such index).
-   O(1). Any context. */
+/* The index-th live block, in no order. Errors: NO_BLOCKS (taken without), NOT_FOUND (no such
+   index). O(1). Any context. */
 MTRACE_API mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t index,
                                                mtrace_block *out);
 
-/* Groups a snapshot by a key. Rows are sorted by (size, count, key), each descending, so that of two
-   equal rows the greater name or line comes first, as tracemalloc's; rows that hold nothing are
-   left out. memory NULL: the tracer's. Errors: ARGUMENT, NO_BLOCKS, NO_MEMORY (*out is NULL). The names
-   are the snapshot's: free it last. O(n log n) in its call sites (blocks, by size class). Any context in
-   the caller's memory. Source: tracemalloc.Snapshot.statistics(). */
+/* Groups a snapshot by a key. Rows are sorted by (size, count, key), each descending, so that of
+   two equal rows the greater name or line comes first, as tracemalloc's; rows that hold nothing are
+   left out. memory NULL: the tracer's. Errors: ARGUMENT, NO_BLOCKS, NO_MEMORY (*out is NULL). The
+   names are the snapshot's: free it last. O(n log n) in its call sites (blocks, by size class). Any
+   context in the caller's memory. Source: tracemalloc.Snapshot.statistics(). */
 MTRACE_API mtrace_result mtrace_snapshot_statistics(mtrace_statistics **out,
                                                     const mtrace_snapshot *snapshot,
                                                     mtrace_key_type key_type,
                                                     const mtrace_memory *memory);
 
 /* The same for what changed from snapshot `old` to `snapshot`, rows that vanished or did not change
-   included; sorted by (|size_diff|, size, |count_diff|, count, key), each descending. total_*, frees,
-   reallocs, dropped_* count what happened in between (since the start of tracing for a row whose counters
-   were cleared in between). Source: tracemalloc.Snapshot.compare_to(). */
+   included; sorted by (|size_diff|, size, |count_diff|, count, key), each descending. total_*,
+   frees, reallocs, dropped_* count what happened in between (since the start of tracing for a row
+   whose counters were cleared in between). Source: tracemalloc.Snapshot.compare_to(). */
 MTRACE_API mtrace_result mtrace_snapshot_compare(mtrace_statistics **out,
                                                  const mtrace_snapshot *snapshot,
                                                  const mtrace_snapshot *old,
@@ -388,24 +397,26 @@ MTRACE_API mtrace_statistic mtrace_statistics_other(const mtrace_statistics *sta
                                                     size_t top);
 
 /* ============================================================================================== */
-/* [SECTION] REPORTS - text through a callback: no stdio, no locale, no memory but the stack's     */
+/* [SECTION] REPORTS - text through a callback: no stdio, no locale, no memory but the stack's */
 /* ============================================================================================== */
 
-/* Writes statistics. desc NULL: a table of all rows to the default writer. Errors: NO_WRITER, ARGUMENT.
-   O(rows). Any context that the writer allows. */
+/* Writes statistics. desc NULL: a table of all rows to the default writer. Errors: NO_WRITER,
+   ARGUMENT. O(rows). Any context that the writer allows. */
 MTRACE_API mtrace_result mtrace_report(const mtrace_statistics *statistics,
                                        const mtrace_report_desc *desc);
 
-/* The debug console's questions, answered now, by line, in the tracer's memory, to the default writer:
-   the `top` largest lines; those that held most at the peak; what changed since `old`, the `top` largest changes; every line that holds
-   memory as a warning. Errors: those of the calls they are made of. O(n log n) in call sites. */
+/* The debug console's questions, answered now, by line, in the tracer's memory, to the default
+   writer: the `top` largest lines; those that held most at the peak; what changed since `old`, the
+   `top` largest changes; every line that holds memory as a warning. Errors: those of the calls they
+   are made of. O(n log n) in call sites. */
 MTRACE_API mtrace_result mtrace_print_top(size_t top);
 MTRACE_API mtrace_result mtrace_print_peak(size_t top);
 MTRACE_API mtrace_result mtrace_print_diff(const mtrace_snapshot *old, size_t top);
 MTRACE_API mtrace_result mtrace_print_leaks(void);
 
-/* One row as CPython prints it, e.g. "a.c:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B", without
-   a newline; cut to fit and terminated, as snprintf. Returns its whole length. Any context. */
+/* One row as CPython prints it, e.g. "a.c:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B",
+   without a newline; cut to fit and terminated, as snprintf. Returns its whole length. Any context.
+ */
 MTRACE_API size_t mtrace_format_statistic(char *buffer, size_t size, const mtrace_statistic *row,
                                           mtrace_key_type key_type, bool is_diff);
 
@@ -419,27 +430,28 @@ MTRACE_API void mtrace_write_message(const char *message);
 /* [SECTION] CHECKS                                                                               */
 /* ============================================================================================== */
 
-/* Walks every structure. NULL when all is well, else the first broken invariant in words, numbered as in
-   STRUCTURES. Exact when no other thread is inside a call. O(capacity + call sites). Any thread. */
+/* Walks every structure. NULL when all is well, else the first broken invariant in words, numbered
+   as in STRUCTURES. Exact when no other thread is inside a call. O(capacity + call sites). Any
+   thread. */
 MTRACE_API const char *mtrace_check(void);
 
-/* Bytes by which lines grew from `old` to now (what shrank elsewhere does not make up for it), or 0 when
-   that is at most `tolerance`; with tolerance 0 a line that holds more blocks counts as at least 1 byte.
-   When over, or when it cannot know (not tracing, no memory, blocks dropped in between: then UINT64_MAX),
-   `message` says why, and names the lines that grew, largest first, cut to fit. O(n log n) in call sites.
-   Any thread. */
+/* Bytes by which lines grew from `old` to now (what shrank elsewhere does not make up for it), or 0
+   when that is at most `tolerance`; with tolerance 0 a line that holds more blocks counts as at
+   least 1 byte. When over, or when it cannot know (not tracing, no memory, blocks dropped in
+   between: then UINT64_MAX), `message` says why, and names the lines that grew, largest first, cut
+   to fit. O(n log n) in call sites. Any thread. */
 MTRACE_API uint64_t mtrace_growth(const mtrace_snapshot *old, uint64_t tolerance, char *message,
                                   size_t size);
 
 /* ============================================================================================== */
-/* [SECTION] RECORDING - the function forms: an explicit call site, NULL for "<unknown>"           */
+/* [SECTION] RECORDING - the function forms: an explicit call site, NULL for "<unknown>" */
 /* ============================================================================================== */
 
-/* Each is the allocator's call plus a trace charged to `site`; they are inline, so that a stopped tracer
-   costs a byte load and a predicted branch. They return what the allocator returns, NULL and errno
-   included; a block that no table has room for is handed out all the same and counted as dropped. O(1)
-   beside the allocator's own cost. Any thread; where the allocator may be called, also signal handler and
-   interrupt (mtrace_track_at and mtrace_untrack_at call no allocator). */
+/* Each is the allocator's call plus a trace charged to `site`; they are inline, so that a stopped
+   tracer costs a byte load and a predicted branch. They return what the allocator returns, NULL and
+   errno included; a block that no table has room for is handed out all the same and counted as
+   dropped. O(1) beside the allocator's own cost. Any thread; where the allocator may be called,
+   also signal handler and interrupt (mtrace_track_at and mtrace_untrack_at call no allocator). */
 
 MTRACE_API unsigned char mtrace_state_; /* bit 0: frees are looked up, bit 1: blocks are recorded */
 
@@ -466,9 +478,10 @@ static inline void *mtrace_calloc_at(size_t count, size_t size, mtrace_site *sit
     return MTRACE_BASE_CALLOC(count, size);
 }
 
-/* The trace takes the new size and this call site, and is untouched when realloc fails. While started,
-   realloc(block, 0) frees the block and returns NULL, as glibc's. The moment in which an allocator holds
-   the old and the new block is not in the peak. Source: tracemalloc (realloc steals the attribution). */
+/* The trace takes the new size and this call site, and is untouched when realloc fails. While
+   started, realloc(block, 0) frees the block and returns NULL, as glibc's. The moment in which an
+   allocator holds the old and the new block is not in the peak. Source: tracemalloc (realloc steals
+   the attribution). */
 static inline void *mtrace_realloc_at(void *block, size_t size, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() != 0)) {
         return mtrace_realloc_(block, size, MTRACE_SITE_(site));
@@ -508,15 +521,16 @@ MTRACE_API char *mtrace_strdup_at(const char *text, mtrace_site *site);
 MTRACE_API char *mtrace_strndup_at(const char *text, size_t length, mtrace_site *site);
 
 /* Traces memory that another allocator handed out, or anything else that has a size: `key` is any
-   integer (an address, a GPU handle). The same key in two domains is two traces; tracked twice, the trace
-   takes the new size and site. Domain 0 is the heap that MT_MALLOC uses: there a key is the address of a
-   block, and MT_FREE ends its trace too. Errors: NOT_TRACING (or paused), ARGUMENT (domain above 65,535),
-   FULL. O(1). Any thread, signal handler, interrupt. Source: PyTraceMalloc_Track(). */
+   integer (an address, a GPU handle). The same key in two domains is two traces; tracked twice, the
+   trace takes the new size and site. Domain 0 is the heap that MT_MALLOC uses: there a key is the
+   address of a block, and MT_FREE ends its trace too. Errors: NOT_TRACING (or paused), ARGUMENT
+   (domain above 65,535), FULL. O(1). Any thread, signal handler, interrupt. Source:
+   PyTraceMalloc_Track(). */
 MTRACE_API mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size,
                                          mtrace_site *site);
 
-/* Ends that trace. Errors: NOT_TRACING (stopped), NOT_FOUND (harmless, not counted as a foreign free).
-   Source: PyTraceMalloc_Untrack(), which answers 0 for an unknown key. */
+/* Ends that trace. Errors: NOT_TRACING (stopped), NOT_FOUND (harmless, not counted as a foreign
+   free). Source: PyTraceMalloc_Untrack(), which answers 0 for an unknown key. */
 MTRACE_API mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *site);
 
 #else /* not MTRACE: the same names, the plain allocator and nothing else */
@@ -754,7 +768,7 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] MACROS - what users write; each is an expression that evaluates its arguments once    */
+/* [SECTION] MACROS - what users write; each is an expression that evaluates its arguments once */
 /* ============================================================================================== */
 
 #ifdef MTRACE
@@ -821,8 +835,8 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MT_TRACK(domain, key, size) mtrace_track_at((domain), (uintptr_t)(key), (size), MT_HERE)
 #define MT_UNTRACK(domain, key)     mtrace_untrack_at((domain), (uintptr_t)(key), MT_HERE)
 
-/* The unit test's question: fails through MTRACE_FAIL(message), naming the lines that grew by more than
-   `tolerance` bytes in sum since the snapshot `old` (see mtrace_growth). A statement. */
+/* The unit test's question: fails through MTRACE_FAIL(message), naming the lines that grew by more
+   than `tolerance` bytes in sum since the snapshot `old` (see mtrace_growth). A statement. */
 #ifdef MTRACE
 #define MT_ASSERT_NO_GROWTH(old, tolerance)                                                        \
     do {                                                                                           \
@@ -842,7 +856,7 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MTRACE_IMPLEMENTATION_DONE_
 
 /* ============================================================================================== */
-/* [SECTION] PORTABILITY - every difference between machines, each a complete branch               */
+/* [SECTION] PORTABILITY - every difference between machines, each a complete branch */
 /* ============================================================================================== */
 
 #include <string.h>
@@ -880,7 +894,8 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MTRACE_PAGE_HASH(page) ((uint32_t)(((uint64_t)(page)*0x9E3779B97F4A7C15u) >> 32))
 #endif
 
-/* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations --- */
+/* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations ---
+ */
 
 #if defined(MTRACE_LOCK) != defined(MTRACE_UNLOCK)
 #error "mtrace: define MTRACE_LOCK() and MTRACE_UNLOCK() together, or neither"
@@ -946,8 +961,8 @@ static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there 
 #define MTRACE_ADD_OWN_(p, v) MTRACE_ADD_(p, v)
 #endif
 
-/* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix: one
-   instruction is still whole to a signal handler, and it saves 4 ns of 5. */
+/* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix:
+   one instruction is still whole to a signal handler, and it saves 4 ns of 5. */
 #if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) /* two tests: others lack the macro */
 #if __GLIBC_PREREQ(2, 32)
 #define MTRACE_KNOWS_SINGLE_THREAD_ 1
@@ -1041,35 +1056,38 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
 /* [SECTION] STRUCTURES                                                                           */
 /* ============================================================================================== */
 
+/* clang-format off */
 /* The tracer's memory, one block, each part on a cache line of its own:
 
-     lanes[L+1]   cells[L+1][sites]   slots[capacity]   serials[capacity]   accounts[sites]
-                                      (trace table)     (if asked for)      index  names  name bytes
+     lanes[L+1]  cells[L+1][sites]  accounts[sites]  index  names  name bytes  serials  slots
+                                                                              (if asked)
 
-   An *account* is a (call site, domain) and its number; 0 is none, 1 is "<other>", which takes what finds
-   the table full. A *lane* belongs to one thread, which alone writes it; threads beyond L share lane 0
-   by atomic adds. A *cell* is one lane's counters of one account: they only ever grow (clear subtracts
-   from the shared lane), so that live = allocated - freed, over all lanes, whoever frees.
+   An *account* is a (call site, domain) and its number; 0 is none, 1 is "<other>", which takes
+   what finds the table full. A *lane* belongs to one thread, which alone writes it; threads beyond
+   L share lane 0 by atomic adds. A *cell* is one lane's counters of one account: they only ever
+   grow (clear subtracts in lane 0), so that live = allocated - freed, over all lanes.
 
-   A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home slot or up
-   to MTRACE_MAX_PROBE slots behind it; the home counts in `displaced` how many of its traces sit elsewhere,
-   which tells a search when to stop. Hence nothing moves, no tombstones, and no slow decay; insert and
-   remove are one compare-and-swap each, lock nothing, and may be interrupted anywhere.
+   A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home
+   slot, near it (another slot of the same cache line), or far, up to MTRACE_MAX_PROBE slots behind
+   that line. The home counts both in `displaced`, which tells a search when to stop. Hence nothing
+   moves, there are no tombstones and no slow decay; insert and remove are one compare-and-swap
+   each, lock nothing, and may be interrupted anywhere.
 
    Invariants, checked by mtrace_check() when nothing else runs:
      I1  a slot's account is 0 or a known account
      I2  each trace is found where it is, hence only once
-     I3  displaced counts exactly (255: 255 or more, for good)
+     I3  displaced counts exactly (far: 63 is 63 or more, for good)
      I4  an account's live bytes and blocks are the sum of its traces
      I5  the lanes' totals, with what they published, are the sum of all traces
-     I6  every account is found through the index, and in no place twice
-     I7  the peak is not below what is held, unless a new peak is under way
+     I6  every account in the index is found through it
+     I7  the peak is not below what is held
      I8  the triggers follow from peak, published totals and active lanes */
+/* clang-format on */
 
 enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
 enum { MTRACE_PAGE_BITS_ = 12, MTRACE_KEY_SHIFT_ = 5 };
-/* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near ones in
-   the low bits, far ones above. */
+/* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near
+   ones in the low bits, far ones above. */
 enum { MTRACE_NEAR_ = 3, MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
 #define MTRACE_NONE_ UINT32_MAX /* no slot: tables have 2^31 at most */
 
@@ -1185,7 +1203,8 @@ static inline uint32_t mtrace_reduce_(uint32_t hash, uint32_t range) {
 /* [SECTION] TEXT - numbers and lines without stdio and without locale                            */
 /* ============================================================================================== */
 
-/* Where text goes: into a callback, by whole lines where they fit, or into a buffer, as snprintf does. */
+/* Where text goes: into a callback, by whole lines where they fit, or into a buffer, as snprintf
+ * does. */
 typedef struct mtrace_text_ {
     mtrace_write_fn write; /* NULL: into buffer */
     void *user;
@@ -1297,8 +1316,8 @@ static uint64_t mtrace_round_(uint64_t numerator, uint64_t denominator) {
     return quotient + (rest > missing || (rest == missing && quotient % 2 == 1) ? 1 : 0);
 }
 
-/* size / count bytes as CPython's tracemalloc._format_size prints them, in whole numbers throughout:
-   "10239 B", "10.0 KiB", "1024 GiB". */
+/* size / count bytes as CPython's tracemalloc._format_size prints them, in whole numbers
+   throughout: "10239 B", "10.0 KiB", "1024 GiB". */
 static void mtrace_put_ratio_(mtrace_text_ *t, uint64_t size, uint64_t count, bool negative,
                               bool with_sign) {
     static const char *const units[] = {" B", " KiB", " MiB", " GiB", " TiB"};
@@ -1370,8 +1389,9 @@ static const char *mtrace_name_copy_(const char *name, size_t size) {
     return copy == NULL ? NULL : (const char *)memcpy(copy, name, size);
 }
 
-/* The one pointer that stands for a name's content; NULL stays NULL. When there is no room, "<unknown>"
-   and a count. Lock-free: an entry is whole before it is published, and never changes. */
+/* The one pointer that stands for a name's content; NULL stays NULL. When there is no room,
+   "<unknown>" and a count. Lock-free: an entry is whole before it is published, and never changes.
+ */
 static const char *mtrace_name_(const char *name) {
     mtrace_tracer_ *g = &mtrace_g_;
     size_t size = name == NULL ? 0 : strlen(name) + 1;
@@ -1432,8 +1452,9 @@ static uint32_t mtrace_account_new_(const mtrace_account_ *content) {
     return count;
 }
 
-/* Finds or makes the account. Two threads that make the same one at once agree on the one that enters the
-   index first; the other stays unused. The index has room to spare, so the search ends. */
+/* Finds or makes the account. Two threads that make the same one at once agree on the one that
+   enters the index first; the other stays unused. The index has room to spare, so the search ends.
+ */
 static uint32_t mtrace_account_intern_(const mtrace_account_ *content) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint32_t at = mtrace_reduce_(mtrace_account_hash_(content), g->index_slots);
@@ -1491,8 +1512,8 @@ typedef struct mtrace_trace_ {
     uint32_t account;
 } mtrace_trace_;
 
-/* Heap blocks of one page keep their order in the table: neighbours in memory are neighbours there, which
-   saves most cache misses of ordered work. Keys that are not addresses are scattered. */
+/* Heap blocks of one page keep their order in the table: neighbours in memory are neighbours there,
+   which saves most cache misses of ordered work. Keys that are not addresses are scattered. */
 static inline uint32_t mtrace_home_(uintptr_t key, bool tracked) {
     if (tracked) {
         return MTRACE_PAGE_HASH(key) & mtrace_g_.mask;
@@ -1510,7 +1531,8 @@ static inline bool mtrace_slot_live_(uint16_t account) {
     return account != 0 && account != MTRACE_ACCOUNT_BUSY_;
 }
 
-/* Is this the trace of that key? All heap blocks share one key space, each tracked domain has its own. */
+/* Is this the trace of that key? All heap blocks share one key space, each tracked domain has its
+ * own. */
 static inline bool mtrace_slot_is_(mtrace_slot_ *slot, uintptr_t key, bool tracked,
                                    uint32_t domain) {
     uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
@@ -1519,8 +1541,8 @@ static inline bool mtrace_slot_is_(mtrace_slot_ *slot, uintptr_t key, bool track
            (!tracked || mtrace_g_.accounts[account].domain == domain);
 }
 
-/* Searches the slots behind the home's cache line until every trace that has gone there from this home was
-   seen; MTRACE_NONE_ when the key is not among them. */
+/* Searches the slots behind the home's cache line until every trace that has gone there from this
+   home was seen; MTRACE_NONE_ when the key is not among them. */
 static MTRACE_COLD_ uint32_t mtrace_find_far_(uint32_t home, uintptr_t key, bool tracked,
                                               uint32_t domain, uint32_t left) {
     mtrace_tracer_ *g = &mtrace_g_;
@@ -1559,8 +1581,8 @@ static inline uint32_t mtrace_find_slot_(uint32_t home, uintptr_t key, bool trac
                : mtrace_find_far_(home, key, tracked, domain, displaced / MTRACE_FAR_ONE_);
 }
 
-/* Counts, at its home, a trace that has come to another slot (+1) or leaves it (-1). The slot is BUSY
-   meanwhile, so near never exceeds the three slots that there are. */
+/* Counts, at its home, a trace that has come to another slot (+1) or leaves it (-1). The slot is
+   BUSY meanwhile, so near never exceeds the three slots that there are. */
 static void mtrace_displaced_add_(uint32_t home, uint32_t at, int change) {
     uint8_t *count = &mtrace_g_.slots[home].displaced;
     uint8_t old = MTRACE_GET_(count);
@@ -1586,8 +1608,8 @@ static inline uint64_t mtrace_slot_size_(const mtrace_slot_ *slot) {
            (uint64_t)(MTRACE_GET_(&slot->size_high) & (MTRACE_TRACKED_ - 1)) << 32;
 }
 
-/* Takes the slot's trace out, if it is still that key's: one compare-and-swap, so that of two threads
-   that free the same block only one gets it. */
+/* Takes the slot's trace out, if it is still that key's: one compare-and-swap, so that of two
+   threads that free the same block only one gets it. */
 static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
                                      mtrace_trace_ *out) {
     mtrace_slot_ *slot = &mtrace_g_.slots[at];
@@ -1626,8 +1648,8 @@ static inline bool mtrace_slot_claim_(mtrace_slot_ *slot) {
            mtrace_cas16_(&slot->account, 0, MTRACE_ACCOUNT_BUSY_);
 }
 
-/* A free slot for a trace with that home, now BUSY: at home, near, else the next one behind; MTRACE_NONE_
-   when there is none near enough. */
+/* A free slot for a trace with that home, now BUSY: at home, near, else the next one behind;
+   MTRACE_NONE_ when there is none near enough. */
 static inline uint32_t mtrace_claim_(uint32_t home) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint32_t limit = g->mask < MTRACE_MAX_PROBE ? g->mask : MTRACE_MAX_PROBE;
@@ -1727,8 +1749,8 @@ static int64_t mtrace_trigger_blocks_(void) {
            mtrace_hidden_(MTRACE_SLACK / 16);
 }
 
-/* Renews the triggers after what they follow from has changed. Whoever changed it last sees its change
-   and stores last, so the last value stands. */
+/* Renews the triggers after what they follow from has changed. Whoever changed it last sees its
+   change and stores last, so the last value stands. */
 static void mtrace_triggers_renew_(void) {
     int64_t bytes, blocks;
     do {
@@ -1740,8 +1762,9 @@ static void mtrace_triggers_renew_(void) {
     } while (bytes != mtrace_trigger_bytes_() || blocks != mtrace_trigger_blocks_());
 }
 
-/* Called before what is held goes down, when it may be at a new peak: sums exactly, and if so numbers the
-   peak. A cell that changes after that first saves what it held (mtrace_cell_rebase_). */
+/* Called before what is held goes down, when it may be at a new peak: sums exactly, and if so
+   numbers the peak. A cell that changes after that first saves what it held (mtrace_cell_rebase_).
+ */
 static MTRACE_COLD_ void mtrace_peak_leave_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint64_t bytes = mtrace_not_negative_(mtrace_held_bytes_());
@@ -1915,7 +1938,7 @@ static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
 }
 
 /* ============================================================================================== */
-/* [SECTION] RECORD - one block comes, goes, or moves. Inner functions: the caller has the lock    */
+/* [SECTION] RECORD - one block comes, goes, or moves. Inner functions: the caller has the lock */
 /* ============================================================================================== */
 
 static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
@@ -1925,8 +1948,8 @@ static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint
     MTRACE_ADD_(&lane->events[MTRACE_DROPPED_BYTES_], size);
 }
 
-/* A trace of this key is there already. In a tracked domain that is how a trace changes; in the heap the
-   block was freed behind our back, and the allocator has handed its address out again. */
+/* A trace of this key is there already. In a tracked domain that is how a trace changes; in the
+   heap the block was freed behind our back, and the allocator has handed its address out again. */
 static MTRACE_NOINLINE_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool tracked,
                                              uint32_t domain) {
     mtrace_trace_ stale;
@@ -1960,8 +1983,8 @@ static bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uin
     return true;
 }
 
-/* `file:line: warning: ...` for a free of a pointer without a trace; then abort(), if asked for. Called
-   outside the lock, before the block is freed. */
+/* `file:line: warning: ...` for a free of a pointer without a trace; then abort(), if asked for.
+   Called outside the lock, before the block is freed. */
 static MTRACE_COLD_ void mtrace_foreign_report_(uintptr_t block, const mtrace_site *site) {
     mtrace_text_ t;
     if (mtrace_text_default_(&t)) {
@@ -1996,8 +2019,8 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
     mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, 0), block, size, false, 0);
 }
 
-/* The straight way of a new heap block: a known site, a thread with a lane, a free home slot that nothing
-   else calls its home. Everything else goes the whole way. */
+/* The straight way of a new heap block: a known site, a thread with a lane, a free home slot that
+   nothing else calls its home. Everything else goes the whole way. */
 static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_own_();
@@ -2048,7 +2071,8 @@ static MTRACE_NOINLINE_ void mtrace_forget_(uintptr_t block, mtrace_site *site) 
     }
 }
 
-/* The straight way of a free: the trace is in its home slot and the thread has a lane. False: not done. */
+/* The straight way of a free: the trace is in its home slot and the thread has a lane. False: not
+ * done. */
 static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_own_();
@@ -2067,8 +2091,8 @@ static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
     return false;
 }
 
-/* The trace is gone before the block is: else another thread could get the address, record it, and lose
-   its record (CPython's tracemalloc has this fault). */
+/* The trace is gone before the block is: else another thread could get the address, record it, and
+   lose its record (CPython's tracemalloc has this fault). */
 void mtrace_free_(void *block, mtrace_site *site) {
     bool done;
     if (MTRACE_LIKELY_(block != NULL)) {
@@ -2182,7 +2206,7 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
 }
 
 /* ============================================================================================== */
-/* [SECTION] LIFE - start, stop, clear; the layout of the tracer's memory                          */
+/* [SECTION] LIFE - start, stop, clear; the layout of the tracer's memory */
 /* ============================================================================================== */
 
 typedef struct mtrace_layout_ {
@@ -2193,7 +2217,8 @@ typedef struct mtrace_layout_ {
 
 enum { MTRACE_LINE_ = 64 };
 
-/* Puts a part behind the others, on a cache line; SIZE_MAX when it does not fit in an address space. */
+/* Puts a part behind the others, on a cache line; SIZE_MAX when it does not fit in an address
+ * space. */
 static size_t mtrace_layout_part_(size_t *end, size_t count, size_t size) {
     size_t at = *end;
     size_t bytes = mtrace_array_size_(count, size);
@@ -2459,7 +2484,8 @@ void mtrace_reset_peak(void) {
     MTRACE_UNLOCK();
 }
 
-/* Takes every trace out, as if all blocks were freed now: what other threads do meanwhile stays right. */
+/* Takes every trace out, as if all blocks were freed now: what other threads do meanwhile stays
+ * right. */
 static void mtrace_clear_traces_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     mtrace_lane_ *lane = mtrace_lane_get_();
@@ -2475,7 +2501,8 @@ static void mtrace_clear_traces_(void) {
     }
 }
 
-/* Counters cannot be set to zero while their threads add to them: the shared lane takes the difference. */
+/* Counters cannot be set to zero while their threads add to them: the shared lane takes the
+ * difference. */
 static void mtrace_clear_counters_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     mtrace_lane_ *lane = mtrace_lane_at_(0);
@@ -2516,7 +2543,7 @@ bool mtrace_is_tracing(void) {
 }
 
 /* ============================================================================================== */
-/* [SECTION] LOOK - totals, the tracer's state, single blocks                                      */
+/* [SECTION] LOOK - totals, the tracer's state, single blocks */
 /* ============================================================================================== */
 
 static mtrace_traced_memory mtrace_traced_memory_(void) {
@@ -2831,7 +2858,8 @@ static mtrace_result mtrace_snapshot_take_(mtrace_snapshot **out, bool with_bloc
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    /* The system's memory costs nothing before it is touched: room for every slot, none can be missed. */
+    /* The system's memory costs nothing before it is touched: room for every slot, none can be
+     * missed. */
     mtrace_snapshot_layout_parts_(&layout, !with_blocks ? 0
                                            : callers    ? mtrace_live_blocks_()
                                                         : (size_t)mtrace_g_.mask + 1);
@@ -2909,7 +2937,7 @@ mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t inde
 }
 
 /* ============================================================================================== */
-/* [SECTION] GROUP - rows of snapshots to rows of statistics, grouped, merged, sorted              */
+/* [SECTION] GROUP - rows of snapshots to rows of statistics, grouped, merged, sorted */
 /* ============================================================================================== */
 
 /* Sources 0 to n_new-1 are the rows of the new snapshot, the rest those of the old one. */
@@ -2968,7 +2996,8 @@ static int mtrace_compare_sources_(const mtrace_job_ *job, uint32_t a, uint32_t 
 }
 
 /* By rank, descending: tracemalloc's (size, count, key), or for differences (|size_diff|, size,
-   |count_diff|, count, key). The rows stand in the order of their keys: the later one has the greater. */
+   |count_diff|, count, key). The rows stand in the order of their keys: the later one has the
+   greater. */
 static int mtrace_compare_ranks_(const mtrace_job_ *job, uint32_t a, uint32_t b) {
     const mtrace_statistic *x = &job->rows[a], *y = &job->rows[b];
     int sign = 0;
@@ -3002,7 +3031,8 @@ static void mtrace_merge_(const mtrace_job_ *job, mtrace_compare_fn_ compare, co
     }
 }
 
-/* Sorts job->order: a merge sort, bottom up, O(n log n) always, no recursion, nothing but `spare`. */
+/* Sorts job->order: a merge sort, bottom up, O(n log n) always, no recursion, nothing but `spare`.
+ */
 static void mtrace_sort_(mtrace_job_ *job, size_t n, mtrace_compare_fn_ compare) {
     size_t width, low;
     for (width = 1; width < n; width *= 2) {
@@ -3498,7 +3528,8 @@ static void mtrace_put_percent_(mtrace_text_ *t, uint64_t part, uint64_t whole, 
     mtrace_put_right_(t, buffer, column);
 }
 
-/* The end of a table's row: "*" when inexact, the key cut at its front to fit, the function if it fits. */
+/* The end of a table's row: "*" when inexact, the key cut at its front to fit, the function if it
+ * fits. */
 static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
                               mtrace_key_type key_type, size_t columns) {
     char key[1024];
@@ -3610,7 +3641,8 @@ static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
     return t->length != before;
 }
 
-/* The last line. A table's always tells the tracer's own memory; the other styles speak only of doubts. */
+/* The last line. A table's always tells the tracer's own memory; the other styles speak only of
+ * doubts. */
 static void mtrace_put_foot_(mtrace_text_ *t, const mtrace_statistics *s, mtrace_style style) {
     mtrace_text_ dry;
     mtrace_text_to_buffer_(&dry, NULL, 0);
@@ -3749,7 +3781,8 @@ void mtrace_write_message(const char *message) {
 /* [SECTION] CHECK                                                                                */
 /* ============================================================================================== */
 
-/* A number for an account that is hard to cancel: sums over all accounts at once then tell of each. */
+/* A number for an account that is hard to cancel: sums over all accounts at once then tell of each.
+ */
 static uint64_t mtrace_weight_(uint32_t account) {
     return ((uint64_t)account + 1) * 0x9E3779B97F4A7C15u;
 }

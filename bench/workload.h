@@ -1,5 +1,5 @@
-/* The four workloads, once for each allocator: WORK(name), ALLOC(size) and RELEASE(block) are defined by
-   who includes this. No include guard: that is the point. */
+/* The four workloads, once for each allocator: WORK(name), ALLOC(size) and RELEASE(block) are
+   defined by who includes this. No include guard: that is the point. */
 
 /* A block of one size, allocated and freed at once. */
 static void WORK(pair)(size_t operations) {

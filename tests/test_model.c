@@ -1,5 +1,6 @@
-/* Random operations beside a naive model: a list of traces and plain sums. After every step the library
-   must agree on the totals and pass its self-check; every so often on every row and every block too. */
+/* Random operations beside a naive model: a list of traces and plain sums. After every step the
+   library must agree on the totals and pass its self-check; every so often on every row and every
+   block too. */
 
 #include "support/test.h"
 
@@ -91,8 +92,8 @@ static void model_came(const void *block, const entry *but) {
     }
 }
 
-/* A block came without being traced (paused), at an address with a stale trace: the library takes the trace
-   for the block's. */
+/* A block came without being traced (paused), at an address with a stale trace: the library takes
+   the trace for the block's. */
 static void model_adopt(entry *to) {
     int i;
     for (i = 0; i < BLOCKS; i++) {

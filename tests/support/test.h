@@ -1,5 +1,6 @@
-/* What every test file includes: cmocka, the library with its implementation, and an allocator that can
-   be told to fail. With MTRACE_TEST_TINY all tables and bounds are small, so that their edges are hit. */
+/* What every test file includes: cmocka, the library with its implementation, and an allocator that
+   can be told to fail. With MTRACE_TEST_TINY all tables and bounds are small, so that their edges
+   are hit. */
 
 #ifndef MTRACE_TESTS_SUPPORT_TEST_H
 #define MTRACE_TESTS_SUPPORT_TEST_H
@@ -13,7 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
 #include <cmocka.h>
+#ifdef __cplusplus
+}
+#endif
 
 static int test_fail_next; /* the next n allocations fail; every one when negative */
 

@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# The header alone, five times, in both orders with its implementation, with and without MTRACE, in every
+# language it promises, with every warning an error; beside glibc's own mtrace(); and what must not compile.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+W="-Wall -Wextra -pedantic -Wconversion -Wshadow -Wundef -Wcast-qual -Werror"
+
+ok() { echo "ok compile $1"; }
+bad() { echo "not ok compile $1: $(head -n 1 "$tmp/log")"; failed=1; }
+
+use='static int *use(size_t n) { int *p = MT_NEW_ARRAY(int, n); char *s = MT_STRDUP("x");
+  p = (int *)MT_REALLOCARRAY(p, n, sizeof *p); MT_FREE(MT_STRNDUP(s, 1)); MT_FREE(s);
+  MT_FREE(MT_ALIGNED_ALLOC(64, 64)); MT_FREE(MT_CALLOC(n, 2)); MT_FREE(MT_REALLOC(MT_MALLOC(n), n));
+  MT_FREE(MT_NEW(int)); (void)MT_TRACK(1, p, n); (void)MT_UNTRACK(1, p); return p; }
+int main(void) { mtrace_snapshot *old; mtrace_start(NULL); mtrace_snapshot_take(&old, false, NULL); MT_FREE(use(3));
+  MT_ASSERT_NO_GROWTH(old, 0); mtrace_print_top(3); mtrace_snapshot_free(old); return mtrace_check() != NULL; }'
+h='#include "mtrace.h"' i='#define MTRACE_IMPLEMENTATION'
+printf '%s\n' "$h" "int main(void) { return 0; }" >"$tmp/alone"
+printf '%s\n' "$h" "$h" "$h" "$h" "$h" "$i" "$h" "$use" >"$tmp/five_times"
+printf '%s\n' "$i" "$h" "$h" "$use" >"$tmp/implementation_first"
+printf '%s\n' "$h" "$i" "$h" "$i" "$h" "$use" | sed '4s/.*/#undef MTRACE_IMPLEMENTATION\n&/' >"$tmp/implementation_twice"
+printf '%s\n' "#include <mcheck.h>" "$i" "$h" "#include <mcheck.h>" "$use" >"$tmp/with_mcheck"
+
+for language in "gcc -std=c99 -x c" "gcc -std=c11 -x c" "gcc -std=c17 -x c" "clang -std=c99 -x c" \
+    "clang -std=c11 -x c" "clang -std=c17 -x c" "g++ -std=c++11 -x c++" "g++ -std=c++20 -x c++" \
+    "clang++ -std=c++11 -x c++" "clang++ -std=c++20 -x c++"; do
+    case $language in *++*) kinds="2 1" w=$W ;; *) kinds="2 0" w="$W -Wstrict-prototypes" ;; esac
+    for file in alone five_times implementation_first implementation_twice with_mcheck; do
+        for mode in "" "-DMTRACE"; do
+            for kind in $kinds; do
+                name="$file, ${language% -x*}, ${mode:-no MTRACE}, sites $kind"
+                # shellcheck disable=SC2086
+                if $language $w $mode -DMTRACE_SITE_KIND="$kind" -O1 -I. -o "$tmp/program" - <"$tmp/$file" \
+                    >"$tmp/log" 2>&1 && "$tmp/program" >"$tmp/log" 2>&1; then ok "$name"; else bad "$name"; fi
+            done
+        done
+    done
+done
+
+# Without xxHash, with a hash of one's own.
+printf '%s\n' '#include <stddef.h>' '#include <stdint.h>' \
+    'static uint32_t my_hash(const void *p, size_t n) { const unsigned char *b = (const unsigned char *)p;' \
+    '  uint32_t h = 2166136261u; while (n-- > 0) { h = (h ^ *b++) * 16777619u; } return h; }' \
+    '#define MTRACE_HASH(data, size) my_hash(data, size)' "$i" "$h" \
+    '#ifdef XXH_VERSION_NUMBER' '#error "xxhash.h was included"' '#endif' "$use" >"$tmp/own_hash"
+if gcc -std=c99 $W -DMTRACE -I. -x c -o "$tmp/program" - <"$tmp/own_hash" >"$tmp/log" 2>&1 && "$tmp/program" >/dev/null
+then ok "own hash"; else bad "own hash"; fi
+
+# What cannot work says so.
+refuses() {
+    if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only "${@:3}" - <"$tmp/implementation_first" >"$tmp/log" 2>&1; then
+        echo "compiled" >"$tmp/log"
+        bad "$1"
+    elif grep -q "$2" "$tmp/log"; then ok "$1"; else bad "$1"; fi
+}
+refuses "half a lock is refused" "MTRACE_LOCK() and MTRACE_UNLOCK() together" "-DMTRACE_LOCK()="
+refuses "half an allocator is refused" "together, or none of them" "-DMTRACE_BASE_MALLOC(n)=malloc(n)"
+refuses "no atomics and no lock is refused" "no lock-free 8-byte atomics" -D__GCC_ATOMIC_LLONG_LOCK_FREE=1 -Wno-builtin-macro-redefined
+exit $failed

@@ -1,0 +1,55 @@
+#!/usr/bin/env bash
+# Each way to use the package, by a small project of its own that is built and run; and the message when xxHash
+# is missing.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+report() { # NAME STATUS
+    if [ "$2" -eq 0 ]; then echo "ok consumer $1"; else
+        echo "not ok consumer $1: $(grep -v '^--' "$tmp/log" | head -n 2 | tr '\n' ' ')"
+        failed=1
+    fi
+}
+
+consume() { # NAME CMAKE-ARGUMENT...
+    cmake -S "tests/consumers/$1" -B "$tmp/$1" "${@:2}" >"$tmp/log" 2>&1 &&
+        cmake --build "$tmp/$1" >"$tmp/log" 2>&1 && "$tmp/$1/consumer"
+    report "$1" $?
+}
+
+cmake -S . -B "$tmp/build" -DMTRACE_BUILD_TESTS=OFF -DCMAKE_INSTALL_PREFIX="$tmp/prefix" >"$tmp/log" 2>&1 &&
+    cmake --build "$tmp/build" >"$tmp/log" 2>&1 && cmake --install "$tmp/build" >"$tmp/log" 2>&1
+report install $?
+mv "$tmp/prefix" "$tmp/moved" # an installed package may be moved
+
+consume find_package -DCMAKE_PREFIX_PATH="$tmp/moved"
+consume add_subdirectory -DMTRACE_SOURCE="$PWD"
+
+# FetchContent takes a repository: one made of the files as they are now.
+mkdir "$tmp/repository" && git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$tmp/repository" &&
+    (cd "$tmp/repository" && git init -q -b main && git add -A &&
+        git -c user.name=test -c user.email=test@localhost commit -q -m test) >"$tmp/log" 2>&1
+report "repository for fetch_content" $?
+consume fetch_content -DMTRACE_REPOSITORY="file://$tmp/repository"
+
+PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" make -C tests/consumers/pkg_config OUT="$tmp/pc" >"$tmp/log" 2>&1 && "$tmp/pc"
+report pkg_config $?
+
+# xxHash as a CONFIG package, as its own CMake build installs it.
+mkdir -p "$tmp/xxhash/lib/cmake/xxHash" "$tmp/xxhash/include" && cp /usr/include/xxhash.h "$tmp/xxhash/include"
+printf 'add_library(xxHash::xxhash INTERFACE IMPORTED)\nset_target_properties(xxHash::xxhash PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "%s")\n' \
+    "$tmp/xxhash/include" >"$tmp/xxhash/lib/cmake/xxHash/xxHashConfig.cmake"
+cmake -S . -B "$tmp/config" -DMTRACE_BUILD_TESTS=OFF -DCMAKE_PREFIX_PATH="$tmp/xxhash" >"$tmp/log" 2>&1 &&
+    ! grep -q '^MTRACE_XXHASH_DIR' "$tmp/config/CMakeCache.txt"
+report "xxHash as a CONFIG package" $?
+
+none=(-DMTRACE_BUILD_TESTS=OFF -DCMAKE_DISABLE_FIND_PACKAGE_xxHash=ON -DCMAKE_DISABLE_FIND_PACKAGE_PkgConfig=ON
+    -DCMAKE_IGNORE_PATH=/usr/include)
+! cmake -S . -B "$tmp/none" "${none[@]}" >"$tmp/log" 2>&1 && grep -q "install xxHash (Debian: libxxhash-dev)" "$tmp/log"
+report "without xxHash a clear message" $?
+cmake -S . -B "$tmp/off" "${none[@]}" -DMTRACE_XXHASH=OFF >"$tmp/log" 2>&1
+report "without xxHash and MTRACE_XXHASH=OFF" $?
+exit $failed

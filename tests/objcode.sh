@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# Without MTRACE the machine code is that of the plain allocator; with it, and off, malloc costs one byte load
+# and a branch.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+code() { objdump -d --no-show-raw-insn "$1" | tail -n +4; nm "$1"; }
+
+for compiler in gcc clang; do
+    for level in -O0 -O2 -Os; do
+        $compiler -std=c99 $level -I. -c -o "$tmp/macros.o" tests/objcode/same.c &&
+            $compiler -std=c99 $level -DPLAIN -I. -c -o "$tmp/plain.o" tests/objcode/same.c || failed=1
+        code "$tmp/macros.o" >"$tmp/macros" && code "$tmp/plain.o" >"$tmp/plain"
+        name="without MTRACE the same code, $compiler $level"
+        if [ "$(grep -c '<use_' "$tmp/plain")" -ge 10 ] && diff "$tmp/macros" "$tmp/plain" >"$tmp/diff"; then
+            echo "ok $name"
+        else
+            echo "not ok $name: $(head -n 3 "$tmp/diff" | tr '\n' ' ')"
+            failed=1
+        fi
+    done
+    $compiler -std=c99 -O2 -DMTRACE -I. -c -o "$tmp/off.o" tests/objcode/off.c
+    objdump -dr --no-show-raw-insn "$tmp/off.o" | sed -n '/<one_malloc>:/,/^$/p' >"$tmp/off"
+    name="off, malloc is a byte load and a branch, $compiler"
+    state=$(grep -c 'mtrace_state_' "$tmp/off")
+    before=$(sed -n '2,/malloc-\|malloc$/p' "$tmp/off" | grep -c '^ *[0-9a-f]*:	[a-z]')
+    if [ "$state" -eq 1 ] && [ "$before" -le 12 ]; then
+        echo "ok $name"
+    else
+        echo "not ok $name: $state loads of the state, $before instructions"
+        cat "$tmp/off"
+        failed=1
+    fi
+done
+exit $failed

@@ -1,0 +1,84 @@
+/* The part of cmocka's interface that the tests use, for 32-bit builds: Debian has no 32-bit
+ * cmocka. */
+
+#ifndef CMOCKA_H
+#define CMOCKA_H
+
+#include <setjmp.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+struct CMUnitTest {
+    const char *name;
+    void (*test)(void **state);
+    int (*setup)(void **state);
+    int (*teardown)(void **state);
+};
+
+#define cmocka_unit_test(f)                                                                        \
+    { #f, f, NULL, NULL }
+#define cmocka_unit_test_setup_teardown(f, before, after)                                          \
+    { #f, f, before, after }
+#define cmocka_unit_test_setup(f, before)                                                          \
+    { #f, f, before, NULL }
+#define cmocka_unit_test_teardown(f, after)                                                        \
+    { #f, f, NULL, after }
+#define cmocka_run_group_tests(tests, before, after)                                               \
+    cmocka_run_(tests, sizeof(tests) / sizeof(tests)[0], before, after)
+
+#define fail_msg(...)                                                                              \
+    (printf("[  ERROR   ] %s:%d: ", __FILE__, __LINE__), printf(__VA_ARGS__), puts(""),            \
+     cmocka_fail_())
+#define fail() fail_msg("%s", "failed")
+#define cmocka_require_(condition)                                                                 \
+    do {                                                                                           \
+        if (!(condition)) {                                                                        \
+            fail_msg("%s", #condition);                                                            \
+        }                                                                                          \
+    } while (0)
+#define assert_true(c)                  cmocka_require_((c) != 0)
+#define assert_false(c)                 cmocka_require_(!(c))
+#define assert_null(p)                  cmocka_require_((p) == NULL)
+#define assert_non_null(p)              cmocka_require_((p) != NULL)
+#define assert_ptr_equal(a, b)          cmocka_require_((a) == (b))
+#define assert_ptr_not_equal(a, b)      cmocka_require_((a) != (b))
+#define assert_int_equal(a, b)          cmocka_require_((uint64_t)(a) == (uint64_t)(b))
+#define assert_int_not_equal(a, b)      cmocka_require_((uint64_t)(a) != (uint64_t)(b))
+#define assert_string_equal(a, b)       cmocka_require_(strcmp((a), (b)) == 0)
+#define assert_string_not_equal(a, b)   cmocka_require_(strcmp((a), (b)) != 0)
+#define assert_memory_equal(a, b, size) cmocka_require_(memcmp((a), (b), (size)) == 0)
+#define assert_in_range(v, low, high)                                                              \
+    cmocka_require_((uint64_t)(v) >= (uint64_t)(low) && (uint64_t)(v) <= (uint64_t)(high))
+
+static jmp_buf cmocka_failed_;
+
+static inline void cmocka_fail_(void) {
+    longjmp(cmocka_failed_, 1);
+}
+
+static inline int cmocka_run_(const struct CMUnitTest *tests, size_t count, int (*before)(void **),
+                              int (*after)(void **)) {
+    void *state = NULL;
+    volatile int failures = 0;
+    volatile size_t i;
+    failures += before != NULL && before(&state) != 0;
+    for (i = 0; i < count; i++) {
+        volatile int bad = 1;
+        printf("[ RUN      ] %s\n", tests[i].name);
+        if (setjmp(cmocka_failed_) == 0) {
+            if (tests[i].setup == NULL || tests[i].setup(&state) == 0) {
+                tests[i].test(&state);
+                bad = 0;
+            }
+        }
+        bad |= tests[i].teardown != NULL && tests[i].teardown(&state) != 0;
+        printf("[  %s  ] %s\n", bad ? "FAILED" : "    OK", tests[i].name);
+        failures += bad;
+    }
+    failures += after != NULL && after(&state) != 0;
+    printf("[  PASSED  ] %d test(s).\n", (int)count - failures);
+    return failures;
+}
+
+#endif
