@@ -1,3 +1,127 @@
+/* mtrace.h - v0.1.0 - tracemalloc for C: which line holds the memory - MIT licence, see LICENSE
+
+   WHAT IT DOES
+
+   A program compiled with it can say, at any moment and in bounded memory: which line of the code
+   holds its memory, which line held it when the total was at its peak, and what grew between two
+   moments. It is exact, runs from a microcontroller to a game engine, and says so when it is not.
+
+       mtrace: 3791 KiB in 27 blocks held, peak 3876 KiB; 3 of 7 lines
+             SIZE      %    COUNT     AT PEAK  WHERE
+         1536 KiB   40.5        6    1536 KiB  asset_load.c:81 bake_page
+         1114 KiB   29.4        2    1116 KiB  asset_load.c:71 read_file
+         1052 KiB   27.8        9    1134 KiB  stb_image.h:984 stbi__malloc
+         89.4 KiB    2.4       10    89.4 KiB  <other: 4 lines>
+
+   QUICK START
+
+   Copy mtrace.h (and xxhash.h, from xxHash). Use MT_MALLOC, MT_FREE and their like. In one file
+   define MTRACE_IMPLEMENTATION before the include. Compile with -DMTRACE to turn it on; without,
+   the macros are malloc and free and the rest is nothing. A complete program:
+
+       #define MTRACE_IMPLEMENTATION
+       #include "mtrace.h"
+
+       int main(void) {
+           mtrace_snapshot *before;
+           char *name;
+           mtrace_start(NULL);
+           mtrace_snapshot_take(&before, false, NULL);
+           name = MT_STRDUP("a leak");
+           mtrace_print_diff(before, 10);
+           MT_FREE(name);
+           mtrace_snapshot_free(before);
+           mtrace_stop();
+           return 0;
+       }
+
+   INDEX (grep -n '\[SECTION\]' mtrace.h)
+
+   CONFIG VERSION COMPILER TYPES             what can be chosen; results, rows, descriptions
+   LIFE CYCLE QUERIES SNAPSHOTS REPORTS      the calls, each with its costs and contexts
+   CHECKS RECORDING MACROS                   self-check, test assertion, function forms, macros
+   PORTABILITY STRUCTURES TEXT NAMES SITES   the implementation, bottom up
+   TRACE TABLE COUNTERS RECORD LIFE LOOK
+   SNAPSHOT GROUP REPORT CHECK
+
+   WORDS
+
+   call site   the file, line and function of one macro; MT_NEW adds the type's name
+   domain      a small number that separates kinds of memory; 0 is the heap
+   trace       one live block: its address, size, call site and domain
+   snapshot    a copy of the counters of all call sites at one moment
+   statistic   one row of a snapshot, grouped by line, file, function, type, domain or size class
+   diff        one row of two snapshots compared
+
+   SWITCHES (scope: ALL = the same in every file; IMPL = only where the implementation is)
+
+   MTRACE                   ALL   compiles it in
+   MTRACE_CONFIG_FILE       ALL   a file that is included first and sets the others
+   MTRACE_BASE_MALLOC(n) _CALLOC(n, size) _REALLOC(p, n) _FREE(p) _ALIGNED_ALLOC(alignment, n)
+                            ALL   the allocator beneath; the first four together
+   MTRACE_FAIL(message)     file  what MT_ASSERT_NO_GROWTH does; default: print it and abort()
+   MTRACE_SITE_KIND         file  2, 1, 0: how a macro gets its call site (see COMPILER)
+   MTRACE_LOCK() MTRACE_UNLOCK()
+                            IMPL  your lock, or interrupts off and on; then no atomics and no
+                                  thread-local storage are used
+   MTRACE_SINGLE_THREAD     IMPL  no lock and no atomics: one thread, no handlers
+   MTRACE_HASH(p, n)        IMPL  a 32-bit hash of yours; then xxhash.h is not included
+   MTRACE_LANES             IMPL  threads that count without atomics (16); 64 bytes a site each
+   MTRACE_MAX_PROBE         IMPL  slots looked at before a block is dropped (512)
+   MTRACE_SLACK             IMPL  bytes a thread may hold back from the shared total (65536)
+   MTRACE_NO_STDIO          IMPL  reports do not go to stdout by default
+   MTRACE_SYSTEM_ALLOC(n) MTRACE_SYSTEM_FREE(p, n)
+                            IMPL  zeroed memory for who gives no desc.memory; default: mmap,
+                                  VirtualAlloc; none on bare metal
+   MTRACE_THREAD_LOCAL      IMPL  the keyword (__thread)
+   MTRACE_API               ALL   put before declarations (extern)
+
+   PROMISES AND LIMITS
+
+   Memory. Fixed at the start and never more, apart from snapshots in the tracer's memory: 16 bytes
+   a slot (12 on 32-bit), 8 more with serials; a call site costs 64 bytes a lane (48 on 32-bit) and
+   about 90 once. It is never the traced allocator's.
+
+   What is exact. Sizes are the requested ones. Live bytes and blocks, totals, frees and reallocs a
+   call site, always. The peak and who held it, as long as recording calls do not overlap in time;
+   where they do, the peak may be short by what the calls under way and the other lanes had not yet
+   published, at most MTRACE_SLACK bytes a lane. The table's high-water mark is exact with one
+   thread.
+
+   A full table never fails the program: the block is handed out, counted as dropped with its bytes
+   at its call site, and every report says so and marks the rows. No live trace is ever evicted.
+   Likewise a full site table charges "<other>", a full name table shows "<unknown>", and reports
+   say so.
+
+   Foreign pointers pass through. A free of a block that is not traced (it came from plain malloc,
+   from before the start, or was dropped) frees it and counts a foreign free. A traced block that
+   plain free() took leaves a stale trace, which is replaced, and counted, when its address comes
+   again.
+
+   Answers to corner cases. Size 0 is traced when the allocator returns a pointer. A product that
+   overflows gives NULL. realloc(p, 0) frees p and returns NULL while started; a realloc that fails
+   leaves block and trace as they were; one that succeeds takes its own call site. A double free is
+   counted as foreign the second time and passed to the allocator, which may abort. Blocks of 512
+   GiB and more are dropped. A child of fork() goes on with the parent's traces.
+
+   Threads. All calls may be made from any thread; nothing locks around the allocator. Recording is
+   lock-free: with GNU atomics a handler may record (MT_TRACK; malloc itself is not safe there).
+   start, stop and clear exclude each other. A thread may be inside a call while another stops and
+   starts; that one call may then be charged wrongly. Memory given in desc.memory must stay until no
+   thread is.
+
+   Modules. Names are copied, so a module may be unloaded, unless borrow_names promised otherwise.
+   Names in a snapshot are its own.
+
+   It sees only what is compiled with its macros or routed through its calls. It has nothing to do
+   with glibc's mtrace(), and defines no identifier of that name.
+
+   PORTING
+
+   C99 or C++11, any byte order, 16-byte-aligned or weaker allocators. gcc and clang need nothing.
+   Other compilers and bare metal: define MTRACE_LOCK and MTRACE_UNLOCK, or MTRACE_SINGLE_THREAD.
+   Bare metal: give desc.memory and desc.write too (examples/firmware). */
+
 #ifndef MTRACE_H
 #define MTRACE_H
 
@@ -104,14 +228,15 @@ typedef enum mtrace_result {
     MTRACE_ERR_ARGUMENT = -4,    /* an argument makes no sense */
     MTRACE_ERR_NO_BLOCKS = -5,   /* the question needs a snapshot taken with its blocks */
     MTRACE_ERR_NOT_FOUND = -6,   /* no trace of that block or key */
-    MTRACE_ERR_FULL = -7,        /* a table is full: counted as dropped, nothing else changed */
+    MTRACE_ERR_FULL = -7,        /* a table is full: not traced, counted as dropped */
     MTRACE_ERR_NO_WRITER = -8,   /* no write callback, and no stdout here */
     MTRACE_ERR_COMPILED_OUT = -9 /* built without MTRACE */
 } mtrace_result;
 
 /* A call site. The macros own one each; to charge memory to a place of your own (a script's line,
-   the caller of a wrapper) fill file, function, type and line and leave cache zero. Unless the
-   tracer was started with borrow_names, the names are copied, so they may live on the stack. */
+   the caller of a wrapper) fill file, function, type and line, and zero cache whenever you change
+   them. Unless the tracer was started with borrow_names, the names are copied, so they may live on
+   the stack. */
 typedef struct mtrace_site {
     const char *file;     /* NULL: "<unknown>" */
     const char *function; /* NULL: none */
@@ -524,7 +649,8 @@ MTRACE_API char *mtrace_strndup_at(const char *text, size_t length, mtrace_site 
    integer (an address, a GPU handle). The same key in two domains is two traces; tracked twice, the
    trace takes the new size and site. Domain 0 is the heap that MT_MALLOC uses: there a key is the
    address of a block, and MT_FREE ends its trace too. Errors: NOT_TRACING (or paused), ARGUMENT
-   (domain above 65,535), FULL. O(1). Any thread, signal handler, interrupt. Source:
+   (domain above 65,535), FULL (an older trace of the key is gone then). O(1). Any thread, signal
+   handler, interrupt. Source:
    PyTraceMalloc_Track(). */
 MTRACE_API mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size,
                                          mtrace_site *site);
@@ -894,6 +1020,15 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MTRACE_PAGE_HASH(page) ((uint32_t)(((uint64_t)(page)*0x9E3779B97F4A7C15u) >> 32))
 #endif
 
+/* Blocks of one page of 2^MTRACE_PAGE_BITS bytes stand in the table in their order, one slot
+   for 2^MTRACE_KEY_SHIFT bytes: glibc's smallest block. */
+#ifndef MTRACE_PAGE_BITS
+#define MTRACE_PAGE_BITS 12
+#endif
+#ifndef MTRACE_KEY_SHIFT
+#define MTRACE_KEY_SHIFT 5
+#endif
+
 /* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations ---
  */
 
@@ -1085,7 +1220,6 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
 /* clang-format on */
 
 enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
-enum { MTRACE_PAGE_BITS_ = 12, MTRACE_KEY_SHIFT_ = 5 };
 /* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near
    ones in the low bits, far ones above. */
 enum { MTRACE_NEAR_ = 3, MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
@@ -1267,10 +1401,11 @@ static void mtrace_put_column_(mtrace_text_ *t, size_t column) {
     }
 }
 
-/* Text so that it ends before `column`. */
+/* Text so that it ends before `column`; too long, it follows after one blank. */
 static void mtrace_put_right_(mtrace_text_ *t, const char *text, size_t column) {
     size_t length = strlen(text);
     mtrace_put_column_(t, length < column ? column - length : 0);
+    mtrace_put_(t, t->column + length >= column && t->column > 0 ? " " : "");
     mtrace_put_(t, text);
 }
 
@@ -1316,6 +1451,26 @@ static uint64_t mtrace_round_(uint64_t numerator, uint64_t denominator) {
     return quotient + (rest > missing || (rest == missing && quotient % 2 == 1) ? 1 : 0);
 }
 
+/* Python's average is a double, and (2 tenths + 1) / 20, which lies between two tenths, is one only
+   when 5 divides it. Else the nearest double lies above or below it: the remainder by 5 of what its
+   53-bit mantissa is cut from tells which. */
+static bool mtrace_tie_rounds_up_(uint64_t tenths) {
+    uint64_t mantissa = 2 * tenths + 1;
+    if (mantissa % 5 == 0) {
+        return tenths % 2 == 1;
+    }
+    while (mantissa < (uint64_t)5 << 52) {
+        mantissa *= 2;
+    }
+    return mantissa % 5 > 2;
+}
+
+static uint64_t mtrace_tenths_(uint64_t size, uint64_t unit) {
+    uint64_t tenths = size * 10 / unit, rest = size * 10 % unit;
+    bool up = rest > unit - rest || (rest == unit - rest && mtrace_tie_rounds_up_(tenths));
+    return tenths + (up ? 1 : 0);
+}
+
 /* size / count bytes as CPython's tracemalloc._format_size prints them, in whole numbers
    throughout: "10239 B", "10.0 KiB", "1024 GiB". */
 static void mtrace_put_ratio_(mtrace_text_ *t, uint64_t size, uint64_t count, bool negative,
@@ -1329,8 +1484,7 @@ static void mtrace_put_ratio_(mtrace_text_ *t, uint64_t size, uint64_t count, bo
         i++;
     }
     if (i > 0 && size / 100 < unit) {
-        uint64_t tenths = size < UINT64_MAX / 10 ? mtrace_round_(size * 10, unit)
-                                                 : mtrace_round_(size, unit / 10);
+        uint64_t tenths = mtrace_tenths_(size, unit); /* size < 100 units */
         mtrace_put_(t, mtrace_number_(buffer, tenths / 10, negative, with_sign));
         mtrace_put_char_(t, '.');
         mtrace_put_char_(t, (char)('0' + (int)(tenths % 10)));
@@ -1353,7 +1507,7 @@ static void mtrace_put_count_(mtrace_text_ *t, uint64_t count, const char *noun)
     mtrace_put_number_(t, count);
     mtrace_put_char_(t, ' ');
     mtrace_put_(t, noun);
-    mtrace_put_(t, count == 1 ? "" : "s");
+    mtrace_put_(t, count == 1 ? "" : noun[strlen(noun) - 1] == 's' ? "es" : "s");
 }
 
 /* Text to the default writer; false when there is none. */
@@ -1518,7 +1672,7 @@ static inline uint32_t mtrace_home_(uintptr_t key, bool tracked) {
     if (tracked) {
         return MTRACE_PAGE_HASH(key) & mtrace_g_.mask;
     }
-    return (MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS_) + (uint32_t)(key >> MTRACE_KEY_SHIFT_)) &
+    return (MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS) + (uint32_t)(key >> MTRACE_KEY_SHIFT)) &
            mtrace_g_.mask;
 }
 
@@ -1975,7 +2129,9 @@ static bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uin
     if (MTRACE_UNLIKELY_(mtrace_g_.serials != NULL)) {
         trace.serial = MTRACE_NEXT_(&mtrace_g_.serial);
     }
-    if (MTRACE_UNLIKELY_(size > MTRACE_MAX_SIZE_ || !mtrace_insert_(home, key, tracked, &trace))) {
+    /* "<other>" is of domain 0: a tracked key charged to it would not be found again */
+    if (MTRACE_UNLIKELY_(size > MTRACE_MAX_SIZE_ || (tracked && account == MTRACE_ACCOUNT_OTHER_) ||
+                         !mtrace_insert_(home, key, tracked, &trace))) {
         mtrace_drop_(lane, account, size);
         return false;
     }
@@ -3485,7 +3641,6 @@ static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
     if (key_type == MTRACE_BY_LINE) {
         mtrace_put_function_(t, row, ", allocated in ");
     }
-    mtrace_put_char_(t, '\n');
 }
 
 static bool mtrace_row_grew_(const mtrace_statistic *row) {
@@ -3671,6 +3826,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
     case MTRACE_STYLE_WARNINGS:
         if (s->is_diff ? mtrace_row_grew_(row) : row->count != 0) {
             mtrace_put_warning_(t, row, s->key_type, s->is_diff);
+            mtrace_put_char_(t, '\n');
         }
         break;
     }
@@ -3920,9 +4076,10 @@ static void mtrace_growth_say_(mtrace_text_ *t, const mtrace_statistics *diff, u
     mtrace_put_size_(t, grown);
     mtrace_put_(t, " (tolerance ");
     mtrace_put_size_(t, tolerance);
-    mtrace_put_(t, "):\n");
+    mtrace_put_(t, "):");
     for (i = 0; i < diff->count; i++) {
         if (mtrace_row_grew_(&diff->rows[i])) {
+            mtrace_put_char_(t, '\n');
             mtrace_put_warning_(t, &diff->rows[i], MTRACE_BY_LINE, true);
         }
     }

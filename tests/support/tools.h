@@ -9,19 +9,28 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#if defined(__SANITIZE_ADDRESS__)
-#define TEST_ASAN 1
-#elif defined(__has_feature)
+#if defined(__has_feature)
 #if __has_feature(address_sanitizer)
 #define TEST_ASAN 1
 #endif
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(TEST_ASAN)
+#define TEST_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(TEST_TSAN)
+#define TEST_TSAN 1
 #endif
 #ifndef TEST_ASAN
 #define TEST_ASAN 0
 #endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
 
-/* Defined in a test that asks for too much memory: the sanitizers are to answer NULL, as malloc
- * does. */
+/* For a test that asks for too much memory: sanitizers are to answer NULL, as malloc does. */
 #ifdef __cplusplus
 #define TEST_SANITIZER_OPTIONS                                                                     \
     extern "C" const char *__asan_default_options(void);                                           \
@@ -43,6 +52,15 @@
         return "allocator_may_return_null=1";                                                      \
     }
 #endif
+
+/* After each test, failed or not: the next one finds a stopped tracer. */
+static inline int test_stop_after(void **state) {
+    (void)state;
+    test_fail_next = 0;
+    mtrace_stop();
+    return 0;
+}
+#define TEST(function) cmocka_unit_test_teardown(function, test_stop_after)
 
 /* Small tables, so that the check after each step costs nothing. */
 static inline void test_start(size_t capacity, size_t max_sites) {

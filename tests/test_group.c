@@ -1,0 +1,1061 @@
+/* Grouping, sorting and comparing: the rows of statistics. The vectors are CPython 3.11
+   tracemalloc's; a random test stands beside a naive grouping of its own. */
+
+#include "support/test.h"
+
+static unsigned char tracer_memory[1 << 20];
+
+static void start(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    desc.capacity = 1024;
+    desc.max_sites = 512;
+    desc.memory = tracer_memory;
+    desc.memory_size = sizeof tracer_memory;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+static int setup(void **state) {
+    (void)state;
+    start();
+    return 0;
+}
+
+static int teardown(void **state) {
+    (void)state;
+    test_sound();
+    mtrace_stop();
+    return 0;
+}
+
+static mtrace_snapshot *take(void) {
+    mtrace_snapshot *snapshot;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    return snapshot;
+}
+
+/* --- traces: `count` of them, each with a key of its own --- */
+
+static uintptr_t next_key = 32;
+
+static void trace_full(uint32_t domain, uint64_t size, const char *file, uint32_t line,
+                       const char *function, const char *type) {
+    mtrace_site site = test_site(file, line);
+    site.function = function;
+    site.type = type;
+    assert_int_equal(mtrace_track_at(domain, next_key, size, &site), MTRACE_OK);
+    next_key += 32;
+}
+
+static void trace(uint32_t domain, uint64_t size, const char *file, uint32_t line, int count) {
+    for (; count > 0; count--) {
+        trace_full(domain, size, file, line, "f", NULL);
+    }
+}
+
+/* --- rows as one text: "key size count", for differences "key size +d count +d" --- */
+
+static size_t put_key(char *text, size_t room, const mtrace_statistic *row,
+                      mtrace_key_type key_type) {
+    int n = -1;
+    switch (key_type) {
+    case MTRACE_BY_LINE:
+        n = snprintf(text, room, "%s:%lu", row->file, (unsigned long)row->line);
+        break;
+    case MTRACE_BY_FILE:
+        n = snprintf(text, room, "%s", row->file);
+        break;
+    case MTRACE_BY_FUNCTION:
+        n = snprintf(text, room, "%s@%s", row->function == NULL ? "NULL" : row->function,
+                     row->file);
+        break;
+    case MTRACE_BY_TYPE:
+        n = snprintf(text, room, "%s", row->type);
+        break;
+    case MTRACE_BY_DOMAIN:
+        n = snprintf(text, room, "%lu", (unsigned long)row->domain);
+        break;
+    case MTRACE_BY_SIZE_CLASS:
+        n = snprintf(text, room, "<=%llu", (unsigned long long)row->size_class);
+        break;
+    }
+    assert_true(n >= 0 && (size_t)n < room);
+    return (size_t)n;
+}
+
+static void expect_rows(const mtrace_statistics *s, const char *wanted) {
+    char text[2048] = "";
+    size_t i, at = 0;
+    for (i = 0; i < s->count; i++) {
+        const mtrace_statistic *r = &s->rows[i];
+        int n;
+        at += put_key(text + at, sizeof text - at, r, s->key_type);
+        if (s->is_diff) {
+            n = snprintf(text + at, sizeof text - at, " %llu %+lld %llu %+lld | ",
+                         (unsigned long long)r->size, (long long)r->size_diff,
+                         (unsigned long long)r->count, (long long)r->count_diff);
+        } else {
+            assert_int_equal(r->size_diff, 0);
+            assert_int_equal(r->count_diff, 0);
+            n = snprintf(text + at, sizeof text - at, " %llu %llu | ", (unsigned long long)r->size,
+                         (unsigned long long)r->count);
+        }
+        assert_true(n > 0 && (size_t)n < sizeof text - at);
+        at += (size_t)n;
+    }
+    text[at >= 3 ? at - 3 : 0] = '\0';
+    assert_string_equal(text, wanted);
+}
+
+static void expect_statistics(const mtrace_snapshot *snapshot, mtrace_key_type key_type,
+                              const char *wanted) {
+    mtrace_statistics *s;
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
+    assert_int_equal(s->key_type, key_type);
+    assert_false(s->is_diff);
+    expect_rows(s, wanted);
+    mtrace_statistics_free(s);
+}
+
+static void expect_compare(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
+                           mtrace_key_type key_type, const char *wanted) {
+    mtrace_statistics *s;
+    assert_int_equal(mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL), MTRACE_OK);
+    assert_int_equal(s->key_type, key_type);
+    assert_true(s->is_diff);
+    expect_rows(s, wanted);
+    mtrace_statistics_free(s);
+}
+
+/* --- CPython's two snapshots --- */
+
+static void trace_s1(void) {
+    trace(0, 10, "a.py", 2, 3);
+    trace(1, 2, "a.py", 5, 1);
+    trace(2, 66, "b.py", 1, 1);
+    assert_int_equal(mtrace_track_at(3, 7, 7, NULL), MTRACE_OK); /* <unknown>:0 */
+}
+
+static void trace_s2(void) {
+    trace(0, 10, "a.py", 2, 3);
+    trace(2, 2, "a.py", 5, 1);
+    trace(2, 5000, "a.py", 5, 1);
+    trace(4, 400, "c.py", 578, 1);
+}
+
+static void test_statistics_as_cpython(void **state) {
+    mtrace_snapshot *s1, *s2;
+    (void)state;
+    trace_s1();
+    s1 = take();
+    mtrace_clear();
+    trace_s2();
+    s2 = take();
+    expect_statistics(s1, MTRACE_BY_LINE,
+                      "b.py:1 66 1 | a.py:2 30 3 | <unknown>:0 7 1 | a.py:5 2 1");
+    expect_statistics(s2, MTRACE_BY_LINE, "a.py:5 5002 2 | c.py:578 400 1 | a.py:2 30 3");
+    expect_statistics(s1, MTRACE_BY_FILE, "b.py 66 1 | a.py 32 4 | <unknown> 7 1");
+    expect_statistics(s2, MTRACE_BY_FILE, "a.py 5032 5 | c.py 400 1");
+    mtrace_snapshot_free(s1);
+    mtrace_snapshot_free(s2);
+}
+
+static void expect_compare_as_cpython(const mtrace_snapshot *s1, const mtrace_snapshot *s2) {
+    expect_compare(s2, s1, MTRACE_BY_LINE,
+                   "a.py:5 5002 +5000 2 +1 | c.py:578 400 +400 1 +1 | b.py:1 0 -66 0 -1 | "
+                   "<unknown>:0 0 -7 0 -1 | a.py:2 30 +0 3 +0");
+    expect_compare(s2, s1, MTRACE_BY_FILE,
+                   "a.py 5032 +5000 5 +1 | c.py 400 +400 1 +1 | b.py 0 -66 0 -1 | "
+                   "<unknown> 0 -7 0 -1");
+    expect_compare(s1, s2, MTRACE_BY_LINE,
+                   "a.py:5 2 -5000 1 -1 | c.py:578 0 -400 0 -1 | b.py:1 66 +66 1 +1 | "
+                   "<unknown>:0 7 +7 1 +1 | a.py:2 30 +0 3 +0");
+    expect_compare(s1, s1, MTRACE_BY_LINE,
+                   "b.py:1 66 +0 1 +0 | a.py:2 30 +0 3 +0 | <unknown>:0 7 +0 1 +0 | a.py:5 2 +0 1 "
+                   "+0");
+}
+
+/* Counters cleared in between, or not: what is live differs by the same. */
+static void test_compare_as_cpython(void **state) {
+    mtrace_snapshot *s1, *s2, *empty;
+    uintptr_t first = next_key;
+    (void)state;
+    empty = take();
+    expect_statistics(empty, MTRACE_BY_LINE, "");
+    expect_compare(empty, empty, MTRACE_BY_LINE, "");
+    trace_s1();
+    s1 = take();
+    for (; first < next_key; first += 32) {
+        uint32_t domain;
+        for (domain = 0; domain < 3; domain++) {
+            mtrace_untrack_at(domain, first, NULL);
+        }
+    }
+    assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    trace_s2();
+    s2 = take();
+    expect_compare_as_cpython(s1, s2);
+    expect_compare(s1, empty, MTRACE_BY_FILE,
+                   "b.py 66 +66 1 +1 | a.py 32 +32 4 +4 | <unknown> 7 +7 1 +1");
+    expect_compare(empty, s1, MTRACE_BY_FILE,
+                   "b.py 0 -66 0 -1 | a.py 0 -32 0 -4 | <unknown> 0 -7 0 -1");
+    mtrace_snapshot_free(s2);
+    mtrace_clear();
+    trace_s2();
+    s2 = take();
+    expect_compare_as_cpython(s1, s2);
+    mtrace_snapshot_free(s2);
+    mtrace_stop();
+    start();
+    trace_s2();
+    s2 = take();
+    expect_compare_as_cpython(s1, s2);
+    mtrace_snapshot_free(s2);
+    mtrace_snapshot_free(s1);
+    mtrace_snapshot_free(empty);
+}
+
+static void test_ties_as_cpython(void **state) {
+    mtrace_snapshot *now, *old;
+    (void)state;
+    trace(1, 10, "a.c", 2, 1);
+    trace(1, 10, "b.c", 1, 1);
+    trace(1, 10, "a.c", 10, 1);
+    trace(1, 5, "c.c", 1, 2);
+    now = take();
+    expect_statistics(now, MTRACE_BY_LINE, "c.c:1 10 2 | b.c:1 10 1 | a.c:10 10 1 | a.c:2 10 1");
+    mtrace_snapshot_free(now);
+
+    mtrace_clear();
+    trace(1, 10, "a.c", 1, 1);
+    trace(1, 10, "b.c", 1, 1);
+    trace(1, 3, "u.c", 1, 1);
+    trace(1, 3, "v.c", 1, 1);
+    old = take();
+    mtrace_clear();
+    trace(1, 3, "v.c", 1, 1);
+    trace(1, 20, "c.c", 1, 1);
+    trace(1, 10, "c.c", 2, 1);
+    trace(1, 3, "u.c", 1, 1);
+    now = take();
+    expect_compare(now, old, MTRACE_BY_LINE,
+                   "c.c:1 20 +20 1 +1 | c.c:2 10 +10 1 +1 | b.c:1 0 -10 0 -1 | a.c:1 0 -10 0 -1 | "
+                   "v.c:1 3 +0 1 +0 | u.c:1 3 +0 1 +0");
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+
+    mtrace_clear();
+    trace(1, 10, "dead", 1, 1);
+    trace(1, 90, "grow", 1, 1);
+    trace(1, 110, "shrink", 1, 1);
+    old = take();
+    mtrace_clear();
+    trace(1, 10, "new", 1, 1);
+    trace(1, 100, "grow", 1, 1);
+    trace(1, 100, "shrink", 1, 1);
+    now = take();
+    expect_compare(now, old, MTRACE_BY_FILE,
+                   "shrink 100 -10 1 +0 | grow 100 +10 1 +0 | new 10 +10 1 +1 | dead 0 -10 0 -1");
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+/* Of equal size: first what changed more in blocks, then what has more of them. */
+static void test_ties_by_count(void **state) {
+    mtrace_snapshot *now, *old;
+    (void)state;
+    trace(1, 10, "same", 1, 1);
+    trace(1, 5, "less", 1, 2);
+    trace(1, 1, "most", 1, 10);
+    old = take();
+    mtrace_clear();
+    trace(1, 5, "same", 1, 2);
+    trace(1, 10, "less", 1, 1);
+    trace(1, 1, "most", 1, 10);
+    now = take();
+    expect_compare(now, old, MTRACE_BY_FILE,
+                   "same 10 +0 2 +1 | less 10 +0 1 -1 | most 10 +0 10 +0");
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+/* Names are compared as bytes, unsigned, a shorter one first; lines as numbers. */
+static void test_names_are_bytes(void **state) {
+    mtrace_snapshot *now;
+    (void)state;
+    trace(1, 1, "a", 1, 1);
+    trace(1, 1, "\xc3\xa4", 1, 1);
+    trace(1, 1, "ab", 4294967295u, 1);
+    trace(1, 1, "ab", 2147483647, 1);
+    trace(1, 1, "A", 1, 1);
+    trace(1, 1, "", 1, 1);
+    now = take();
+    expect_statistics(
+        now, MTRACE_BY_LINE,
+        "\xc3\xa4:1 1 1 | ab:4294967295 1 1 | ab:2147483647 1 1 | a:1 1 1 | A:1 1 1 | "
+        ":1 1 1");
+    mtrace_snapshot_free(now);
+}
+
+/* --- the other keys --- */
+
+static void trace_keys(void) {
+    trace_full(0, 1, "a.c", 1, "f", "int");
+    trace_full(0, 2, "a.c", 2, "f", NULL);
+    trace_full(7, 4, "a.c", 1, "f", "int");
+    trace_full(7, 8, "a.c", 3, "g", "struct s");
+    trace_full(65535, 16, "b.c", 1, "f", "struct s");
+    trace_full(0, 32, "b.c", 1, NULL, NULL);
+    trace_full(0, 0, "b.c", 9, "zero", "void");
+}
+
+static void test_every_key(void **state) {
+    mtrace_snapshot *s;
+    (void)state;
+    trace_keys();
+    s = take();
+    expect_statistics(s, MTRACE_BY_LINE,
+                      "b.c:1 48 2 | a.c:3 8 1 | a.c:1 5 2 | a.c:2 2 1 | b.c:9 0 1");
+    expect_statistics(s, MTRACE_BY_FILE, "b.c 48 3 | a.c 15 4");
+    expect_statistics(s, MTRACE_BY_FUNCTION,
+                      "NULL@b.c 32 1 | f@b.c 16 1 | g@a.c 8 1 | f@a.c 7 3 | zero@b.c 0 1");
+    expect_statistics(s, MTRACE_BY_TYPE, "<untyped> 34 2 | struct s 24 2 | int 5 2 | void 0 1");
+    expect_statistics(s, MTRACE_BY_DOMAIN, "0 35 4 | 65535 16 1 | 7 12 2");
+    expect_statistics(s, MTRACE_BY_SIZE_CLASS,
+                      "<=32 32 1 | <=16 16 1 | <=8 8 1 | <=4 4 1 | <=2 2 1 | <=1 1 1 | <=0 0 1");
+    mtrace_snapshot_free(s);
+}
+
+static void expect_keys_only(const mtrace_snapshot *s, mtrace_key_type key_type) {
+    mtrace_statistics *statistics;
+    size_t i;
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, key_type, NULL), MTRACE_OK);
+    assert_true(statistics->count > 1);
+    for (i = 0; i < statistics->count; i++) {
+        const mtrace_statistic *r = &statistics->rows[i];
+        bool file = key_type <= MTRACE_BY_FUNCTION;
+        assert_int_equal(r->file != NULL, file);
+        assert_true(key_type == MTRACE_BY_LINE || r->line == 0);
+        assert_true(key_type == MTRACE_BY_LINE || key_type == MTRACE_BY_FUNCTION ||
+                    r->function == NULL);
+        assert_true(key_type == MTRACE_BY_LINE || key_type == MTRACE_BY_TYPE || r->type == NULL);
+        assert_true(key_type == MTRACE_BY_DOMAIN || r->domain == 0);
+        assert_true(key_type == MTRACE_BY_SIZE_CLASS || r->size_class == 0);
+    }
+    mtrace_statistics_free(statistics);
+}
+
+/* Fields that the key does not fix are NULL or 0. */
+static void test_keys_not_fixed_are_zero(void **state) {
+    mtrace_snapshot *s;
+    int key_type;
+    (void)state;
+    trace_keys();
+    s = take();
+    for (key_type = MTRACE_BY_LINE; key_type <= MTRACE_BY_SIZE_CLASS; key_type++) {
+        expect_keys_only(s, (mtrace_key_type)key_type);
+    }
+    mtrace_snapshot_free(s);
+}
+
+static void test_compare_other_keys(void **state) {
+    mtrace_snapshot *now, *old;
+    (void)state;
+    trace_full(1, 10, "a.c", 1, "f", "int");
+    trace_full(2, 20, "a.c", 2, "g", NULL);
+    old = take();
+    mtrace_clear();
+    trace_full(1, 15, "a.c", 1, "f", "int");
+    trace_full(3, 16, "a.c", 9, "g", "long");
+    now = take();
+    expect_compare(now, old, MTRACE_BY_FUNCTION, "f@a.c 15 +5 1 +0 | g@a.c 16 -4 1 +0");
+    expect_compare(now, old, MTRACE_BY_TYPE,
+                   "<untyped> 0 -20 0 -1 | long 16 +16 1 +1 | int 15 +5 1 +0");
+    expect_compare(now, old, MTRACE_BY_DOMAIN, "2 0 -20 0 -1 | 3 16 +16 1 +1 | 1 15 +5 1 +0");
+    expect_compare(now, old, MTRACE_BY_SIZE_CLASS, "<=16 31 +21 2 +1 | <=32 0 -20 0 -1");
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+/* One row whatever the domain, as CPython's. */
+static void test_domain_is_no_part_of_a_line(void **state) {
+    mtrace_snapshot *s;
+    (void)state;
+    trace(0, 1, "a.c", 2, 1);
+    trace(7, 2, "a.c", 2, 1);
+    s = take();
+    expect_statistics(s, MTRACE_BY_LINE, "a.c:2 3 2");
+    mtrace_snapshot_free(s);
+}
+
+/* Each class takes the sizes above half its largest, up to it. */
+static void test_size_classes(void **state) {
+    static const uint64_t sizes[] = {0, 0, 1, 2, 3, 4, 5, 8, 9, 4096, 4097, 549755813887u};
+    mtrace_snapshot *s, *without;
+    mtrace_statistics *statistics;
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        trace(1, sizes[i], "a.c", 1, 1);
+    }
+    s = take();
+    expect_statistics(s, MTRACE_BY_SIZE_CLASS,
+                      "<=549755813888 549755813887 1 | <=8192 4097 1 | <=4096 4096 1 | <=8 13 2 | "
+                      "<=16 9 1 | <=4 7 2 | <=2 2 1 | <=1 1 1 | <=0 0 2");
+    mtrace_clear();
+    trace(1, 8, "a.c", 1, 1);
+    trace(1, 3, "a.c", 1, 3);
+    without = take();
+    expect_compare(without, s, MTRACE_BY_SIZE_CLASS,
+                   "<=549755813888 0 -549755813887 0 -1 | <=8192 0 -4097 0 -1 | <=4096 0 -4096 0 "
+                   "-1 | <=16 0 -9 0 -1 | <=8 8 -5 1 -1 | <=4 9 +2 3 +1 | <=2 0 -2 0 -1 | "
+                   "<=1 0 -1 0 -1 | <=0 0 +0 0 -2");
+    mtrace_snapshot_free(without);
+    assert_int_equal(mtrace_snapshot_take(&without, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, without, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_ERR_NO_BLOCKS);
+    assert_null(statistics);
+    assert_int_equal(mtrace_snapshot_compare(&statistics, s, without, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_ERR_NO_BLOCKS);
+    assert_null(statistics);
+    assert_int_equal(mtrace_snapshot_compare(&statistics, without, s, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_ERR_NO_BLOCKS);
+    assert_null(statistics);
+    mtrace_snapshot_set_view(s, MTRACE_VIEW_PEAK); /* which blocks those were is not known */
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_ERR_NO_BLOCKS);
+    assert_null(statistics);
+    mtrace_snapshot_free(without);
+    mtrace_snapshot_free(s);
+}
+
+/* --- views, totals, the rest of a top list --- */
+
+static void test_views(void **state) {
+    mtrace_snapshot *s, *old;
+    mtrace_statistics *statistics;
+    mtrace_site temporary = test_site("temporary.c", 1), held = test_site("held.c", 1);
+    (void)state;
+    old = take();
+    assert_int_equal(mtrace_track_at(1, 1, 100, &held), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(1, 2, 5000, &temporary), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(1, 3, 5000, &temporary), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(1, 2, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(1, 3, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(1, 4, 70, &temporary), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(1, 4, NULL), MTRACE_OK);
+    s = take();
+    expect_statistics(s, MTRACE_BY_LINE, "held.c:1 100 1"); /* live */
+    mtrace_snapshot_set_view(s, MTRACE_VIEW_PEAK);
+    expect_statistics(s, MTRACE_BY_LINE, "temporary.c:1 10000 2 | held.c:1 100 1");
+    expect_statistics(s, MTRACE_BY_DOMAIN, "1 10100 3");
+    mtrace_snapshot_set_view(s, MTRACE_VIEW_TOTAL);
+    expect_statistics(s, MTRACE_BY_LINE, "temporary.c:1 10070 3 | held.c:1 100 1");
+    expect_compare(s, old, MTRACE_BY_LINE,
+                   "temporary.c:1 10070 +10070 3 +3 | held.c:1 100 +100 1 +1");
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    assert_int_equal(statistics->view, MTRACE_VIEW_TOTAL);
+    assert_int_equal(statistics->rows[0].peak_size, 10000);
+    assert_int_equal(statistics->rows[0].peak_count, 2);
+    assert_int_equal(statistics->rows[0].total_size, 10070);
+    assert_int_equal(statistics->rows[0].total_count, 3);
+    assert_int_equal(statistics->rows[0].frees, 3);
+    assert_int_equal(statistics->traced_memory.current, 100);
+    assert_int_equal(statistics->traced_memory.peak, 10100);
+    assert_int_equal(statistics->info.live, 1);
+    assert_int_equal(statistics->info.high_water, 3);
+    mtrace_statistics_free(statistics);
+    mtrace_snapshot_set_view(s, MTRACE_VIEW_LIVE);
+    expect_statistics(s, MTRACE_BY_LINE, "held.c:1 100 1");
+    mtrace_snapshot_free(s);
+    mtrace_snapshot_free(old);
+}
+
+/* Every field, so that none is left out of a sum. */
+static void expect_all(const mtrace_statistic *row, const uint64_t numbers[13], const char *file) {
+    assert_int_equal(row->size, numbers[0]);
+    assert_int_equal(row->count, numbers[1]);
+    assert_int_equal(row->size_diff, numbers[2]);
+    assert_int_equal(row->count_diff, numbers[3]);
+    assert_int_equal(row->peak_size, numbers[4]);
+    assert_int_equal(row->peak_count, numbers[5]);
+    assert_int_equal(row->total_size, numbers[6]);
+    assert_int_equal(row->total_count, numbers[7]);
+    assert_int_equal(row->frees, numbers[8]);
+    assert_int_equal(row->reallocs, numbers[9]);
+    assert_int_equal(row->dropped_count, numbers[10]);
+    assert_int_equal(row->dropped_size, numbers[11]);
+    assert_int_equal(row->line, numbers[12]);
+    assert_string_equal(row->file, file);
+    assert_null(row->type);
+    assert_int_equal(row->domain, 0);
+}
+
+enum { ROWS = 4 };
+
+/* Row i has i+1, 10*(i+1), ... in its fields, and one negative difference. */
+static void make_rows(mtrace_statistic *rows) {
+    uint64_t i;
+    memset(rows, 0, ROWS * sizeof *rows);
+    for (i = 0; i < ROWS; i++) {
+        mtrace_statistic *r = &rows[i];
+        r->file = "a.c";
+        r->function = "f";
+        r->line = (uint32_t)i + 1;
+        r->size = (i + 1) * 1000;
+        r->count = (i + 1) * 10;
+        r->size_diff = i == 2 ? -7 : 100;
+        r->count_diff = i == 2 ? -3 : 1;
+        r->peak_size = (i + 1) * 100000;
+        r->peak_count = i + 20;
+        r->total_size = (i + 1) * 1000000;
+        r->total_count = i + 30;
+        r->frees = i + 40;
+        r->reallocs = i + 50;
+        r->dropped_count = i + 60;
+        r->dropped_size = i + 70;
+    }
+}
+
+static void test_other(void **state) {
+    static const uint64_t all[13] = {10000, 100, 293, 0,   1000000, 86, 10000000,
+                                     126,   166, 206, 246, 286,     0};
+    static const uint64_t two[13] = {
+        7000, 70, 93, 0 - (uint64_t)2, 700000, 45, 7000000, 65, 85, 105, 125, 145, 0};
+    static const uint64_t none[13] = {0};
+    mtrace_statistic rows[ROWS], other;
+    mtrace_statistics statistics;
+    size_t top;
+    (void)state;
+    memset(&statistics, 0, sizeof statistics);
+    make_rows(rows);
+    statistics.rows = rows;
+    statistics.count = ROWS;
+    other = mtrace_statistics_other(&statistics, 0);
+    expect_all(&other, all, "<other>");
+    other = mtrace_statistics_other(&statistics, 2);
+    expect_all(&other, two, "<other>");
+    for (top = ROWS; top < ROWS + 3; top++) {
+        other = mtrace_statistics_other(&statistics, top);
+        expect_all(&other, none, "<other>");
+    }
+    other = mtrace_statistics_other(&statistics, SIZE_MAX);
+    expect_all(&other, none, "<other>");
+}
+
+static void test_totals(void **state) {
+    mtrace_snapshot *old, *now;
+    mtrace_statistics *s;
+    mtrace_statistic other;
+    (void)state;
+    trace_s1();
+    old = take();
+    assert_int_equal(mtrace_snapshot_statistics(&s, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->total.size, 105);
+    assert_int_equal(s->total.count, 6);
+    assert_int_equal(s->total.size_diff, 0);
+    assert_int_equal(s->total.count_diff, 0);
+    assert_int_equal(s->total.total_size, 105);
+    assert_int_equal(s->total.total_count, 6);
+    assert_int_equal(s->total.peak_size, 105);
+    assert_int_equal(s->total.peak_count, 6);
+    assert_int_equal(s->total.frees, 0);
+    other = mtrace_statistics_other(s, 1);
+    assert_int_equal(other.size, 39);
+    assert_int_equal(other.count, 5);
+    mtrace_statistics_free(s);
+    trace(1, 1000, "a.py", 5, 1);
+    assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
+    now = take();
+    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->total.size, 1098);
+    assert_int_equal(s->total.count, 6);
+    assert_int_equal(s->total.size_diff, 993);
+    assert_int_equal(s->total.count_diff, 0);
+    assert_int_equal(s->total.total_size, 1000); /* in between */
+    assert_int_equal(s->total.total_count, 1);
+    assert_int_equal(s->total.frees, 1);
+    other = mtrace_statistics_other(s, 1);
+    assert_int_equal(other.size_diff, -7);
+    assert_int_equal(other.count_diff, -1);
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+/* What could not be traced is in between, too; a row of nothing else is kept: it says so. */
+static void test_dropped_rows(void **state) {
+    mtrace_site site = test_site("big.c", 1);
+    mtrace_snapshot *old, *now;
+    mtrace_statistics *s;
+    const uint64_t big = (uint64_t)1 << 39; /* 512 GiB: not traced */
+    (void)state;
+    assert_int_equal(mtrace_track_at(1, 1, big, &site), MTRACE_ERR_FULL);
+    old = take();
+    expect_statistics(old, MTRACE_BY_LINE, "big.c:1 0 0");
+    assert_int_equal(mtrace_track_at(1, 1, big + 5, &site), MTRACE_ERR_FULL);
+    assert_int_equal(mtrace_track_at(1, 1, big, &site), MTRACE_ERR_FULL);
+    now = take();
+    assert_int_equal(mtrace_snapshot_statistics(&s, now, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->rows[0].dropped_count, 3);
+    assert_int_equal(s->rows[0].dropped_size, 3 * big + 5);
+    assert_int_equal(s->info.dropped_count, 3);
+    assert_int_equal(s->info.dropped_bytes, 3 * big + 5);
+    mtrace_statistics_free(s);
+    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->count, 1);
+    assert_int_equal(s->rows[0].dropped_count, 2);
+    assert_int_equal(s->rows[0].dropped_size, 2 * big + 5);
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+/* --- memory, arguments --- */
+
+enum { GUARD = 0xA5, LINE = 64 };
+
+/* Statistics in exactly `size` bytes at `at`, guarded on both sides. */
+static mtrace_result try_memory(unsigned char *at, size_t size, const mtrace_snapshot *now,
+                                const mtrace_snapshot *old, mtrace_key_type key_type,
+                                const char *wanted) {
+    mtrace_memory memory;
+    mtrace_statistics *s = (mtrace_statistics *)(void *)at;
+    mtrace_result result;
+    size_t i;
+    memory.memory = at;
+    memory.size = size;
+    memset(at - LINE, GUARD, size + 2 * LINE);
+    result = old == NULL ? mtrace_snapshot_statistics(&s, now, key_type, &memory)
+                         : mtrace_snapshot_compare(&s, now, old, key_type, &memory);
+    if (result == MTRACE_OK) {
+        expect_rows(s, wanted);
+        mtrace_statistics_free(s); /* leaves it alone */
+        expect_rows(s, wanted);
+    } else {
+        assert_null(s);
+    }
+    for (i = 0; i < LINE; i++) {
+        assert_int_equal(at[-1 - (long)i], GUARD);
+        assert_int_equal(at[size + i], GUARD);
+    }
+    return result;
+}
+
+/* The size that the library names is enough at every address. What is too small is refused: there
+   is one least size at each address, less than a cache line below, at the worst address one byte at
+   most. */
+static void expect_exact_memory(const mtrace_snapshot *now, const mtrace_snapshot *old,
+                                mtrace_key_type key_type, const char *wanted) {
+    static unsigned char room[1 << 16];
+    size_t size = mtrace_statistics_size(now, old, key_type), offset, worst = 0;
+    assert_true(size + 4 * LINE < sizeof room);
+    for (offset = 0; offset <= LINE; offset++) {
+        unsigned char *at = room + LINE + offset;
+        size_t least = size;
+        assert_int_equal(try_memory(at, size, now, old, key_type, wanted), MTRACE_OK);
+        while (try_memory(at, least - 1, now, old, key_type, wanted) == MTRACE_OK) {
+            least--;
+        }
+        assert_true(size - least <= LINE);
+        assert_int_equal(try_memory(at, least / 2, now, old, key_type, wanted),
+                         MTRACE_ERR_NO_MEMORY);
+        assert_int_equal(try_memory(at, 0, now, old, key_type, wanted), MTRACE_ERR_NO_MEMORY);
+        worst = least > worst ? least : worst;
+    }
+    assert_true(size - worst <= 1);
+}
+
+static void test_callers_memory(void **state) {
+    mtrace_snapshot *old, *now;
+    size_t own = mtrace_get_tracer_memory(), with_snapshots;
+    (void)state;
+    trace_s1();
+    old = take();
+    mtrace_clear();
+    trace_s2();
+    now = take();
+    with_snapshots = mtrace_get_tracer_memory();
+    assert_true(with_snapshots > own);
+    expect_exact_memory(now, NULL, MTRACE_BY_FILE, "a.py 5032 5 | c.py 400 1");
+    expect_exact_memory(now, old, MTRACE_BY_FILE,
+                        "a.py 5032 +5000 5 +1 | c.py 400 +400 1 +1 | b.py 0 -66 0 -1 | "
+                        "<unknown> 0 -7 0 -1");
+    expect_exact_memory(now, NULL, MTRACE_BY_SIZE_CLASS,
+                        "<=8192 5000 1 | <=512 400 1 | <=16 30 3 | <=2 2 1");
+    assert_int_equal(mtrace_get_tracer_memory(), with_snapshots);
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+    assert_int_equal(mtrace_get_tracer_memory(), own);
+}
+
+/* In the tracer's memory, when asked for so: counted while it is held. */
+static void test_tracers_memory(void **state) {
+    mtrace_snapshot *s;
+    mtrace_statistics *statistics;
+    mtrace_memory none = MTRACE_ZERO_;
+    size_t before;
+    (void)state;
+    trace_s1();
+    s = take();
+    before = mtrace_get_tracer_memory();
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, &none), MTRACE_OK);
+    assert_int_equal(mtrace_get_tracer_memory(),
+                     before + mtrace_statistics_size(s, NULL, MTRACE_BY_LINE) - LINE);
+    mtrace_statistics_free(statistics);
+    assert_int_equal(mtrace_get_tracer_memory(), before);
+    mtrace_statistics_free(NULL);
+    mtrace_snapshot_free(s);
+}
+
+static void test_bad_arguments(void **state) {
+    mtrace_snapshot *s = take();
+    mtrace_statistics *out = (mtrace_statistics *)(void *)s;
+    volatile int bad = MTRACE_BY_SIZE_CLASS + 1;
+    (void)state;
+    assert_int_equal(mtrace_snapshot_statistics(&out, NULL, MTRACE_BY_LINE, NULL),
+                     MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    out = (mtrace_statistics *)(void *)s;
+    assert_int_equal(mtrace_snapshot_statistics(&out, s, (mtrace_key_type)bad, NULL),
+                     MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    out = (mtrace_statistics *)(void *)s;
+    assert_int_equal(mtrace_snapshot_compare(&out, NULL, s, MTRACE_BY_LINE, NULL),
+                     MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    out = (mtrace_statistics *)(void *)s;
+    assert_int_equal(mtrace_snapshot_compare(&out, s, NULL, MTRACE_BY_LINE, NULL),
+                     MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    out = (mtrace_statistics *)(void *)s;
+    assert_int_equal(mtrace_snapshot_compare(&out, s, s, (mtrace_key_type)bad, NULL),
+                     MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    mtrace_snapshot_free(s);
+}
+
+/* --- random traces beside a naive grouping --- */
+
+enum { SITES = 24, KEYS = 48, GROUPS = 128 };
+
+typedef struct place {
+    mtrace_site site;
+    uint32_t domain;
+    uint64_t size, count, peak_size, peak_count, total_size, total_count;
+} place;
+
+typedef struct world {
+    place places[SITES];
+    uint64_t sizes[KEYS];
+    int owners[KEYS]; /* which place; -1: not tracked */
+} world;
+
+typedef struct group {
+    place key; /* size, count: as the view asks */
+    uint64_t size_class;
+    int64_t size_diff, count_diff;
+    uint64_t total_size, total_count;
+} group;
+
+static uint32_t seed;
+
+static uint32_t pick(uint32_t n) {
+    seed = seed * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)seed * n) >> 32);
+}
+
+static void world_start(world *w) {
+    static const char *const files[] = {"a.c", "ab.c", "b.c", "B.c"};
+    static const char *const functions[] = {"f", "g", "fg"};
+    static const char *const types[] = {NULL, "int", "struct s"};
+    int i;
+    memset(w, 0, sizeof *w);
+    for (i = 0; i < SITES; i++) {
+        w->places[i].site = test_site(files[pick(4)], 1 + pick(4) * 7);
+        w->places[i].site.function = functions[w->places[i].site.line % 3];
+        w->places[i].site.type = types[pick(3)];
+        w->places[i].domain = pick(3);
+    }
+    for (i = 0; i < KEYS; i++) {
+        w->owners[i] = -1;
+    }
+}
+
+static void world_peak(world *w) {
+    uint64_t held = 0, peak = 0;
+    int i;
+    for (i = 0; i < SITES; i++) {
+        held += w->places[i].size;
+        peak += w->places[i].peak_size;
+    }
+    for (i = 0; i < SITES && held > peak; i++) {
+        w->places[i].peak_size = w->places[i].size;
+        w->places[i].peak_count = w->places[i].count;
+    }
+}
+
+static void world_step(world *w) {
+    int key = (int)pick(KEYS), i = (int)pick(SITES);
+    uintptr_t number = (uintptr_t)key * 32 + 32;
+    place *p = &w->places[i];
+    if (w->owners[key] >= 0) {
+        p = &w->places[w->owners[key]];
+        assert_int_equal(mtrace_untrack_at(p->domain, number, NULL), MTRACE_OK);
+        p->size -= w->sizes[key];
+        p->count--;
+        w->owners[key] = -1;
+    } else {
+        w->sizes[key] = 1 + pick(pick(3) == 0 ? 40 : 3); /* many ties */
+        assert_int_equal(mtrace_track_at(p->domain, number, w->sizes[key], &p->site), MTRACE_OK);
+        w->owners[key] = i;
+        p->size += w->sizes[key];
+        p->count++;
+        p->total_size += w->sizes[key];
+        p->total_count++;
+        world_peak(w);
+    }
+}
+
+static int compare_text(const char *a, const char *b) {
+    return strcmp(a == NULL ? "" : a, b == NULL ? "" : b);
+}
+
+static int compare_number(uint64_t a, uint64_t b) {
+    return a < b ? -1 : a > b ? 1 : 0;
+}
+
+static int compare_keys(const group *a, const group *b, mtrace_key_type key_type) {
+    const mtrace_site *x = &a->key.site, *y = &b->key.site;
+    int file = compare_text(x->file, y->file);
+    switch (key_type) {
+    case MTRACE_BY_LINE:
+        return file != 0 ? file : compare_number(x->line, y->line);
+    case MTRACE_BY_FILE:
+        return file;
+    case MTRACE_BY_FUNCTION:
+        return file != 0 ? file : compare_text(x->function, y->function);
+    case MTRACE_BY_TYPE:
+        return compare_text(x->type, y->type);
+    case MTRACE_BY_DOMAIN:
+        return compare_number(a->key.domain, b->key.domain);
+    case MTRACE_BY_SIZE_CLASS:
+        return compare_number(a->size_class, b->size_class);
+    }
+    return 0;
+}
+
+static uint64_t absolute(int64_t n) {
+    return n < 0 ? 0 - (uint64_t)n : (uint64_t)n;
+}
+
+/* Does a come before b? As the header says it. */
+static bool comes_before(const group *a, const group *b, mtrace_key_type key_type, bool is_diff) {
+    int by = 0;
+    if (is_diff) {
+        by = compare_number(absolute(a->size_diff), absolute(b->size_diff));
+    }
+    by = by != 0 ? by : compare_number(a->key.size, b->key.size);
+    if (by == 0 && is_diff) {
+        by = compare_number(absolute(a->count_diff), absolute(b->count_diff));
+    }
+    by = by != 0 ? by : compare_number(a->key.count, b->key.count);
+    return (by != 0 ? by : compare_keys(a, b, key_type)) > 0;
+}
+
+/* Adds to the group of the same key, or to a new one. */
+static size_t group_add(group *groups, size_t n, const group *one, mtrace_key_type key_type) {
+    size_t i;
+    for (i = 0; i < n && compare_keys(&groups[i], one, key_type) != 0; i++) {
+    }
+    assert_true(i < GROUPS);
+    if (i == n) {
+        groups[i] = *one;
+        return n + 1;
+    }
+    groups[i].key.size += one->key.size;
+    groups[i].key.count += one->key.count;
+    groups[i].size_diff += one->size_diff;
+    groups[i].count_diff += one->count_diff;
+    groups[i].total_size += one->total_size;
+    groups[i].total_count += one->total_count;
+    return n;
+}
+
+static size_t group_places(group *groups, size_t n, const world *w, mtrace_key_type key_type,
+                           mtrace_view view, bool is_old) {
+    int i;
+    for (i = 0; i < SITES; i++) {
+        const place *p = &w->places[i];
+        uint64_t size = view == MTRACE_VIEW_PEAK    ? p->peak_size
+                        : view == MTRACE_VIEW_TOTAL ? p->total_size
+                                                    : p->size;
+        uint64_t count = view == MTRACE_VIEW_PEAK    ? p->peak_count
+                         : view == MTRACE_VIEW_TOTAL ? p->total_count
+                                                     : p->count;
+        group one;
+        one.key = *p;
+        one.size_class = 0;
+        one.key.size = is_old ? 0 : size;
+        one.key.count = is_old ? 0 : count;
+        one.size_diff = is_old ? -(int64_t)size : (int64_t)size;
+        one.count_diff = is_old ? -(int64_t)count : (int64_t)count;
+        one.total_size = is_old ? 0 - p->total_size : p->total_size;
+        one.total_count = is_old ? 0 - p->total_count : p->total_count;
+        n = group_add(groups, n, &one, key_type);
+    }
+    return n;
+}
+
+static size_t group_blocks(group *groups, size_t n, const world *w, bool is_old) {
+    int i;
+    for (i = 0; i < KEYS; i++) {
+        if (w->owners[i] >= 0) {
+            int64_t size = (int64_t)w->sizes[i];
+            group one;
+            memset(&one, 0, sizeof one);
+            for (one.size_class = 1; one.size_class < w->sizes[i]; one.size_class *= 2) {
+            }
+            one.key.size = is_old ? 0 : w->sizes[i];
+            one.key.count = is_old ? 0 : 1;
+            one.size_diff = is_old ? -size : size;
+            one.count_diff = is_old ? -1 : 1;
+            n = group_add(groups, n, &one, MTRACE_BY_SIZE_CLASS);
+        }
+    }
+    return n;
+}
+
+static void expect_group(const mtrace_statistic *row, const group *g, mtrace_key_type key_type,
+                         bool is_diff) {
+    group other;
+    memset(&other, 0, sizeof other);
+    other.key.site.file = row->file;
+    other.key.site.function = row->function;
+    other.key.site.type =
+        row->type != NULL && strcmp(row->type, "<untyped>") == 0 ? NULL : row->type;
+    other.key.site.line = row->line;
+    other.key.domain = row->domain;
+    other.size_class = row->size_class;
+    assert_int_equal(compare_keys(g, &other, key_type), 0);
+    assert_int_equal(row->size, g->key.size);
+    assert_int_equal(row->count, g->key.count);
+    assert_int_equal(row->size_diff, is_diff ? g->size_diff : 0);
+    assert_int_equal(row->count_diff, is_diff ? g->count_diff : 0);
+    if (key_type != MTRACE_BY_SIZE_CLASS) {
+        assert_int_equal(row->total_size, g->total_size);
+        assert_int_equal(row->total_count, g->total_count);
+    }
+}
+
+/* Takes the groups one by one, the first of those left each time. */
+static void expect_groups(const mtrace_statistics *s, group *groups, size_t n) {
+    size_t i, row;
+    for (i = 0; i < n;) {
+        const group *g = &groups[i];
+        bool is_empty =
+            g->key.size == 0 && g->key.count == 0 && g->size_diff == 0 && g->count_diff == 0;
+        if (is_empty && s->key_type != MTRACE_BY_SIZE_CLASS) {
+            groups[i] = groups[--n];
+        } else {
+            i++;
+        }
+    }
+    assert_int_equal(s->count, n);
+    for (row = 0; row < s->count; row++) {
+        size_t first = 0;
+        for (i = 1; i < n; i++) {
+            if (comes_before(&groups[i], &groups[first], s->key_type, s->is_diff)) {
+                first = i;
+            }
+        }
+        expect_group(&s->rows[row], &groups[first], s->key_type, s->is_diff);
+        groups[first] = groups[--n];
+    }
+}
+
+static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *old,
+                         const world *old_world, mtrace_key_type key_type, mtrace_view view) {
+    static group groups[GROUPS];
+    mtrace_statistics *s;
+    bool is_diff = old != NULL, classes = key_type == MTRACE_BY_SIZE_CLASS;
+    size_t n;
+    mtrace_snapshot_set_view(now, view);
+    n = classes ? group_blocks(groups, 0, w, false)
+                : group_places(groups, 0, w, key_type, view, false);
+    if (is_diff) {
+        mtrace_snapshot_set_view(old, view);
+        n = classes ? group_blocks(groups, n, old_world, true)
+                    : group_places(groups, n, old_world, key_type, view, true);
+        assert_int_equal(mtrace_snapshot_compare(&s, now, old, key_type, NULL), MTRACE_OK);
+    } else {
+        assert_int_equal(mtrace_snapshot_statistics(&s, now, key_type, NULL), MTRACE_OK);
+    }
+    expect_groups(s, groups, n);
+    mtrace_statistics_free(s);
+}
+
+static void expect_every_view(mtrace_snapshot *now, const world *w, mtrace_snapshot *old,
+                              const world *old_world) {
+    int key_type, view;
+    for (key_type = MTRACE_BY_LINE; key_type <= MTRACE_BY_SIZE_CLASS; key_type++) {
+        for (view = MTRACE_VIEW_LIVE; view <= MTRACE_VIEW_TOTAL; view++) {
+            if (key_type != MTRACE_BY_SIZE_CLASS || view == MTRACE_VIEW_LIVE) {
+                expect_world(now, w, NULL, NULL, (mtrace_key_type)key_type, (mtrace_view)view);
+                expect_world(now, w, old, old_world, (mtrace_key_type)key_type, (mtrace_view)view);
+            }
+        }
+    }
+}
+
+static void test_random_groups(void **state) {
+    int round, i;
+    (void)state;
+    for (round = 0; round < 300; round++) {
+        static world w, old_world;
+        mtrace_snapshot *old, *now;
+        seed = (uint32_t)round * 7919 + 3;
+        mtrace_stop();
+        start();
+        world_start(&w);
+        for (i = (int)pick(150); i > 0; i--) {
+            world_step(&w);
+        }
+        old = take();
+        old_world = w;
+        for (i = (int)pick(100); i > 0; i--) {
+            world_step(&w);
+        }
+        now = take();
+        assert_int_equal(mtrace_get_info().dropped_count, 0);
+        expect_every_view(now, &w, old, &old_world);
+        mtrace_snapshot_free(now);
+        mtrace_snapshot_free(old);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_statistics_as_cpython),
+        TEST(test_compare_as_cpython),
+        TEST(test_ties_as_cpython),
+        TEST(test_ties_by_count),
+        TEST(test_names_are_bytes),
+        TEST(test_every_key),
+        TEST(test_keys_not_fixed_are_zero),
+        TEST(test_compare_other_keys),
+        TEST(test_domain_is_no_part_of_a_line),
+        TEST(test_size_classes),
+        TEST(test_views),
+        TEST(test_other),
+        TEST(test_totals),
+        TEST(test_dropped_rows),
+        TEST(test_callers_memory),
+        TEST(test_tracers_memory),
+        TEST(test_bad_arguments),
+        TEST(test_random_groups),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

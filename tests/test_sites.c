@@ -1,0 +1,709 @@
+/* Call sites: what the macros record, and which allocations share an account. */
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include "support/test.h"
+#include "support/tools.h"
+
+TEST_SANITIZER_OPTIONS
+
+static void start(void) {
+    test_start(64, 32);
+}
+
+/* Everything freed, nothing foreign: the table is empty again. */
+static void stop_empty(void) {
+    test_sound();
+    assert_int_equal(mtrace_get_info().live, 0);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    assert_int_equal(mtrace_get_info().foreign_frees, 0);
+    mtrace_stop();
+}
+
+/* --- what the macros record --- */
+
+static void test_here(void **state) {
+    int line = __LINE__ + 1;
+    const mtrace_site *site = MT_HERE;
+    (void)state;
+    assert_string_equal(site->file, __FILE__);
+    assert_string_equal(site->function, "test_here");
+    assert_null(site->type);
+    assert_int_equal(site->line, line);
+    line = __LINE__ + 1;
+    site = MT_HERE_TYPED("some type");
+    assert_string_equal(site->type, "some type");
+    assert_int_equal(site->line, line);
+}
+
+static void assert_here(const void *block, uint64_t size, const char *type, const char *function,
+                        int line) {
+    mtrace_block found = MTRACE_ZERO_;
+    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(found.size, size);
+    assert_string_equal(found.file, __FILE__);
+    assert_string_equal(found.function, function);
+    assert_int_equal(found.line, line);
+    if (type == NULL) {
+        assert_null(found.type);
+    } else {
+        assert_non_null(found.type);
+        assert_string_equal(found.type, type);
+    }
+}
+
+typedef struct pair {
+    int first;
+    int second;
+} pair;
+
+static void test_each_macro_records_its_line(void **state) {
+    static const char me[] = "test_each_macro_records_its_line";
+    void *block;
+    pair *one;
+    uint16_t *many;
+    char *text;
+    int line;
+    (void)state;
+    start();
+    line = __LINE__ + 1;
+    block = MT_MALLOC(11);
+    assert_here(block, 11, NULL, me, line);
+    line = __LINE__ + 1;
+    block = MT_REALLOC(block, 12);
+    assert_here(block, 12, NULL, me, line);
+    line = __LINE__ + 1;
+    block = MT_REALLOCARRAY(block, 5, 7);
+    assert_here(block, 35, NULL, me, line);
+    MT_FREE(block);
+    line = __LINE__ + 1;
+    block = MT_CALLOC(3, 9);
+    assert_here(block, 27, NULL, me, line);
+    MT_FREE(block);
+    line = __LINE__ + 1;
+    block = MT_ALIGNED_ALLOC(64, 192);
+    assert_here(block, 192, NULL, me, line);
+    MT_FREE(block);
+    line = __LINE__ + 1;
+    text = MT_STRDUP("hello");
+    assert_here(text, 6, NULL, me, line);
+    MT_FREE(text);
+    line = __LINE__ + 1;
+    text = MT_STRNDUP("hello", 2);
+    assert_here(text, 3, NULL, me, line);
+    MT_FREE(text);
+    line = __LINE__ + 1;
+    one = MT_NEW(pair);
+    assert_here(one, sizeof(pair), "pair", me, line);
+    MT_FREE(one);
+    line = __LINE__ + 1;
+    many = MT_NEW_ARRAY(uint16_t, 21);
+    assert_here(many, 42, "uint16_t", me, line);
+    MT_FREE(many);
+    stop_empty();
+}
+
+static void test_track_records_its_line(void **state) {
+    mtrace_block found = MTRACE_ZERO_;
+    int line;
+    (void)state;
+    start();
+    line = __LINE__ + 1;
+    assert_int_equal(MT_TRACK(9, 1234, 77), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(9, 1234, &found), MTRACE_OK);
+    assert_string_equal(found.file, __FILE__);
+    assert_string_equal(found.function, "test_track_records_its_line");
+    assert_int_equal(found.line, line);
+    assert_int_equal(found.domain, 9);
+    assert_int_equal(found.address, 1234);
+    assert_int_equal(MT_UNTRACK(9, 1234), MTRACE_OK);
+    stop_empty();
+}
+
+static void test_types(void **state) {
+    struct pair *zeroed;
+    const char **names;
+    int i;
+    (void)state;
+    start();
+    zeroed = MT_NEW(struct pair);
+    assert_here(zeroed, sizeof(pair), "struct pair", "test_types", __LINE__ - 1);
+    assert_int_equal(zeroed->first, 0);
+    assert_int_equal(zeroed->second, 0);
+    names = MT_NEW_ARRAY(const char *, 100);
+    assert_here(names, 100 * sizeof(char *), "const char *", "test_types", __LINE__ - 1);
+    for (i = 0; i < 100; i++) {
+        assert_null(names[i]);
+    }
+    MT_FREE(names);
+    MT_FREE(zeroed);
+    stop_empty();
+}
+
+/* A product that does not fit gives NULL and leaves nothing behind. */
+static void test_new_array_overflow(void **state) {
+    volatile size_t count = SIZE_MAX / sizeof(pair) + 1;
+    pair *pairs;
+    (void)state;
+    start();
+    pairs = MT_NEW_ARRAY(pair, count); /* the product would be 0 */
+    assert_null(pairs);
+    count = count + 1; /* the product would be one pair */
+    pairs = MT_NEW_ARRAY(pair, count);
+    assert_null(pairs);
+    test_held(0, 0, 0);
+    assert_int_equal(mtrace_get_info().sites, 0);
+    assert_int_equal(mtrace_get_info().dropped_count, 0);
+    pairs = MT_NEW_ARRAY(pair, 2);
+    test_held(2 * sizeof(pair), 2 * sizeof(pair), 1);
+    MT_FREE(pairs);
+    stop_empty();
+}
+
+/* --- macros are expressions and evaluate what they are given once --- */
+
+static int calls;
+
+static size_t number(size_t value) {
+    calls++;
+    return value;
+}
+
+static void *pointer(void *value) {
+    calls++;
+    return value;
+}
+
+static const char *text_of(const char *value) {
+    calls++;
+    return value;
+}
+
+static void assert_calls(int expected, uint64_t held) {
+    test_sound();
+    assert_int_equal(calls, expected);
+    assert_int_equal(mtrace_get_traced_memory().current, held);
+    calls = 0;
+}
+
+static void test_arguments_are_evaluated_once(void **state) {
+    static const size_t sizes[] = {10, 20, 30, 40, 50, 60};
+    void *block;
+    char *text;
+    pair *pairs;
+    int i = 0;
+    (void)state;
+    start();
+    calls = 0;
+    block = MT_MALLOC(sizes[i++]);
+    assert_int_equal(i, 1);
+    assert_calls(0, 10);
+    block = MT_REALLOC(pointer(block), sizes[i++]);
+    assert_int_equal(i, 2);
+    assert_calls(1, 20);
+    block = MT_REALLOCARRAY(pointer(block), number(3), sizes[i++]);
+    assert_int_equal(i, 3);
+    assert_calls(2, 90);
+    MT_FREE(pointer(block));
+    assert_calls(1, 0);
+    block = MT_CALLOC(number(2), sizes[i++]);
+    assert_int_equal(i, 4);
+    assert_calls(1, 80);
+    MT_FREE(pointer(block));
+    assert_calls(1, 0);
+    block = MT_ALIGNED_ALLOC(number(64), sizes[i++]);
+    assert_int_equal(i, 5);
+    assert_calls(1, 50);
+    MT_FREE(pointer(block));
+    assert_calls(1, 0);
+    text = MT_STRDUP(text_of("one"));
+    assert_calls(1, 4);
+    MT_FREE(pointer(text));
+    assert_calls(1, 0);
+    text = MT_STRNDUP(text_of("three"), number(2));
+    assert_calls(2, 3);
+    MT_FREE(pointer(text));
+    assert_calls(1, 0);
+    pairs = MT_NEW_ARRAY(pair, sizes[i++]);
+    assert_int_equal(i, 6);
+    assert_calls(0, 60 * sizeof(pair));
+    MT_FREE(pointer(pairs));
+    assert_calls(1, 0);
+    stop_empty();
+}
+
+static void test_track_arguments_are_evaluated_once(void **state) {
+    uint32_t domain = 1;
+    uintptr_t key = 100;
+    uint64_t size = 1000;
+    (void)state;
+    start();
+    assert_int_equal(MT_TRACK(domain++, key++, size++), MTRACE_OK);
+    assert_int_equal(domain, 2);
+    assert_int_equal(key, 101);
+    assert_int_equal(size, 1001);
+    test_held(1000, 1000, 1);
+    domain--;
+    key--;
+    assert_int_equal(MT_UNTRACK(domain++, key++), MTRACE_OK);
+    assert_int_equal(domain, 2);
+    assert_int_equal(key, 101);
+    stop_empty();
+}
+
+static void *pass(void *block) {
+    return block;
+}
+
+/* Where only an expression can stand: as operand, argument, and part of a larger one. */
+static void test_macros_are_expressions(void **state) {
+    void *block = NULL;
+    pair *one;
+    bool yes = true;
+    (void)state;
+    start();
+    block = yes ? MT_MALLOC(1 + 2) : NULL;
+    test_held(3, 3, 1);
+    block = pass(MT_REALLOC(yes ? block : NULL, yes ? 8 : 9));
+    test_held(8, 8, 1);
+    yes ? MT_FREE(block) : (void)0;
+    test_held(0, 8, 0);
+    one = (MT_NEW(pair));
+    one->second = 5;
+    assert_int_equal(one->second, 5);
+    test_held(sizeof(pair), sizeof(pair) > 8 ? sizeof(pair) : 8, 1);
+    (void)(calls++, MT_FREE(one));
+    if ((block = MT_CALLOC(1, 4)) != NULL)
+        MT_FREE(block);
+    else
+        fail();
+    stop_empty();
+}
+
+/* --- names --- */
+
+static void test_null_site(void **state) {
+    mtrace_block found = MTRACE_ZERO_;
+    mtrace_site empty = MTRACE_ZERO_;
+    void *a, *b;
+    (void)state;
+    start();
+    a = mtrace_malloc_at(10, NULL);
+    assert_int_equal(mtrace_find(a, &found), MTRACE_OK);
+    assert_string_equal(found.file, "<unknown>");
+    assert_int_equal(found.line, 0);
+    assert_null(found.function);
+    assert_null(found.type);
+    b = mtrace_calloc_at(1, 20, &empty); /* a site of zeros is the same place */
+    assert_int_equal(mtrace_get_info().sites, 1);
+    a = mtrace_realloc_at(a, 15, NULL);
+    assert_int_equal(mtrace_track_at(1, 1, 1, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_get_info().sites, 2); /* another domain */
+    assert_int_equal(test_row("<unknown>", 0).size, 36);
+    assert_int_equal(mtrace_get_info().lost_names, 0); /* there was none to lose */
+    assert_int_equal(mtrace_untrack_at(1, 1, NULL), MTRACE_OK);
+    mtrace_free_at(a, NULL);
+    mtrace_free_at(b, NULL);
+    stop_empty();
+}
+
+static void *allocate_at(const char *file, const char *function, const char *type, uint32_t line) {
+    mtrace_site site = MTRACE_ZERO_;
+    site.file = file;
+    site.function = function;
+    site.type = type;
+    site.line = line;
+    return mtrace_malloc_at(10, &site);
+}
+
+/* Names may live on the stack: they were copied. */
+static void test_names_are_copied(void **state) {
+    char file[] = "stack.c", function[] = "on_stack", type[] = "stacked";
+    mtrace_block found = MTRACE_ZERO_;
+    void *block;
+    (void)state;
+    start();
+    block = allocate_at(file, function, type, 3);
+    memset(file, 'x', sizeof file - 1);
+    memset(function, 'y', sizeof function - 1);
+    memset(type, 'z', sizeof type - 1);
+    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_string_equal(found.file, "stack.c");
+    assert_string_equal(found.function, "on_stack");
+    assert_string_equal(found.type, "stacked");
+    assert_ptr_not_equal(found.file, file);
+    mtrace_free_at(block, NULL);
+    stop_empty();
+}
+
+static void start_borrowing(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    desc.capacity = 64;
+    desc.max_sites = 32;
+    desc.borrow_names = true;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+static void test_names_are_borrowed(void **state) {
+    static const char file[] = "static.c", function[] = "forever", type[] = "eternal";
+    mtrace_block found = MTRACE_ZERO_;
+    mtrace_snapshot *snapshot;
+    void *block;
+    (void)state;
+    start_borrowing();
+    block = allocate_at(file, function, type, 3);
+    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_ptr_equal(found.file, file);
+    assert_ptr_equal(found.function, function);
+    assert_ptr_equal(found.type, type);
+    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(snapshot, 0, &found), MTRACE_OK);
+    assert_ptr_equal(found.file, file);
+    mtrace_snapshot_free(snapshot);
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    mtrace_free_at(block, NULL);
+    stop_empty();
+}
+
+/* An inline function in a header has a site in every translation unit, with names of the same
+   content at other addresses: all are one place. */
+static void one_account(void) {
+    static const char file_a[] = "place.h", file_b[] = "place.h";
+    static const char function_a[] = "place", function_b[] = "place";
+    static mtrace_site a, b;
+    mtrace_block in_a = MTRACE_ZERO_, in_b = MTRACE_ZERO_;
+    void *one, *two;
+    assert_ptr_not_equal(file_a, file_b);
+    a.file = file_a;
+    a.function = function_a;
+    b.file = file_b;
+    b.function = function_b;
+    a.line = b.line = 12;
+    one = mtrace_malloc_at(10, &a);
+    two = mtrace_malloc_at(5, &b);
+    assert_int_equal(mtrace_get_info().sites, 1);
+    assert_int_equal(mtrace_find(one, &in_a), MTRACE_OK);
+    assert_int_equal(mtrace_find(two, &in_b), MTRACE_OK);
+    assert_ptr_equal(in_a.file, in_b.file);
+    assert_ptr_equal(in_a.function, in_b.function);
+    assert_int_equal(test_row("place.h", 12).size, 15);
+    assert_int_equal(test_row("place.h", 12).count, 2);
+    mtrace_free_at(one, &b); /* whoever frees */
+    assert_int_equal(test_row("place.h", 12).size, 5);
+    mtrace_free_at(two, &a);
+    stop_empty();
+}
+
+static void test_same_place_is_one_account(void **state) {
+    (void)state;
+    start();
+    one_account();
+    start_borrowing();
+    one_account();
+}
+
+/* --- which sites are the same --- */
+
+static void assert_rows(mtrace_key_type key_type, size_t rows) {
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
+    assert_int_equal(s->count, rows);
+    assert_int_equal(s->total.count, 7);
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+}
+
+static void test_different_places(void **state) {
+    void *blocks[7];
+    mtrace_block found = MTRACE_ZERO_;
+    int i;
+    (void)state;
+    start();
+    blocks[0] = allocate_at("a.c", "f", "int", 1);
+    blocks[1] = allocate_at("a.c", "f", "long", 1); /* another type */
+    blocks[2] = allocate_at("a.c", "f", NULL, 1);
+    blocks[3] = allocate_at("a.c", "g", "int", 1); /* another function */
+    blocks[4] = allocate_at("a.c", "f", "int", 2); /* another line */
+    blocks[5] = allocate_at("b.c", "f", "int", 1); /* another file */
+    assert_int_equal(mtrace_get_info().sites, 6);
+    blocks[6] = allocate_at("a.c", "f", "int", 1); /* all the same */
+    assert_int_equal(mtrace_get_info().sites, 6);
+    assert_int_equal(mtrace_find(blocks[1], &found), MTRACE_OK);
+    assert_string_equal(found.type, "long");
+    assert_int_equal(mtrace_find(blocks[2], &found), MTRACE_OK);
+    assert_null(found.type);
+    assert_int_equal(mtrace_find(blocks[3], &found), MTRACE_OK);
+    assert_string_equal(found.function, "g");
+    assert_int_equal(mtrace_find(blocks[6], &found), MTRACE_OK);
+    assert_string_equal(found.type, "int");
+    assert_rows(MTRACE_BY_LINE, 3); /* a.c:1, a.c:2, b.c:1 */
+    assert_rows(MTRACE_BY_FILE, 2);
+    assert_rows(MTRACE_BY_FUNCTION, 3); /* f and g in a.c, f in b.c */
+    assert_rows(MTRACE_BY_TYPE, 3);     /* int, long, <untyped> */
+    assert_rows(MTRACE_BY_DOMAIN, 1);
+    for (i = 0; i < 7; i++) {
+        mtrace_free_at(blocks[i], NULL);
+    }
+    stop_empty();
+}
+
+/* So many that their hashes meet: each keeps its own. First they differ in the function, then in the type. */
+static void test_many_places_on_one_line(void **state) {
+    static void *blocks[400];
+    char name[8];
+    int i;
+    (void)state;
+    test_start(512, 400);
+    for (i = 0; i < 400; i++) {
+        snprintf(name, sizeof name, "n%d", i);
+        blocks[i] = allocate_at("a.c", i < 200 ? name : "f", i < 200 ? "t" : name, 1);
+        assert_int_equal(mtrace_get_info().sites, i + 1);
+    }
+    test_sound();
+    for (i = 0; i < 400; i++) {
+        mtrace_block found = MTRACE_ZERO_;
+        snprintf(name, sizeof name, "n%d", i);
+        assert_int_equal(mtrace_find(blocks[i], &found), MTRACE_OK);
+        assert_string_equal(found.function, i < 200 ? name : "f");
+        assert_string_equal(found.type, i < 200 ? "t" : name);
+        mtrace_free_at(blocks[i], NULL);
+    }
+    assert_int_equal(test_row("a.c", 1).total_count, 400);
+    assert_int_equal(mtrace_get_info().lost_sites, 0);
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    stop_empty();
+}
+
+/* Two macros on one line are one line; two types stay apart. */
+static void test_two_on_one_line(void **state) {
+    void *a, *b;
+    pair *p;
+    int *q;
+    (void)state;
+    start();
+    a = MT_MALLOC(1), b = MT_MALLOC(2);
+    assert_int_equal(mtrace_get_info().sites, 1);
+    assert_int_equal(test_row(__FILE__, __LINE__ - 2).size, 3);
+    p = MT_NEW(pair), q = MT_NEW(int);
+    assert_int_equal(mtrace_get_info().sites, 3);
+    assert_here(p, sizeof *p, "pair", "test_two_on_one_line", __LINE__ - 2);
+    assert_here(q, sizeof *q, "int", "test_two_on_one_line", __LINE__ - 3);
+    MT_FREE(a), MT_FREE(b), MT_FREE(p), MT_FREE(q);
+    stop_empty();
+}
+
+/* One site that serves two domains, in turns. */
+static void test_domains_of_one_site(void **state) {
+    mtrace_site site = test_site("sites.c", 70);
+    mtrace_block found = MTRACE_ZERO_;
+    uint32_t i;
+    (void)state;
+    start();
+    for (i = 0; i < 12; i++) {
+        assert_int_equal(mtrace_track_at(i % 3, i + 1, i, &site), MTRACE_OK);
+        test_sound();
+    }
+    assert_int_equal(mtrace_get_info().sites, 3);
+    for (i = 0; i < 12; i++) {
+        assert_int_equal(mtrace_find_tracked(i % 3, i + 1, &found), MTRACE_OK);
+        assert_int_equal(found.domain, i % 3);
+        assert_int_equal(found.size, i);
+        assert_int_equal(mtrace_untrack_at(i % 3, i + 1, &site), MTRACE_OK);
+    }
+    stop_empty();
+}
+
+/* --- full tables --- */
+
+static void test_site_table_full(void **state) {
+    mtrace_site sites[6];
+    void *blocks[6];
+    mtrace_block found = MTRACE_ZERO_;
+    uint32_t i;
+    (void)state;
+    test_start(64, 3);
+    for (i = 0; i < 6; i++) {
+        sites[i] = test_site("sites.c", 80 + i);
+        blocks[i] = mtrace_malloc_at(10 + i, &sites[i]);
+        test_sound();
+    }
+    assert_int_equal(mtrace_get_info().max_sites, 3);
+    assert_int_equal(mtrace_get_info().sites, 3);
+    assert_int_equal(mtrace_get_info().lost_sites, 3);
+    for (i = 0; i < 3; i++) {
+        test_traced(blocks[i], 10 + i, "sites.c", 80 + i);
+    }
+    for (i = 3; i < 6; i++) {
+        test_traced(blocks[i], 10 + i, "<other>", 0);
+        assert_int_equal(mtrace_find(blocks[i], &found), MTRACE_OK);
+        assert_null(found.function);
+        assert_null(found.type);
+    }
+    assert_int_equal(test_row("<other>", 0).size, 13 + 14 + 15);
+    assert_int_equal(test_row("<other>", 0).count, 3);
+    test_held(75, 75, 6);
+    for (i = 0; i < 6; i++) {
+        mtrace_free_at(blocks[i], &sites[i]);
+        test_sound();
+    }
+    assert_int_equal(test_row("<other>", 0).frees, 3);
+    assert_int_equal(mtrace_get_info().lost_sites, 3);
+    blocks[0] = mtrace_malloc_at(1, &sites[5]); /* lost again, and counted again */
+    assert_int_equal(mtrace_get_info().lost_sites, 4);
+    mtrace_free_at(blocks[0], NULL);
+    mtrace_clear();
+    assert_int_equal(mtrace_get_info().lost_sites, 0);
+    stop_empty();
+}
+
+/* A tracked key whose site found no room can still be found and ended, and keeps to its domain. */
+static void test_site_table_full_for_tracked_keys(void **state) {
+    mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
+    mtrace_block found = MTRACE_ZERO_;
+    (void)state;
+    test_start(64, 1);
+    assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
+    if (mtrace_track_at(5, 7, 100, &second) == MTRACE_OK) {
+        assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
+        test_held(1101, 1101, 3);
+        assert_int_equal(mtrace_find_tracked(5, 7, &found), MTRACE_OK);
+        assert_int_equal(found.size, 100);
+        assert_int_equal(found.domain, 5);
+        assert_int_equal(mtrace_find_tracked(6, 7, &found), MTRACE_OK);
+        assert_int_equal(found.size, 1000);
+        assert_int_equal(mtrace_track_at(5, 7, 200, &second), MTRACE_OK); /* replaced */
+        test_held(1201, 1201, 3);
+        assert_int_equal(mtrace_untrack_at(5, 7, &second), MTRACE_OK);
+        assert_int_equal(mtrace_untrack_at(6, 7, &second), MTRACE_OK);
+    } else { /* or it is not traced at all, and says so */
+        assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_ERR_FULL);
+        assert_int_equal(mtrace_get_info().dropped_count, 2);
+        assert_int_equal(mtrace_get_info().dropped_bytes, 200);
+        assert_int_equal(mtrace_untrack_at(5, 7, &second), MTRACE_ERR_NOT_FOUND);
+    }
+    assert_int_equal(mtrace_untrack_at(0, 4096, &first), MTRACE_OK);
+    stop_empty();
+}
+
+static void test_name_table_full(void **state) {
+    static const char long_name[] = "a/very/long/path/to/some/file.c";
+    mtrace_site fits = test_site("a.c", 1), long_file = test_site(long_name, 2);
+    mtrace_site later = test_site("bc.c", 3), typed = test_site("a.c", 4);
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_block found = MTRACE_ZERO_;
+    void *blocks[5];
+    int i;
+    (void)state;
+    desc.capacity = 64;
+    desc.max_sites = 16;
+    desc.name_bytes = 4 + 2 + 5; /* "a.c", "f", "bc.c" */
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    blocks[0] = mtrace_malloc_at(10, &fits);
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    blocks[1] = mtrace_malloc_at(20, &long_file);
+    assert_int_equal(mtrace_get_info().lost_names, 1);
+    assert_int_equal(mtrace_find(blocks[1], &found), MTRACE_OK);
+    assert_string_equal(found.file, "<unknown>");
+    assert_string_equal(found.function, "f"); /* there already */
+    assert_int_equal(found.line, 2);
+    blocks[2] = mtrace_malloc_at(30, &long_file); /* the site is known by now */
+    assert_int_equal(mtrace_get_info().lost_names, 1);
+    assert_int_equal(test_row("<unknown>", 2).size, 50);
+    blocks[3] = mtrace_malloc_at(40, &later); /* what is short enough still fits */
+    test_traced(blocks[3], 40, "bc.c", 3);
+    typed.type = "t"; /* now there is not a byte left */
+    blocks[4] = mtrace_malloc_at(50, &typed);
+    assert_int_equal(mtrace_get_info().lost_names, 2);
+    assert_int_equal(mtrace_find(blocks[4], &found), MTRACE_OK);
+    assert_string_equal(found.file, "a.c");
+    assert_string_equal(found.type, "<unknown>");
+    assert_int_equal(mtrace_get_info().sites, 4);
+    assert_int_equal(mtrace_get_info().lost_sites, 0);
+    test_held(150, 150, 5);
+    for (i = 0; i < 5; i++) {
+        mtrace_free_at(blocks[i], &fits);
+    }
+    mtrace_clear();
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    stop_empty();
+}
+
+/* --- restart --- */
+
+/* What a site remembers is good for one session: numbers are given anew, in another order. */
+static void test_sites_after_restart(void **state) {
+    static mtrace_site a = {"sites.c", "a", NULL, 101, 0};
+    static mtrace_site b = {"sites.c", "b", NULL, 102, 0};
+    void *one, *two;
+    int round;
+    (void)state;
+    for (round = 0; round < 6; round++) {
+        mtrace_site *first = round % 2 == 0 ? &a : &b, *second = round % 2 == 0 ? &b : &a;
+        test_start(64, round % 3 == 2 ? 1 : 8);
+        one = mtrace_malloc_at(1, first);
+        test_traced(one, 1, "sites.c", first->line);
+        assert_int_equal(mtrace_get_info().sites, 1);
+        two = mtrace_malloc_at(2, second);
+        if (round % 3 == 2) { /* no room for the second */
+            test_traced(two, 2, "<other>", 0);
+        } else {
+            test_traced(two, 2, "sites.c", second->line);
+        }
+        mtrace_free_at(one, second);
+        mtrace_free_at(two, first);
+        stop_empty();
+    }
+}
+
+static int macro_line;
+
+static void *from_macro(void) {
+    macro_line = __LINE__ + 1;
+    return MT_MALLOC(6);
+}
+
+/* The same for a macro's own site; its names are copied anew. */
+static void test_macro_after_restart(void **state) {
+    int round;
+    (void)state;
+    for (round = 0; round < 4; round++) {
+        void *block;
+        start();
+        mtrace_free_at(allocate_at("first.c", "f", NULL, (uint32_t)round), NULL);
+        block = from_macro();
+        assert_here(block, 6, NULL, "from_macro", macro_line);
+        MT_FREE(block);
+        stop_empty();
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_here),
+        TEST(test_each_macro_records_its_line),
+        TEST(test_track_records_its_line),
+        TEST(test_types),
+        TEST(test_new_array_overflow),
+        TEST(test_arguments_are_evaluated_once),
+        TEST(test_track_arguments_are_evaluated_once),
+        TEST(test_macros_are_expressions),
+        TEST(test_null_site),
+        TEST(test_names_are_copied),
+        TEST(test_names_are_borrowed),
+        TEST(test_same_place_is_one_account),
+        TEST(test_different_places),
+        TEST(test_many_places_on_one_line),
+        TEST(test_two_on_one_line),
+        TEST(test_domains_of_one_site),
+        TEST(test_site_table_full),
+        TEST(test_site_table_full_for_tracked_keys),
+        TEST(test_name_table_full),
+        TEST(test_sites_after_restart),
+        TEST(test_macro_after_restart),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

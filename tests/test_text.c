@@ -1,0 +1,419 @@
+/* Numbers in words: sizes, averages and rows as CPython 3.11 tracemalloc prints them. */
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+
+#include <locale.h>
+
+#include "support/test.h"
+
+static const char *program; /* argv[0] */
+
+/* --- sizes --- */
+
+typedef struct size_text {
+    int64_t bytes;
+    const char *plain;
+    const char *with_sign;
+} size_text;
+
+static const size_text size_texts[] = {
+    {0, "0 B", "+0 B"},
+    {1, "1 B", "+1 B"},
+    {99, "99 B", "+99 B"},
+    {100, "100 B", "+100 B"},
+    {1023, "1023 B", "+1023 B"},
+    {1024, "1024 B", "+1024 B"},
+    {10239, "10239 B", "+10239 B"},
+    {10240, "10.0 KiB", "+10.0 KiB"},
+    {10291, "10.0 KiB", "+10.0 KiB"}, /* 10.0498 */
+    {10292, "10.1 KiB", "+10.1 KiB"}, /* 10.0508 */
+    {10496, "10.2 KiB", "+10.2 KiB"}, /* 10.25: a half goes to the even digit */
+    {11008, "10.8 KiB", "+10.8 KiB"}, /* 10.75 */
+    {102399, "100.0 KiB", "+100.0 KiB"},
+    {102400, "100 KiB", "+100 KiB"},
+    {10484736, "10239 KiB", "+10239 KiB"},
+    {10485759, "10240 KiB", "+10240 KiB"},
+    {10485760, "10.0 MiB", "+10.0 MiB"},
+    {104857599, "100.0 MiB", "+100.0 MiB"},
+    {104857600, "100 MiB", "+100 MiB"},
+    {1073741824, "1024 MiB", "+1024 MiB"},
+    {10737418240, "10.0 GiB", "+10.0 GiB"},
+    {1099511627776, "1024 GiB", "+1024 GiB"},
+    {10995116277760, "10.0 TiB", "+10.0 TiB"},
+    {108851651149824, "99.0 TiB", "+99.0 TiB"},
+    {109951162777600, "100 TiB", "+100 TiB"},
+    {1000000000000000000, "909495 TiB", "+909495 TiB"},
+    {INT64_MAX, "8388608 TiB", "+8388608 TiB"},
+    {-1, "-1 B", "-1 B"},
+    {-10239, "-10239 B", "-10239 B"},
+    {-10240, "-10.0 KiB", "-10.0 KiB"},
+    {-1073741824, "-1024 MiB", "-1024 MiB"},
+    {INT64_MIN, "-8388608 TiB", "-8388608 TiB"},
+};
+
+enum { SIZE_TEXTS = sizeof size_texts / sizeof *size_texts };
+
+static void expect_size(int64_t bytes, bool with_sign, const char *text) {
+    char buffer[32];
+    memset(buffer, '#', sizeof buffer);
+    assert_int_equal(mtrace_format_size(buffer, sizeof buffer, bytes, with_sign), strlen(text));
+    assert_string_equal(buffer, text);
+}
+
+static void expect_all_sizes(void) {
+    size_t i;
+    for (i = 0; i < SIZE_TEXTS; i++) {
+        expect_size(size_texts[i].bytes, false, size_texts[i].plain);
+        expect_size(size_texts[i].bytes, true, size_texts[i].with_sign);
+    }
+}
+
+static void test_sizes_as_cpython(void **state) {
+    (void)state;
+    expect_all_sizes();
+}
+
+/* --- buffers --- */
+
+/* The first `room` bytes of a buffer get the text cut and terminated, the rest of it nothing. */
+static void expect_cut(const char *buffer, size_t guarded, size_t room, const char *text) {
+    size_t i, kept = strlen(text) < room ? strlen(text) : room == 0 ? 0 : room - 1;
+    assert_memory_equal(buffer, text, kept);
+    if (room > 0) {
+        assert_int_equal(buffer[kept], '\0');
+    }
+    for (i = room; i < guarded; i++) {
+        assert_int_equal(buffer[i], '#');
+    }
+}
+
+static void test_size_cut_as_snprintf(void **state) {
+    char buffer[16];
+    size_t room;
+    (void)state;
+    for (room = 0; room <= sizeof buffer; room++) {
+        memset(buffer, '#', sizeof buffer);
+        assert_int_equal(mtrace_format_size(buffer, room, -10240, false), 9);
+        expect_cut(buffer, sizeof buffer, room, "-10.0 KiB");
+    }
+    assert_int_equal(mtrace_format_size(NULL, 0, 102400, true), 8);
+}
+
+static mtrace_statistic row_of(const char *file, uint32_t line, uint64_t size, uint64_t count) {
+    mtrace_statistic row = MTRACE_ZERO_;
+    row.file = file;
+    row.line = line;
+    row.size = size;
+    row.count = count;
+    return row;
+}
+
+static mtrace_statistic diff_of(uint64_t size, int64_t size_diff, uint64_t count,
+                                int64_t count_diff) {
+    mtrace_statistic row = row_of("a.py", 5, size, count);
+    row.size_diff = size_diff;
+    row.count_diff = count_diff;
+    return row;
+}
+
+static void test_row_cut_as_snprintf(void **state) {
+    mtrace_statistic row = row_of("b.py", 1, 66, 1);
+    const char *text = "b.py:1: size=66 B, count=1, average=66 B";
+    char buffer[64];
+    size_t room;
+    (void)state;
+    for (room = 0; room <= sizeof buffer; room++) {
+        memset(buffer, '#', sizeof buffer);
+        assert_int_equal(mtrace_format_statistic(buffer, room, &row, MTRACE_BY_LINE, false),
+                         strlen(text));
+        expect_cut(buffer, sizeof buffer, room, text);
+    }
+    assert_int_equal(mtrace_format_statistic(NULL, 0, &row, MTRACE_BY_LINE, false), strlen(text));
+}
+
+/* --- rows --- */
+
+static void expect_row(const mtrace_statistic *row, mtrace_key_type key_type, bool is_diff,
+                       const char *text) {
+    char buffer[256];
+    memset(buffer, '#', sizeof buffer);
+    assert_int_equal(mtrace_format_statistic(buffer, sizeof buffer, row, key_type, is_diff),
+                     strlen(text));
+    assert_string_equal(buffer, text);
+}
+
+static void expect_average(uint64_t size, uint64_t count, const char *text) {
+    mtrace_statistic row = row_of("a.py", 2, size, count);
+    expect_row(&row, MTRACE_BY_LINE, false, text);
+}
+
+static void expect_averages(void) {
+    expect_average(66, 1, "a.py:2: size=66 B, count=1, average=66 B");
+    expect_average(0, 0, "a.py:2: size=0 B, count=0");
+    expect_average(0, 1, "a.py:2: size=0 B, count=1, average=0 B");
+    expect_average(2, 3, "a.py:2: size=2 B, count=3, average=1 B");
+    expect_average(1, 2, "a.py:2: size=1 B, count=2, average=0 B"); /* 0.5 */
+    expect_average(3, 2, "a.py:2: size=3 B, count=2, average=2 B"); /* 1.5 */
+    expect_average(5, 2, "a.py:2: size=5 B, count=2, average=2 B"); /* 2.5 */
+    expect_average(1267, 10, "a.py:2: size=1267 B, count=10, average=127 B");
+    expect_average(102400, 7, "a.py:2: size=100 KiB, count=7, average=14.3 KiB");
+    expect_average(1099511627776, 3, "a.py:2: size=1024 GiB, count=3, average=341 GiB");
+    expect_average(1023 * 1024, 1000, "a.py:2: size=1023 KiB, count=1000, average=1048 B");
+    expect_average(20479, 2, "a.py:2: size=20.0 KiB, count=2, average=10240 B"); /* 10239.5 */
+}
+
+static void test_averages_as_cpython(void **state) {
+    (void)state;
+    expect_averages();
+}
+
+static void test_differences_as_cpython(void **state) {
+    mtrace_statistic row = diff_of(5002, 5000, 2, 1);
+    (void)state;
+    expect_row(&row, MTRACE_BY_LINE, true,
+               "a.py:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B");
+    row = diff_of(0, -66, 0, -1);
+    expect_row(&row, MTRACE_BY_LINE, true, "a.py:5: size=0 B (-66 B), count=0 (-1)");
+    row = diff_of(10240, -10240, 2, 0);
+    expect_row(&row, MTRACE_BY_LINE, true,
+               "a.py:5: size=10.0 KiB (-10.0 KiB), count=2 (+0), average=5120 B");
+    row = diff_of(10, 0, 2, 1);
+    expect_row(&row, MTRACE_BY_LINE, true, "a.py:5: size=10 B (+0 B), count=2 (+1), average=5 B");
+    row = diff_of(1, INT64_MIN, 1, INT64_MIN);
+    expect_row(&row, MTRACE_BY_LINE, true,
+               "a.py:5: size=1 B (-8388608 TiB), count=1 (-9223372036854775808), average=1 B");
+}
+
+/* Rows by file print line 0, as CPython's; keys it does not have print in the same form. */
+static void test_every_key(void **state) {
+    mtrace_statistic row = row_of("a.py", 0, 10, 1), none = MTRACE_ZERO_;
+    (void)state;
+    expect_row(&row, MTRACE_BY_FILE, false, "a.py:0: size=10 B, count=1, average=10 B");
+    row.function = "f";
+    expect_row(&row, MTRACE_BY_FUNCTION, false, "f (a.py): size=10 B, count=1, average=10 B");
+    row.function = NULL;
+    expect_row(&row, MTRACE_BY_FUNCTION, false,
+               "<unknown> (a.py): size=10 B, count=1, average=10 B");
+    none.type = "struct point";
+    expect_row(&none, MTRACE_BY_TYPE, false, "struct point: size=0 B, count=0");
+    none.type = NULL;
+    none.domain = 65535;
+    expect_row(&none, MTRACE_BY_DOMAIN, false, "domain 65535: size=0 B, count=0");
+    none.domain = 0;
+    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "0 B: size=0 B, count=0");
+    none.size_class = 2;
+    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "2 B: size=0 B, count=0");
+    none.size_class = 16384;
+    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "up to 16.0 KiB: size=0 B, count=0");
+}
+
+/* The names are not bounded, nor is the row's length. */
+static void test_long_name(void **state) {
+    char name[3001], text[3100], buffer[3100];
+    mtrace_statistic row;
+    (void)state;
+    memset(name, 'n', sizeof name - 1);
+    name[sizeof name - 1] = '\0';
+    row = row_of(name, 4294967295u, 1, 1);
+    snprintf(text, sizeof text, "%s:4294967295: size=1 B, count=1, average=1 B", name);
+    assert_int_equal(mtrace_format_statistic(buffer, sizeof buffer, &row, MTRACE_BY_LINE, false),
+                     strlen(text));
+    assert_string_equal(buffer, text);
+}
+
+/* --- beside CPython itself --- */
+
+/* Prints, for seeded random numbers, `R size size_diff count count_diff Statistic|StatisticDiff`
+   and `S size unsigned|signed`. */
+static const char *const script =
+    "python3 -c '"
+    "import random, tracemalloc as t\n"
+    "assert t._format_size(10240, True) == \"+10.0 KiB\"\n"
+    "r = random.Random(%u)\n"
+    "tb = t.Traceback(((\"a.py\", 5),))\n"
+    "def size(bits): return r.getrandbits(r.randrange(1, bits))\n"
+    "def near(): return 1024 ** r.randrange(5) * r.choice((1, 10, 99, 100, 1024)) + "
+    "r.randrange(-60, 60)\n"
+    "for i in range(4000):\n"
+    "    n = (size(53) if i %% 2 else near()) * r.choice((1, -1))\n"
+    "    print(\"S\", n, t._format_size(n, False) + \"|\" + t._format_size(n, True))\n"
+    "for i in range(4000):\n"
+    "    s, c = (size(50) if i %% 2 else abs(near())), size(1 + r.randrange(1, 30))\n"
+    "    d, e = size(50) * r.choice((1, -1)), size(30) * r.choice((1, -1))\n"
+    "    print(\"R\", s, d, c, e, str(t.Statistic(tb, s, c)) + \"|\" + str(t.StatisticDiff(tb, s, "
+    "d, c, e)))\n"
+    "'";
+
+/* One line of the script: true when it is one, and the library says the same. */
+static bool same_as_python(const char *line, size_t *sizes, size_t *rows) {
+    long long a, b, c, d;
+    char one[128], two[128], mine[300];
+    int at = 0;
+    if (sscanf(line, "S %lld %n", &a, &at) == 1 && at > 0) {
+        mtrace_format_size(one, sizeof one, a, false);
+        mtrace_format_size(two, sizeof two, a, true);
+        ++*sizes;
+    } else if (sscanf(line, "R %lld %lld %lld %lld %n", &a, &b, &c, &d, &at) == 4 && at > 0) {
+        mtrace_statistic row = diff_of((uint64_t)a, b, (uint64_t)c, d);
+        mtrace_format_statistic(one, sizeof one, &row, MTRACE_BY_LINE, false);
+        mtrace_format_statistic(two, sizeof two, &row, MTRACE_BY_LINE, true);
+        ++*rows;
+    } else {
+        return false;
+    }
+    snprintf(mine, sizeof mine, "%s|%s\n", one, two);
+    return strcmp(line + at, mine) == 0;
+}
+
+static void expect_same_as_python(unsigned number) {
+    char command[2048], line[512];
+    size_t sizes = 0, rows = 0;
+    FILE *python;
+    assert_true((size_t)snprintf(command, sizeof command, script, number) < sizeof command);
+    python = popen(command, "r");
+    assert_non_null(python);
+    while (fgets(line, sizeof line, python) != NULL) {
+        if (!same_as_python(line, &sizes, &rows)) {
+            pclose(python);
+            fail_msg("CPython says: %s", line);
+        }
+    }
+    assert_int_equal(pclose(python), 0); /* python3 is there, and came to its end */
+    assert_int_equal(sizes, 4000);
+    assert_int_equal(rows, 4000);
+}
+
+static void test_random_numbers_as_cpython(void **state) {
+    (void)state;
+    expect_same_as_python(1);
+    expect_same_as_python(2);
+}
+
+/* Averages that end exactly between two tenths. As a double most do not: 10.35 is a bit less, 10.65
+   a bit more, and CPython prints what is nearer to the double. */
+static void test_average_between_tenths_as_cpython(void **state) {
+    (void)state;
+    expect_average(205 * 1024, 20, "a.py:2: size=205 KiB, count=20, average=10.2 KiB"); /* .25 */
+    expect_average(207 * 1024, 20, "a.py:2: size=207 KiB, count=20, average=10.3 KiB"); /* .35 */
+    expect_average(209 * 1024, 20, "a.py:2: size=209 KiB, count=20, average=10.4 KiB"); /* .45 */
+    expect_average(211 * 1024, 20, "a.py:2: size=211 KiB, count=20, average=10.6 KiB"); /* .55 */
+    expect_average(213 * 1024, 20, "a.py:2: size=213 KiB, count=20, average=10.7 KiB"); /* .65 */
+    expect_average(215 * 1024, 20, "a.py:2: size=215 KiB, count=20, average=10.8 KiB"); /* .75 */
+}
+
+/* --- locale --- */
+
+/* A locale whose decimal point is a comma: one of the system's, else one made here. */
+static bool set_comma_locale(void) {
+    static const char *const names[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8", "fr_FR.utf8",
+                                        "de_DE",       "fr_FR",       "German"};
+    size_t i;
+    for (i = 0; i < sizeof names / sizeof *names; i++) {
+        if (setlocale(LC_ALL, names[i]) != NULL && localeconv()->decimal_point[0] == ',') {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void test_locale_does_not_matter(void **state) {
+    char folder[] = "/tmp/mtrace-locale-XXXXXX", command[256];
+    (void)state;
+    if (!set_comma_locale()) {
+        assert_non_null(mkdtemp(folder));
+        snprintf(command, sizeof command,
+                 "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1", folder);
+        if (system(command) == 0) {
+            setenv("LOCPATH", folder, 1);
+        }
+        if (!set_comma_locale()) {
+            setlocale(LC_ALL, "");
+        }
+        unsetenv("LOCPATH");
+        snprintf(command, sizeof command, "rm -rf %s", folder);
+        assert_int_equal(system(command), 0);
+    }
+    printf("decimal point: %s\n", localeconv()->decimal_point);
+    expect_all_sizes();
+    expect_averages();
+    setlocale(LC_ALL, "C");
+}
+
+/* --- results, standard output --- */
+
+static void test_result_texts(void **state) {
+    int i, j;
+    (void)state;
+    assert_string_equal(mtrace_result_text(MTRACE_OK), "no error");
+    for (i = MTRACE_ERR_COMPILED_OUT; i <= MTRACE_OK; i++) {
+        assert_true(strlen(mtrace_result_text((mtrace_result)i)) > 0);
+        assert_string_not_equal(mtrace_result_text((mtrace_result)i), "unknown result");
+        for (j = MTRACE_ERR_COMPILED_OUT; j < i; j++) {
+            assert_string_not_equal(mtrace_result_text((mtrace_result)i),
+                                    mtrace_result_text((mtrace_result)j));
+        }
+    }
+    i = -10;
+    assert_string_equal(mtrace_result_text((mtrace_result)i), "unknown result");
+}
+
+/* What the program does as its own child. */
+static int print_to_stdout(void) {
+    mtrace_site site = test_site("a.c", 7);
+    if (mtrace_start(NULL) != MTRACE_OK || mtrace_track_at(1, 1, 3000, &site) != MTRACE_OK) {
+        return 1;
+    }
+    printf("before\n");
+    if (mtrace_print_leaks() != MTRACE_OK) {
+        return 2;
+    }
+    mtrace_write_message("between");
+    if (mtrace_print_leaks() != MTRACE_OK) {
+        return 3;
+    }
+    printf("after\n");
+    return 0;
+}
+
+/* Without a write callback reports go to stdout, in order with what the program prints there. */
+static void test_standard_output(void **state) {
+    char command[4096], text[1024];
+    size_t length;
+    FILE *child;
+    (void)state;
+    assert_true((size_t)snprintf(command, sizeof command, "'%s' print", program) < sizeof command);
+    child = popen(command, "r");
+    assert_non_null(child);
+    length = fread(text, 1, sizeof text - 1, child);
+    text[length] = '\0';
+    assert_int_equal(pclose(child), 0);
+    assert_string_equal(text, "before\n"
+                              "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
+                              "between\n"
+                              "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
+                              "after\n");
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes_as_cpython),
+        cmocka_unit_test(test_size_cut_as_snprintf),
+        cmocka_unit_test(test_row_cut_as_snprintf),
+        cmocka_unit_test(test_averages_as_cpython),
+        cmocka_unit_test(test_differences_as_cpython),
+        cmocka_unit_test(test_every_key),
+        cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_random_numbers_as_cpython),
+        cmocka_unit_test(test_average_between_tenths_as_cpython),
+        cmocka_unit_test(test_locale_does_not_matter),
+        cmocka_unit_test(test_result_texts),
+        cmocka_unit_test(test_standard_output),
+    };
+    program = argv[0];
+    if (argc > 1) {
+        return print_to_stdout();
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
