@@ -68,7 +68,6 @@
    MTRACE_HASH(p, n)        IMPL  a 32-bit hash of yours; then xxhash.h is not included
    MTRACE_LANES             IMPL  threads that count without atomics (16); 64 bytes a site each
    MTRACE_MAX_PROBE         IMPL  slots looked at before a block is dropped (512)
-   MTRACE_SLACK             IMPL  bytes a thread may hold back from the shared total (65536)
    MTRACE_NO_STDIO          IMPL  reports do not go to stdout by default
    MTRACE_SYSTEM_ALLOC(n) MTRACE_SYSTEM_FREE(p, n)
                             IMPL  zeroed memory for who gives no desc.memory; default: mmap,
@@ -83,10 +82,9 @@
    about 90 once. It is never the traced allocator's.
 
    What is exact. Sizes are the requested ones. Live bytes and blocks, totals, frees and reallocs a
-   call site, always. The peak and who held it, as long as recording calls do not overlap in time;
-   where they do, the peak may be short by what the calls under way and the other lanes had not yet
-   published, at most MTRACE_SLACK bytes a lane. The table's high-water mark is exact with one
-   thread.
+   call site: always. The peak, who held it, and the table's high-water mark: as long as recording
+   calls do not overlap in time; where they do, each may be short by what the calls under way were
+   about to count.
 
    A full table never fails the program: the block is handed out, counted as dropped with its bytes
    at its call site, and every report says so and marks the rows. No live trace is ever evicted.
@@ -1000,10 +998,6 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MTRACE_MAX_PROBE                                                                           \
     512 /* slots looked at before a block is dropped: the worst case of an insert */
 #endif
-#ifndef MTRACE_SLACK
-#define MTRACE_SLACK 65536 /* bytes a lane may hold back from the shared total */
-#endif
-
 /* --- hash: of names and frames; and of page numbers, where one multiply was measured ahead --- */
 
 #ifndef MTRACE_HASH
@@ -1084,16 +1078,25 @@ static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there 
 
 #endif
 
-/* Adds to a word that only this thread writes. It must still be one step to a signal handler: one
-   instruction where there is one, else an atomic add. */
+/* Adds to a word that only this thread writes. On x86-64 that is one instruction, whole to a signal
+   handler. Elsewhere it is three, and the lane is marked busy meanwhile: a handler that
+   interrupts them then takes the shared lane. */
 #if !MTRACE_ATOMICS_
-#define MTRACE_ADD_OWN_(p, v) MTRACE_ADD_(p, v)
+#define MTRACE_ADD_OWN_(p, v)  MTRACE_ADD_(p, v)
+#define MTRACE_BUSY_(lane, is) ((void)0)
+#define MTRACE_IS_BUSY_(lane)  false
 #elif defined(__x86_64__) && !defined(__ILP32__) && !defined(__SANITIZE_THREAD__) &&               \
     !defined(MTRACE_NO_ASM)
-#define MTRACE_ADD_OWN_(p, v) __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
-#define MTRACE_X86_ASM_       1
+#define MTRACE_ADD_OWN_(p, v)  __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
+#define MTRACE_BUSY_(lane, is) ((void)0)
+#define MTRACE_IS_BUSY_(lane)  false
+#define MTRACE_X86_ASM_        1
 #else
-#define MTRACE_ADD_OWN_(p, v) MTRACE_ADD_(p, v)
+#define MTRACE_ADD_OWN_(p, v) MTRACE_SET_(p, MTRACE_GET_(p) + (v))
+#define MTRACE_BUSY_(lane, is)                                                                     \
+    (__atomic_signal_fence(__ATOMIC_SEQ_CST), MTRACE_SET_(&(lane)->busy, is),                      \
+     __atomic_signal_fence(__ATOMIC_SEQ_CST))
+#define MTRACE_IS_BUSY_(lane) (MTRACE_GET_(&(lane)->busy) != 0)
 #endif
 
 /* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix:
@@ -1213,10 +1216,10 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
      I2  each trace is found where it is, hence only once
      I3  displaced counts exactly (far: 63 is 63 or more, for good)
      I4  an account's live bytes and blocks are the sum of its traces
-     I5  the lanes' totals, with what they published, are the sum of all traces
+     I5  what the lanes hold is the sum of all traces
      I6  every account in the index is found through it
      I7  the peak is not below what is held
-     I8  the triggers follow from peak, published totals and active lanes */
+     I8  the lanes' limits do not add up to more than the peak */
 /* clang-format on */
 
 enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
@@ -1260,13 +1263,21 @@ typedef struct mtrace_account_ {
 
 enum { MTRACE_FOREIGN_, MTRACE_STALE_, MTRACE_DROPS_, MTRACE_DROPPED_BYTES_, MTRACE_EVENTS_ };
 
+/* What a lane holds, and how far it may go unseen (see COUNTERS). */
+typedef struct mtrace_gauge_ {
+    int64_t value; /* allocated in this lane less freed in it: below zero when others allocated */
+    int64_t up;    /* an allocation that leads above this looks at all lanes */
+    int64_t down;  /* a free from above this looks at all lanes first */
+} mtrace_gauge_;
+
 typedef struct mtrace_lane_ {
-    int64_t bytes; /* held, as far as not yet published */
-    int64_t blocks;
+    mtrace_gauge_ bytes;
+    mtrace_gauge_ blocks;
     mtrace_cell_ *cells;
+    size_t busy; /* portable additions only: a handler that interrupts them uses the shared lane */
     uint64_t events[MTRACE_EVENTS_];
-    uint64_t unused;
-} mtrace_lane_; /* one cache line */
+    char apart[64]; /* no two threads write one cache line, nor neighbours */
+} mtrace_lane_;
 
 typedef struct mtrace_tracer_ {
     /* read by every call, written rarely */
@@ -1279,14 +1290,14 @@ typedef struct mtrace_tracer_ {
     uint64_t session;   /* its number << 32: a site's cached account is good for one */
     uint64_t fast_size; /* smaller blocks may take the straight way */
     uint32_t account_count;
-    int64_t trigger_bytes; /* a lane above either may be leaving a new peak */
-    int64_t trigger_blocks;
     size_t peak_number;
     /* written now and then */
-    int64_t published_bytes;
-    int64_t published_blocks;
+    char apart[64];
     uint64_t peak;
     uint64_t high_water;
+    uint32_t settle_lock;
+    uint32_t settle_wanted;
+    uint32_t shared_used;
     uint64_t serial;
     uint64_t generation; /* of the counters: start and clear begin a new one */
     uint16_t *index;     /* account numbers by hash of their content */
@@ -1867,18 +1878,18 @@ static mtrace_lane_ *mtrace_lane_at_(uint32_t i) {
 
 static int64_t mtrace_held_bytes_(void) {
     uint32_t i, n = mtrace_lane_total_();
-    int64_t sum = MTRACE_GET_(&mtrace_g_.published_bytes);
+    int64_t sum = 0;
     for (i = 0; i < n; i++) {
-        sum += MTRACE_GET_(&mtrace_lane_at_(i)->bytes);
+        sum += MTRACE_GET_(&mtrace_lane_at_(i)->bytes.value);
     }
     return sum;
 }
 
 static int64_t mtrace_held_blocks_(void) {
     uint32_t i, n = mtrace_lane_total_();
-    int64_t sum = MTRACE_GET_(&mtrace_g_.published_blocks);
+    int64_t sum = 0;
     for (i = 0; i < n; i++) {
-        sum += MTRACE_GET_(&mtrace_lane_at_(i)->blocks);
+        sum += MTRACE_GET_(&mtrace_lane_at_(i)->blocks.value);
     }
     return sum;
 }
@@ -1887,38 +1898,61 @@ static uint64_t mtrace_not_negative_(int64_t value) {
     return value < 0 ? 0 : (uint64_t)value;
 }
 
-/* What the other lanes may hold back at most: nothing while one thread alone has recorded. */
-static int64_t mtrace_hidden_(int64_t each) {
-    uint32_t threads = MTRACE_GET_(&mtrace_g_.lane_count);
-    return threads <= 1 ? 0 : each * (int64_t)mtrace_lane_total_();
+/* A peak is left when what all lanes hold is about to fall from above the old one. To see that, a
+   lane need not look at the others as long as it stays below its limits: they share out the gap
+   up to the peak,
+
+       sum of down over all lanes <= peak
+
+   so that below them the total is. Above the peak, before it is left, allocations run free (up
+   is infinite) and every free looks (down is minus infinity). One lane alone never shares: its
+   allocations run free always, and down is the peak. */
+static void mtrace_share_(mtrace_gauge_ *gauge, int64_t gap, int64_t lanes) {
+    int64_t value = MTRACE_GET_(&gauge->value);
+    int64_t limit = value + gap / lanes;
+    MTRACE_SET_(&gauge->up, gap < 0 || lanes == 1 ? INT64_MAX : limit);
+    MTRACE_SET_(&gauge->down, gap < 0 ? INT64_MIN : limit);
 }
 
-static int64_t mtrace_trigger_bytes_(void) {
-    return (int64_t)MTRACE_GET_(&mtrace_g_.peak) - MTRACE_GET_(&mtrace_g_.published_bytes) -
-           mtrace_hidden_(MTRACE_SLACK);
+static void mtrace_settle_now_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i = MTRACE_GET_(&g->shared_used) ? 0 : 1, n = mtrace_lane_total_();
+    int64_t lanes = (int64_t)n - (int64_t)i;
+    int64_t bytes = (int64_t)MTRACE_GET_(&g->peak) - mtrace_held_bytes_();
+    int64_t blocks = (int64_t)MTRACE_GET_(&g->high_water) - mtrace_held_blocks_();
+    for (; i < n; i++) {
+        mtrace_share_(&mtrace_lane_at_(i)->bytes, bytes, lanes);
+        mtrace_share_(&mtrace_lane_at_(i)->blocks, blocks, lanes);
+    }
 }
 
-static int64_t mtrace_trigger_blocks_(void) {
-    return (int64_t)MTRACE_GET_(&mtrace_g_.high_water) - MTRACE_GET_(&mtrace_g_.published_blocks) -
-           mtrace_hidden_(MTRACE_SLACK / 16);
-}
-
-/* Renews the triggers after what they follow from has changed. Whoever changed it last sees its
-   change and stores last, so the last value stands. */
-static void mtrace_triggers_renew_(void) {
-    int64_t bytes, blocks;
+/* Shares the gaps out anew. Never waits: who finds another at it leaves the work to that one, which
+   looks for such wishes when it is done. */
+static void mtrace_settle_(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t wanted, open = 0;
+    MTRACE_ADD_(&g->settle_wanted, 1);
     do {
-        bytes = mtrace_trigger_bytes_();
-        blocks = mtrace_trigger_blocks_();
-        MTRACE_SET_(&mtrace_g_.trigger_bytes, bytes);
-        MTRACE_SET_(&mtrace_g_.trigger_blocks, blocks);
+        wanted = MTRACE_GET_ACQUIRE_(&g->settle_wanted);
+        open = 0;
+        if (!MTRACE_CAS_(&g->settle_lock, &open, 1)) {
+            return;
+        }
+        mtrace_settle_now_();
+        MTRACE_SET_RELEASE_(&g->settle_lock, 0);
         MTRACE_FENCE_();
-    } while (bytes != mtrace_trigger_bytes_() || blocks != mtrace_trigger_blocks_());
+    } while (wanted != MTRACE_GET_(&g->settle_wanted));
+}
+
+/* An allocation has led a lane above its limit: the gap is shared out anew, or the peak has been
+   passed. */
+static MTRACE_COLD_ void mtrace_peak_near_(void) {
+    mtrace_settle_();
 }
 
 /* Called before what is held goes down, when it may be at a new peak: sums exactly, and if so
-   numbers the peak. A cell that changes after that first saves what it held (mtrace_cell_rebase_).
- */
+   numbers the peak. A cell that changes after that first saves what it held
+   (mtrace_cell_rebase_). */
 static MTRACE_COLD_ void mtrace_peak_leave_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint64_t bytes = mtrace_not_negative_(mtrace_held_bytes_());
@@ -1933,7 +1967,7 @@ static MTRACE_COLD_ void mtrace_peak_leave_(void) {
             break;
         }
     }
-    mtrace_triggers_renew_();
+    mtrace_settle_();
 }
 
 static inline void mtrace_cell_rebase_(mtrace_cell_ *cell) {
@@ -1947,39 +1981,32 @@ static inline void mtrace_cell_rebase_(mtrace_cell_ *cell) {
     }
 }
 
-/* Moves what a lane holds back to the shared total. */
-static MTRACE_COLD_ void mtrace_publish_(mtrace_lane_ *lane) {
-    int64_t bytes = MTRACE_GET_(&lane->bytes);
-    int64_t blocks = MTRACE_GET_(&lane->blocks);
-    MTRACE_ADD_(&lane->bytes, -bytes);
-    MTRACE_ADD_(&lane->blocks, -blocks);
-    MTRACE_ADD_(&mtrace_g_.published_bytes, bytes);
-    MTRACE_ADD_(&mtrace_g_.published_blocks, blocks);
-    mtrace_triggers_renew_();
-}
-
 #if MTRACE_ATOMICS_
 static MTRACE_COLD_ void mtrace_lane_join_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint32_t seen = MTRACE_GET_(&g->lane_count);
     while (seen <= MTRACE_OWN_LANES_ && !MTRACE_CAS_(&g->lane_count, &seen, seen + 1)) {
     }
-    mtrace_triggers_renew_(); /* from now on the other lanes count with this one */
+    mtrace_settle_(); /* from now on the other lanes count with this one */
     mtrace_thread_has_joined_ = true;
     mtrace_thread_lane_ = seen < MTRACE_OWN_LANES_ ? (seen + 1) * sizeof(mtrace_lane_) : 0;
 }
 
-static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
+/* The thread's own lane, NULL when it has none or a handler has interrupted an addition to it. */
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
+    size_t at = mtrace_thread_lane_;
+    mtrace_lane_ *lane = (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
+    return at == 0 || MTRACE_IS_BUSY_(lane) ? NULL : lane;
+}
+
+/* Its own, or the shared one. */
+static mtrace_lane_ *mtrace_lane_get_(void) {
+    mtrace_lane_ *lane;
     if (MTRACE_UNLIKELY_(mtrace_thread_lane_ == 0 && !mtrace_thread_has_joined_)) {
         mtrace_lane_join_();
     }
-    return (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + mtrace_thread_lane_);
-}
-
-/* The thread's own lane, NULL when it has none. */
-static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
-    size_t at = mtrace_thread_lane_;
-    return at == 0 ? NULL : (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
+    lane = mtrace_lane_own_();
+    return lane != NULL ? lane : mtrace_lane_at_(0);
 }
 #else
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
@@ -1994,39 +2021,49 @@ static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
 /* A block of `size` bytes has come to an account: counted in a lane of the thread's own. */
 static MTRACE_HOT_ void mtrace_count_in_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     mtrace_cell_ *cell = &lane->cells[account];
+    MTRACE_BUSY_(lane, 1);
     mtrace_cell_rebase_(cell);
     MTRACE_ADD_OWN_(&cell->total_bytes, size);
     MTRACE_ADD_OWN_(&cell->total_count, 1);
-    MTRACE_ADD_OWN_(&lane->bytes, (int64_t)size);
-    MTRACE_ADD_OWN_(&lane->blocks, 1);
-    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) > MTRACE_SLACK)) {
-        mtrace_publish_(lane);
+    MTRACE_ADD_OWN_(&lane->bytes.value, (int64_t)size);
+    MTRACE_ADD_OWN_(&lane->blocks.value, 1);
+    MTRACE_BUSY_(lane, 0);
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.up) ||
+                         MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.up))) {
+        mtrace_peak_near_();
+    }
+}
+
+static MTRACE_HOT_ void mtrace_leave_if_high_(const mtrace_lane_ *lane) {
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.down) ||
+                         MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.down))) {
+        mtrace_peak_leave_();
     }
 }
 
 /* It is about to go: freed, or on its way to another account. */
 static MTRACE_HOT_ void mtrace_count_out_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     mtrace_cell_ *cell = &lane->cells[account];
-    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) > MTRACE_GET_(&mtrace_g_.trigger_bytes) ||
-                         MTRACE_GET_(&lane->blocks) > MTRACE_GET_(&mtrace_g_.trigger_blocks))) {
-        mtrace_peak_leave_();
-    }
+    mtrace_leave_if_high_(lane);
+    MTRACE_BUSY_(lane, 1);
     mtrace_cell_rebase_(cell);
     MTRACE_ADD_OWN_(&cell->freed_bytes, size);
     MTRACE_ADD_OWN_(&cell->freed_count, 1);
-    MTRACE_ADD_OWN_(&lane->bytes, -(int64_t)size);
-    MTRACE_ADD_OWN_(&lane->blocks, -1);
-    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes) < -MTRACE_SLACK)) {
-        mtrace_publish_(lane);
-    }
+    MTRACE_ADD_OWN_(&lane->bytes.value, -(int64_t)size);
+    MTRACE_ADD_OWN_(&lane->blocks.value, -1);
+    MTRACE_BUSY_(lane, 0);
 }
 
-/* The same in the shared lane, which any thread may write: published at once. */
-static MTRACE_COLD_ void mtrace_count_shared_(mtrace_lane_ *lane, uint32_t account, uint64_t size,
-                                              bool in) {
+/* The same in the shared lane, which any thread may write. */
+static MTRACE_COLD_ void mtrace_count_shared_(uint32_t account, uint64_t size, bool in) {
+    mtrace_lane_ *lane = mtrace_lane_at_(0);
     mtrace_cell_ *cell = &lane->cells[account];
+    if (!MTRACE_GET_(&mtrace_g_.shared_used)) {
+        MTRACE_SET_(&mtrace_g_.shared_used, 1);
+        mtrace_settle_();
+    }
     if (!in) {
-        mtrace_peak_leave_();
+        mtrace_leave_if_high_(lane);
     }
     mtrace_cell_rebase_(cell);
     MTRACE_ADD_(in ? &cell->total_bytes : &cell->freed_bytes, size);
@@ -2035,24 +2072,26 @@ static MTRACE_COLD_ void mtrace_count_shared_(mtrace_lane_ *lane, uint32_t accou
     } else {
         MTRACE_ADD_(&cell->freed_count, 1);
     }
-    MTRACE_ADD_(&lane->bytes, in ? (int64_t)size : -(int64_t)size);
-    MTRACE_ADD_(&lane->blocks, in ? 1 : -1);
-    mtrace_publish_(lane);
+    MTRACE_ADD_(&lane->bytes.value, in ? (int64_t)size : -(int64_t)size);
+    MTRACE_ADD_(&lane->blocks.value, in ? 1 : -1);
+    if (in && MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.up)) {
+        mtrace_peak_near_();
+    }
 }
 
 static void mtrace_count_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
-    if (mtrace_lane_own_() != NULL) {
+    if (lane == mtrace_lane_own_()) {
         mtrace_count_in_own_(lane, account, size);
     } else {
-        mtrace_count_shared_(lane, account, size, true);
+        mtrace_count_shared_(account, size, true);
     }
 }
 
 static void mtrace_count_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
-    if (mtrace_lane_own_() != NULL) {
+    if (lane == mtrace_lane_own_()) {
         mtrace_count_out_own_(lane, account, size);
     } else {
-        mtrace_count_shared_(lane, account, size, false);
+        mtrace_count_shared_(account, size, false);
     }
 }
 
@@ -2535,14 +2574,13 @@ static void mtrace_reset_counters_(void) {
     g->longest_probe = 0;
     g->name_used = 0;
     g->lost_names = 0;
-    g->published_bytes = 0;
-    g->published_blocks = 0;
     g->peak = 0;
     g->peak_number = 1;
     g->high_water = 0;
     g->serial = 0;
     g->generation++;
-    mtrace_triggers_renew_();
+    g->shared_used = MTRACE_ATOMICS_ ? 0 : 1;
+    mtrace_settle_();
 }
 
 static mtrace_result mtrace_start_(const mtrace_desc *desc) {
@@ -2629,7 +2667,7 @@ static void mtrace_reset_peak_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     MTRACE_SET_(&g->peak, mtrace_not_negative_(mtrace_held_bytes_()));
     MTRACE_ADD_(&g->peak_number, 1);
-    mtrace_triggers_renew_();
+    mtrace_settle_();
 }
 
 void mtrace_reset_peak(void) {
@@ -2689,7 +2727,7 @@ void mtrace_clear(void) {
         mtrace_clear_counters_();
         mtrace_reset_peak_();
         MTRACE_SET_(&mtrace_g_.high_water, mtrace_not_negative_(mtrace_held_blocks_()));
-        mtrace_triggers_renew_();
+        mtrace_settle_();
     }
     mtrace_control_unlock_();
 }
@@ -4027,14 +4065,25 @@ static const char *mtrace_check_index_(void) {
     return NULL;
 }
 
+static bool mtrace_check_limits_(void) {
+    uint32_t i, n = mtrace_lane_total_();
+    int64_t bytes = 0, blocks = 0;
+    for (i = mtrace_g_.shared_used ? 0 : 1; i < n; i++) {
+        const mtrace_lane_ *lane = mtrace_lane_at_(i);
+        bytes += lane->bytes.down == INT64_MIN ? lane->bytes.value : lane->bytes.down;
+        blocks += lane->blocks.down == INT64_MIN ? lane->blocks.value : lane->blocks.down;
+    }
+    return (bytes <= (int64_t)mtrace_g_.peak || mtrace_held_bytes_() > (int64_t)mtrace_g_.peak) &&
+           (blocks <= (int64_t)mtrace_g_.high_water ||
+            mtrace_held_blocks_() > (int64_t)mtrace_g_.high_water);
+}
+
 static const char *mtrace_check_peak_(void) {
-    mtrace_tracer_ *g = &mtrace_g_;
     if (mtrace_traced_memory_().peak < mtrace_traced_memory_().current) {
         return "I7: the peak is below what is held";
     }
-    if (g->trigger_bytes != mtrace_trigger_bytes_() ||
-        g->trigger_blocks != mtrace_trigger_blocks_()) {
-        return "I8: a trigger does not follow from what it stands for";
+    if (!mtrace_check_limits_()) {
+        return "I8: the lanes could pass the peak unseen";
     }
     return NULL;
 }

@@ -583,6 +583,44 @@ static void test_totals(void **state) {
     mtrace_snapshot_free(old);
 }
 
+static void expect_counters(const mtrace_snapshot *now, const mtrace_snapshot *old, uint64_t size,
+                            uint64_t count, uint64_t frees, uint64_t reallocs) {
+    mtrace_statistics *s;
+    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->count, 1);
+    assert_int_equal(s->rows[0].total_size, size);
+    assert_int_equal(s->rows[0].total_count, count);
+    assert_int_equal(s->rows[0].frees, frees);
+    assert_int_equal(s->rows[0].reallocs, reallocs);
+    mtrace_statistics_free(s);
+}
+
+/* A comparison counts what happened in between; after a clear, what happened since. */
+static void test_counters_in_between(void **state) {
+    mtrace_site site = test_site("a.c", 1);
+    mtrace_snapshot *old, *now, *cleared;
+    void *one = mtrace_malloc_at(10, &site), *two = mtrace_malloc_at(20, &site);
+    (void)state;
+    one = mtrace_realloc_at(one, 30, &site);
+    mtrace_free_at(two, &site);
+    old = take();
+    one = mtrace_realloc_at(one, 300, &site);
+    one = mtrace_realloc_at(one, 400, &site);
+    mtrace_free_at(mtrace_malloc_at(1000, &site), &site);
+    now = take();
+    expect_counters(now, old, 1700, 3, 3, 2);
+    mtrace_clear();
+    two = mtrace_malloc_at(7, &site);
+    two = mtrace_realloc_at(two, 8, &site);
+    cleared = take();
+    expect_counters(cleared, old, 15, 2, 1, 1);
+    mtrace_free_at(one, &site);
+    mtrace_free_at(two, &site);
+    mtrace_snapshot_free(cleared);
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
 /* What could not be traced is in between, too; a row of nothing else is kept: it says so. */
 static void test_dropped_rows(void **state) {
     mtrace_site site = test_site("big.c", 1);
@@ -1051,6 +1089,7 @@ int main(void) {
         TEST(test_views),
         TEST(test_other),
         TEST(test_totals),
+        TEST(test_counters_in_between),
         TEST(test_dropped_rows),
         TEST(test_callers_memory),
         TEST(test_tracers_memory),

@@ -160,6 +160,8 @@ static void expect_averages(void) {
     expect_average(1267, 10, "a.py:2: size=1267 B, count=10, average=127 B");
     expect_average(102400, 7, "a.py:2: size=100 KiB, count=7, average=14.3 KiB");
     expect_average(1099511627776, 3, "a.py:2: size=1024 GiB, count=3, average=341 GiB");
+    expect_average(5000000000000000000u, 60000,
+                   "a.py:2: size=4547474 TiB, count=60000, average=75.8 TiB");
     expect_average(1023 * 1024, 1000, "a.py:2: size=1023 KiB, count=1000, average=1048 B");
     expect_average(20479, 2, "a.py:2: size=20.0 KiB, count=2, average=10240 B"); /* 10239.5 */
 }

@@ -268,6 +268,123 @@ static void test_peak_exact_without_overlap(void **state) {
     mtrace_stop();
 }
 
+/* Threads that take turns: one operation each, none at the same time. */
+enum { TURNS = 20000, MAIN = -1, QUIT = -2 };
+
+static pthread_mutex_t turn_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t turn_changed = PTHREAD_COND_INITIALIZER;
+static int turn = MAIN;
+static void *turn_block; /* to free; NULL: allocate */
+static size_t turn_size;
+static mtrace_site *turn_site;
+
+static void pass_turn(int to) {
+    turn = to;
+    pthread_cond_broadcast(&turn_changed);
+}
+
+static void wait_for_turn(int me) {
+    while (turn != me && turn != QUIT) {
+        pthread_cond_wait(&turn_changed, &turn_lock);
+    }
+}
+
+static void *take_turns(void *argument) {
+    int me = *(int *)argument;
+    pthread_mutex_lock(&turn_lock);
+    for (wait_for_turn(me); turn != QUIT; wait_for_turn(me)) {
+        if (turn_block == NULL) {
+            turn_block = mtrace_malloc_at(turn_size, turn_site);
+        } else {
+            mtrace_free_at(turn_block, turn_site);
+            turn_block = NULL;
+        }
+        pass_turn(MAIN);
+    }
+    pthread_mutex_unlock(&turn_lock);
+    return NULL;
+}
+
+/* The model: what is held, and at the peak, by each of two sites. */
+typedef struct holding {
+    void *block;
+    size_t size;
+    int site;
+} holding;
+
+static void compare_peak(const uint64_t *at_peak, uint64_t peak, uint64_t high) {
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    size_t i;
+    test_sound();
+    assert_int_equal(mtrace_get_traced_memory().peak, peak);
+    assert_int_equal(mtrace_get_info().high_water, high);
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    for (i = 0; i < s->count; i++) {
+        assert_int_equal(s->rows[i].peak_size, at_peak[s->rows[i].line]);
+    }
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+}
+
+static void test_peak_exact_in_turns(void **state) {
+    static holding held[LIVE];
+    mtrace_site sites[2];
+    pthread_t threads[THREADS];
+    int names[THREADS], i;
+    uint64_t now[2] = {0, 0}, at_peak[2] = {0, 0}, peak = 0, count = 0, high = 0;
+    uint32_t seed = 5;
+    (void)state;
+    start(4096);
+    sites[0] = test_site("turns.c", 0);
+    sites[1] = test_site("turns.c", 1);
+    for (i = 0; i < THREADS; i++) {
+        names[i] = i;
+        assert_int_equal(pthread_create(&threads[i], NULL, take_turns, &names[i]), 0);
+    }
+    pthread_mutex_lock(&turn_lock);
+    for (i = 0; i < TURNS; i++) {
+        holding *h = &held[next_random(&seed) % LIVE];
+        h->size = h->block == NULL ? next_random(&seed) % (i % 1000 < 500 ? 500 : 50000) : h->size;
+        h->site = h->block == NULL ? (int)(next_random(&seed) % 2) : h->site;
+        now[h->site] += h->block == NULL ? h->size : 0 - (uint64_t)h->size;
+        count += h->block == NULL ? 1 : 0 - (uint64_t)1;
+        turn_block = h->block;
+        turn_size = h->size;
+        turn_site = &sites[h->site];
+        pass_turn((int)(next_random(&seed) % THREADS));
+        wait_for_turn(MAIN);
+        h->block = turn_block;
+        high = count > high ? count : high;
+        if (now[0] + now[1] > peak) {
+            peak = now[0] + now[1];
+            memcpy(at_peak, now, sizeof now);
+        }
+        if (i % 16 == 0) {
+            compare_peak(at_peak, peak, high);
+        }
+        if (i % 3000 == 0) {
+            mtrace_reset_peak();
+            peak = now[0] + now[1];
+            memcpy(at_peak, now, sizeof now);
+        }
+    }
+    pass_turn(QUIT);
+    pthread_mutex_unlock(&turn_lock);
+    for (i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    for (i = 0; i < LIVE; i++) {
+        mtrace_free_at(held[i].block, &sites[0]);
+        held[i].block = NULL;
+    }
+    turn = MAIN;
+    turn_block = NULL;
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_adds_up),
@@ -275,6 +392,7 @@ int main(void) {
         cmocka_unit_test(test_questions_meanwhile),
         cmocka_unit_test(test_clear_meanwhile),
         cmocka_unit_test(test_peak_exact_without_overlap),
+        cmocka_unit_test(test_peak_exact_in_turns),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

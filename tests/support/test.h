@@ -53,7 +53,6 @@ static inline void *test_aligned(size_t alignment, size_t size) {
 #ifdef MTRACE_TEST_TINY
 #define MTRACE_LANES     2
 #define MTRACE_MAX_PROBE 6
-#define MTRACE_SLACK     256
 #endif
 
 #define MTRACE_IMPLEMENTATION
