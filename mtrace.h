@@ -382,7 +382,7 @@ typedef enum mtrace_style {
 
 typedef struct mtrace_report_desc {
     mtrace_style style;
-    size_t top;            /* rows; the others become one. 0: all */
+    size_t top;            /* rows; a table shows the rest as one more. 0: all */
     mtrace_write_fn write; /* NULL: desc.write of the start, else stdout */
     void *write_user;
     uint32_t columns; /* of a table. 0: 80 */
@@ -1358,6 +1358,7 @@ typedef struct mtrace_text_ {
     size_t length;  /* written in all */
     size_t pending; /* in `line`, not yet passed to write */
     size_t column;  /* since the last newline, in bytes */
+    size_t skip;    /* bytes of what comes next to leave out */
     char line[256];
 } mtrace_text_;
 
@@ -1384,6 +1385,10 @@ static void mtrace_text_flush_(mtrace_text_ *t) {
 }
 
 static void mtrace_put_char_(mtrace_text_ *t, char c) {
+    if (t->skip > 0) {
+        t->skip--;
+        return;
+    }
     if (t->write == NULL) {
         if (t->length + 1 < t->room) {
             t->buffer[t->length] = c;
@@ -1415,8 +1420,9 @@ static void mtrace_put_column_(mtrace_text_ *t, size_t column) {
 /* Text so that it ends before `column`; too long, it follows after one blank. */
 static void mtrace_put_right_(mtrace_text_ *t, const char *text, size_t column) {
     size_t length = strlen(text);
+    bool touches = t->column > 0 && t->column + length >= column;
     mtrace_put_column_(t, length < column ? column - length : 0);
-    mtrace_put_(t, t->column + length >= column && t->column > 0 ? " " : "");
+    mtrace_put_(t, touches ? " " : "");
     mtrace_put_(t, text);
 }
 
@@ -1477,8 +1483,15 @@ static bool mtrace_tie_rounds_up_(uint64_t tenths) {
 }
 
 static uint64_t mtrace_tenths_(uint64_t size, uint64_t unit) {
-    uint64_t tenths = size * 10 / unit, rest = size * 10 % unit;
-    bool up = rest > unit - rest || (rest == unit - rest && mtrace_tie_rounds_up_(tenths));
+    uint64_t tenths, rest;
+    bool up;
+    while (size > UINT64_MAX / 10) { /* of such sizes the last bits do not show */
+        size /= 2;
+        unit /= 2;
+    }
+    tenths = size * 10 / unit;
+    rest = size * 10 % unit;
+    up = rest > unit - rest || (rest == unit - rest && mtrace_tie_rounds_up_(tenths));
     return tenths + (up ? 1 : 0);
 }
 
@@ -3270,6 +3283,11 @@ static void mtrace_row_add_new_(mtrace_statistic *row, const mtrace_statistic *f
     row->dropped_size += from->dropped_size;
 }
 
+/* At least zero: a snapshot may be compared with a later one. */
+static void mtrace_take_from_(uint64_t *value, uint64_t less) {
+    *value -= *value < less ? *value : less;
+}
+
 static void mtrace_row_take_old_(mtrace_statistic *row, const mtrace_statistic *from,
                                  mtrace_view view, bool same_counters) {
     uint64_t size, count;
@@ -3277,12 +3295,12 @@ static void mtrace_row_take_old_(mtrace_statistic *row, const mtrace_statistic *
     row->size_diff -= (int64_t)size;
     row->count_diff -= (int64_t)count;
     if (same_counters) {
-        row->total_size -= from->total_size;
-        row->total_count -= from->total_count;
-        row->frees -= from->frees;
-        row->reallocs -= from->reallocs;
-        row->dropped_count -= from->dropped_count;
-        row->dropped_size -= from->dropped_size;
+        mtrace_take_from_(&row->total_size, from->total_size);
+        mtrace_take_from_(&row->total_count, from->total_count);
+        mtrace_take_from_(&row->frees, from->frees);
+        mtrace_take_from_(&row->reallocs, from->reallocs);
+        mtrace_take_from_(&row->dropped_count, from->dropped_count);
+        mtrace_take_from_(&row->dropped_size, from->dropped_size);
     }
 }
 
@@ -3660,8 +3678,14 @@ static void mtrace_put_function_(mtrace_text_ *t, const mtrace_statistic *row, c
     }
 }
 
+static const char *mtrace_view_words_(mtrace_view view) {
+    return view == MTRACE_VIEW_PEAK    ? " held at the peak"
+           : view == MTRACE_VIEW_TOTAL ? " allocated in all"
+                                       : " held";
+}
+
 static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
-                                mtrace_key_type key_type, bool is_diff) {
+                                mtrace_key_type key_type, mtrace_view view, bool is_diff) {
     mtrace_put_key_(t, row, key_type);
     mtrace_put_(t, ": warning: ");
     if (is_diff) {
@@ -3674,7 +3698,7 @@ static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
         mtrace_put_size_(t, row->size);
         mtrace_put_(t, " in ");
         mtrace_put_count_(t, row->count, "block");
-        mtrace_put_(t, " not freed");
+        mtrace_put_(t, view == MTRACE_VIEW_LIVE ? " not freed" : mtrace_view_words_(view));
     }
     if (key_type == MTRACE_BY_LINE) {
         mtrace_put_function_(t, row, ", allocated in ");
@@ -3725,20 +3749,18 @@ static void mtrace_put_percent_(mtrace_text_ *t, uint64_t part, uint64_t whole, 
  * fits. */
 static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
                               mtrace_key_type key_type, size_t columns) {
-    char key[1024];
-    mtrace_text_ k;
+    mtrace_text_ dry;
     size_t room, length;
     mtrace_put_(t, row->dropped_count != 0 ? " *" : "  ");
     room = columns > t->column ? columns - t->column : 0;
-    mtrace_text_to_buffer_(&k, key, sizeof key);
-    mtrace_put_key_(&k, row, key_type);
-    length = strlen(key);
+    mtrace_text_to_buffer_(&dry, NULL, 0);
+    mtrace_put_key_(&dry, row, key_type);
+    length = dry.length;
     if (length > room && room > 3) {
         mtrace_put_(t, "...");
-        mtrace_put_(t, key + length - (room - 3));
-    } else {
-        mtrace_put_(t, key);
+        t->skip = length - (room - 3);
     }
+    mtrace_put_key_(t, row, key_type);
     if (key_type == MTRACE_BY_LINE && row->function != NULL &&
         length + 1 + strlen(row->function) <= room) {
         mtrace_put_char_(t, ' ');
@@ -3761,7 +3783,11 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
         mtrace_put_size_right_(t, row->size, MTRACE_C1_);
         mtrace_put_percent_(t, row->size, s->total.size, MTRACE_C1_ + 7);
         mtrace_put_number_right_(t, row->count, false, false, MTRACE_C1_ + 16);
-        mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
+        if (s->key_type == MTRACE_BY_SIZE_CLASS) {
+            mtrace_put_right_(t, "-", MTRACE_C4_ - 1); /* not known */
+        } else {
+            mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
+        }
     }
     mtrace_put_where_(t, row, s->key_type, columns);
 }
@@ -3769,12 +3795,6 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
 static const char *mtrace_key_noun_(mtrace_key_type key_type) {
     static const char *const nouns[] = {"line", "file", "function", "type", "domain", "size class"};
     return nouns[key_type];
-}
-
-static const char *mtrace_view_words_(mtrace_view view) {
-    return view == MTRACE_VIEW_PEAK    ? " held at the peak"
-           : view == MTRACE_VIEW_TOTAL ? " allocated in all"
-                                       : " held";
 }
 
 static void mtrace_put_table_head_(mtrace_text_ *t, const mtrace_statistics *s, size_t shown) {
@@ -3810,9 +3830,7 @@ static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
         mtrace_put_count_(t, info->dropped_count, "block");
         mtrace_put_(t, " (");
         mtrace_put_size_(t, info->dropped_bytes);
-        mtrace_put_(t, ") not traced, table of ");
-        mtrace_put_number_(t, info->capacity);
-        mtrace_put_(t, " full: rows marked * are too low");
+        mtrace_put_(t, ") not traced: rows marked * are too low");
     }
     if (info->foreign_frees != 0) {
         mtrace_put_(t, "; ");
@@ -3863,7 +3881,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
         break;
     case MTRACE_STYLE_WARNINGS:
         if (s->is_diff ? mtrace_row_grew_(row) : row->count != 0) {
-            mtrace_put_warning_(t, row, s->key_type, s->is_diff);
+            mtrace_put_warning_(t, row, s->key_type, s->view, s->is_diff);
             mtrace_put_char_(t, '\n');
         }
         break;
@@ -4129,7 +4147,7 @@ static void mtrace_growth_say_(mtrace_text_ *t, const mtrace_statistics *diff, u
     for (i = 0; i < diff->count; i++) {
         if (mtrace_row_grew_(&diff->rows[i])) {
             mtrace_put_char_(t, '\n');
-            mtrace_put_warning_(t, &diff->rows[i], MTRACE_BY_LINE, true);
+            mtrace_put_warning_(t, &diff->rows[i], MTRACE_BY_LINE, MTRACE_VIEW_LIVE, true);
         }
     }
 }

@@ -447,6 +447,8 @@ static void test_whole_table_fits(void **state) {
         s.info.lost_names = 1;
         output_clear();
         assert_int_equal(mtrace_report(&s, &desc), MTRACE_OK);
+        *strstr(output.text, "mtrace's own memory") =
+            '\0'; /* the doubts are one line, however many */
         if (widest(output.text) > 80) {
             fail_msg("%lu columns:\n%s", (unsigned long)widest(output.text), output.text);
         }
@@ -516,13 +518,12 @@ static void test_lines_style(void **state) {
                              "0 0 -66 -1 0 0 0 0 1 0 0 0 b.c\n");
     now = take(2);
     expect_report(group(now, NULL, MTRACE_BY_LINE), MTRACE_STYLE_LINES, 0, 0,
-                  LINES_HEAD
-                  "50002 2 +0 +0 50002 2 50002 2 0 0 0 0 a.c:5 f\n"
-                  "400 1 +0 +0 400 1 400 1 0 0 0 0 c.c:578 f\n"
-                  "30 3 +0 +0 30 3 30 3 0 0 0 0 a.c:2 f\n"
-                  "0 0 +0 +0 2000000 1 3000000 2 2 1 1 549755813888 a file.c:3\n"
-                  "# mtrace's own memory 1024 KiB; 1 block (512 GiB) not traced, table of 64 full: "
-                  "rows marked * are too low\n");
+                  LINES_HEAD "50002 2 +0 +0 50002 2 50002 2 0 0 0 0 a.c:5 f\n"
+                             "400 1 +0 +0 400 1 400 1 0 0 0 0 c.c:578 f\n"
+                             "30 3 +0 +0 30 3 30 3 0 0 0 0 a.c:2 f\n"
+                             "0 0 +0 +0 2000000 1 3000000 2 2 1 1 549755813888 a file.c:3\n"
+                             "# mtrace's own memory 1024 KiB; 1 block (512 GiB) not traced: "
+                             "rows marked * are too low\n");
 }
 
 static void track_typed(uintptr_t key, uint64_t size, uint32_t line, const char *function,
@@ -598,13 +599,12 @@ static void test_footer_of_drops(void **state) {
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "     400 B  100.0        4       400 B *a.c:1 f\n"
                  "       0 B    0.0        0         0 B *big.c:1 f\n"
-                 "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced, table of 4 full: rows "
+                 "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced: rows "
                  "marked * are too low\n");
-    expect_report(
-        group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_WARNINGS, 0, 0,
-        "a.c:1: warning: 400 B in 4 blocks not freed, allocated in f\n"
-        "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced, table of 4 full: rows "
-        "marked * are too low\n");
+    expect_report(group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_WARNINGS, 0, 0,
+                  "a.c:1: warning: 400 B in 4 blocks not freed, allocated in f\n"
+                  "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced: rows "
+                  "marked * are too low\n");
 }
 
 static void test_footer_of_frees(void **state) {
