@@ -282,8 +282,8 @@ typedef struct mtrace_traced_memory {
 typedef struct mtrace_info {
     size_t capacity;         /* slots of the trace table */
     size_t live;             /* slots in use */
-    size_t high_water;       /* the most slots in use at once since the start */
-    size_t longest_probe;    /* slots from its place that an entry ever had to go */
+    size_t high_water;       /* the most slots in use at once since start or clear */
+    size_t longest_probe;    /* slots behind its home's cache line that an entry ever had to go */
     size_t max_sites;        /* call sites x domains that fit */
     size_t sites;            /* seen */
     uint64_t dropped_count;  /* blocks handed out but not traced: no slot, or 512 GiB and larger */
@@ -1318,6 +1318,7 @@ typedef struct mtrace_tracer_ {
     void *write_user;
     void *system_memory; /* kept from session to session */
     size_t system_size;
+    size_t system_dirty; /* bytes of it that the last session had; behind them all is zero */
     size_t given_memory; /* bytes of desc.memory */
     size_t own_memory;   /* bytes in all: what start took, older blocks, snapshots */
 } mtrace_tracer_;
@@ -2531,8 +2532,9 @@ static unsigned char *mtrace_system_block_(size_t size) {
         g->system_size = size;
         MTRACE_ADD_(&g->own_memory, size);
     } else {
-        mtrace_zero_((unsigned char *)g->system_memory, g->system_size);
+        mtrace_zero_((unsigned char *)g->system_memory, g->system_dirty);
     }
+    g->system_dirty = size;
     return (unsigned char *)g->system_memory;
 }
 
