@@ -1,0 +1,163 @@
+/* mtrace_check() finds each kind of damage, and names the invariant. The damage is undone after. */
+
+#include "support/test.h"
+
+static mtrace_site site;
+
+static void start(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    uintptr_t key;
+    desc.capacity = 64;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    site = test_site("check.c", 1);
+    for (key = 1; key <= 40; key++) {
+        assert_int_equal(mtrace_track_at(1, key * 977, 100 + key, &site), MTRACE_OK);
+    }
+    assert_null(mtrace_check());
+}
+
+static void expect(const char *invariant) {
+    const char *broken = mtrace_check();
+    assert_non_null(broken);
+    if (strncmp(broken, invariant, 2) != 0) {
+        fail_msg("expected %s, got %s", invariant, broken);
+    }
+}
+
+static void finish(void) {
+    assert_null(mtrace_check());
+    mtrace_stop();
+}
+
+static mtrace_slot_ *live_slot(void) {
+    uint32_t at = 0;
+    while (mtrace_g_.slots[at].account == 0) {
+        at++;
+    }
+    return &mtrace_g_.slots[at];
+}
+
+/* A trace that is not in its home slot, and its home. */
+static mtrace_slot_ *displaced_slot(uint32_t *home) {
+    uint32_t at = 0;
+    for (;; at++) {
+        mtrace_slot_ *slot = &mtrace_g_.slots[at];
+        assert_true(at <= mtrace_g_.mask); /* 40 traces in 64 slots: some are displaced */
+        if (slot->account != 0 && mtrace_slot_home_(slot) != at) {
+            *home = mtrace_slot_home_(slot);
+            return slot;
+        }
+    }
+}
+
+static void test_stopped_is_sound(void **state) {
+    (void)state;
+    assert_null(mtrace_check());
+}
+
+static void test_i1_unknown_account(void **state) {
+    mtrace_slot_ *slot;
+    uint16_t account;
+    (void)state;
+    start();
+    slot = live_slot();
+    account = slot->account;
+    slot->account = 4000;
+    expect("I1");
+    slot->account = account;
+    finish();
+}
+
+static void test_i2_trace_in_a_wrong_place(void **state) {
+    mtrace_slot_ *slot;
+    uintptr_t key;
+    (void)state;
+    start();
+    slot = live_slot();
+    key = slot->key;
+    while (mtrace_home_(slot->key, true) == mtrace_home_(key, true) ||
+           mtrace_g_.slots[mtrace_home_(slot->key, true)].displaced != 0) {
+        slot->key += 1000003;
+    }
+    expect("I2");
+    slot->key = key;
+    finish();
+}
+
+static void test_i3_wrong_count_of_displaced(void **state) {
+    uint32_t home;
+    (void)state;
+    start();
+    displaced_slot(&home);
+    mtrace_g_.slots[home].displaced++;
+    expect("I3");
+    mtrace_g_.slots[home].displaced--;
+    finish();
+}
+
+static void test_i4_counters_that_do_not_add_up(void **state) {
+    mtrace_cell_ *cell;
+    (void)state;
+    start();
+    cell = &mtrace_lane_get_()->cells[live_slot()->account];
+    cell->total_bytes++;
+    expect("I4");
+    cell->total_bytes--;
+    cell->freed_count++;
+    expect("I4");
+    cell->freed_count--;
+    finish();
+}
+
+static void test_i5_totals_that_do_not_add_up(void **state) {
+    (void)state;
+    start();
+    mtrace_lane_get_()->bytes.value++;
+    expect("I5");
+    mtrace_lane_get_()->bytes.value--;
+    mtrace_lane_get_()->blocks.value--;
+    expect("I5");
+    mtrace_lane_get_()->blocks.value++;
+    finish();
+}
+
+static void test_i6_index_that_misses_an_account(void **state) {
+    uint32_t at = 0;
+    uint16_t entry;
+    (void)state;
+    start();
+    while (mtrace_g_.index[at] == 0) {
+        at++;
+    }
+    entry = mtrace_g_.index[at];
+    mtrace_g_.index[at] = 4000;
+    expect("I6");
+    mtrace_g_.index[at] = entry;
+    finish();
+}
+
+static void test_i8_limits_above_the_peak(void **state) {
+    int64_t down;
+    (void)state;
+    start();
+    assert_int_equal(mtrace_untrack_at(1, 977, &site), MTRACE_OK); /* the peak is left */
+    down = mtrace_lane_get_()->bytes.down;
+    mtrace_lane_get_()->bytes.down = down + 1000000;
+    expect("I8");
+    mtrace_lane_get_()->bytes.down = down;
+    finish();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_stopped_is_sound),
+        cmocka_unit_test(test_i1_unknown_account),
+        cmocka_unit_test(test_i2_trace_in_a_wrong_place),
+        cmocka_unit_test(test_i3_wrong_count_of_displaced),
+        cmocka_unit_test(test_i4_counters_that_do_not_add_up),
+        cmocka_unit_test(test_i5_totals_that_do_not_add_up),
+        cmocka_unit_test(test_i6_index_that_misses_an_account),
+        cmocka_unit_test(test_i8_limits_above_the_peak),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
