@@ -106,8 +106,8 @@ static void test_600_gib(void **state) {
     test_held(7, 7, 1);
 }
 
-/* A key that has a trace, tracked again with 600 GiB: not traced any more, as what the trace told of
-   is no longer so. The old one ends as a free, the new one is dropped. */
+/* A key that has a trace, tracked again with 600 GiB: not traced any more, as what the trace told
+   of is no longer so. The old one ends as a free, the new one is dropped. */
 static void test_600_gib_of_a_known_key(void **state) {
     (void)state;
     start();
