@@ -7,8 +7,8 @@
 #include "support/test.h"
 #include "support/tools.h"
 
-/* A sanitizer's own locks do not survive a fork among threads. */
-#if !defined(MTRACE_SINGLE_THREAD) && !TEST_ASAN
+/* A sanitizer's own locks do not survive a fork among threads, nor does a mutex as lock hook. */
+#if !defined(MTRACE_SINGLE_THREAD) && !defined(MTRACE_CONFIG_FILE) && !TEST_ASAN
 #define FORK_AMONG_THREADS
 #include <pthread.h>
 #endif
