@@ -100,7 +100,8 @@
    overflows gives NULL. realloc(p, 0) frees p and returns NULL while started; a realloc that fails
    leaves block and trace as they were; one that succeeds takes its own call site. A double free is
    counted as foreign the second time and passed to the allocator, which may abort. Blocks of 512
-   GiB and more are dropped. A child of fork() goes on with the parent's traces.
+   GiB and more are dropped. A child of fork() goes on with the parent's
+   traces; hooks that are a mutex must see to it that none is held.
 
    Threads. All calls may be made from any thread; nothing locks around the allocator. Recording is
    lock-free: with GNU atomics a handler may record (MT_TRACK; malloc itself is not safe there).
