@@ -58,7 +58,10 @@ static void touch(void *block) {
 
 enum { PAIR, CHURN_1K, CHURN_1M, ORDERED, WORKLOADS };
 enum { PLAIN, OFF, TRACED, MODES };
-enum { MILLION = 1000000, ROUNDS = 7 };
+#ifndef BENCH_ROUNDS
+#define BENCH_ROUNDS 7
+#endif
+enum { MILLION = 1000000, ROUNDS = BENCH_ROUNDS };
 
 static const char *const workload_names[] = {"pair", "churn1k", "churn1m", "ordered"};
 static const char *const mode_names[] = {"plain", "off", "traced"};
