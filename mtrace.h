@@ -1810,10 +1810,23 @@ static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
     return true;
 }
 
+/* The same, for who must not miss a trace that is there: while others remove and insert far traces
+   of this home, the count can be used up before the search has come to ours. Then it goes the
+   whole way. */
+static inline uint32_t mtrace_find_surely_(uint32_t home, uintptr_t key, bool tracked,
+                                           uint32_t domain) {
+    uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
+    if (MTRACE_UNLIKELY_(at == MTRACE_NONE_ &&
+                         MTRACE_GET_ACQUIRE_(&mtrace_g_.slots[home].displaced) > MTRACE_NEAR_)) {
+        at = mtrace_find_far_(home, key, tracked, domain, MTRACE_FAR_MAX_);
+    }
+    return at;
+}
+
 static inline bool mtrace_take_(uintptr_t key, bool tracked, uint32_t domain, mtrace_trace_ *out) {
     uint32_t home = mtrace_home_(key, tracked);
     for (;;) {
-        uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
+        uint32_t at = mtrace_find_surely_(home, key, tracked, domain);
         if (at == MTRACE_NONE_) {
             return false;
         }
@@ -2841,7 +2854,7 @@ static mtrace_result mtrace_find_key_(uintptr_t key, bool tracked, uint32_t doma
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    at = mtrace_find_slot_(mtrace_home_(key, tracked), key, tracked, domain);
+    at = mtrace_find_surely_(mtrace_home_(key, tracked), key, tracked, domain);
     if (at == MTRACE_NONE_ || !mtrace_slot_read_(at, &trace, &found, &is_tracked) || found != key) {
         return MTRACE_ERR_NOT_FOUND;
     }
