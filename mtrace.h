@@ -1935,23 +1935,30 @@ static uint64_t mtrace_not_negative_(int64_t value) {
    so that below them the total is. Above the peak, before it is left, allocations run free (up
    is infinite) and every free looks (down is minus infinity). One lane alone never shares: its
    allocations run free always, and down is the peak. */
-static void mtrace_share_(mtrace_gauge_ *gauge, int64_t gap, int64_t lanes) {
-    int64_t value = MTRACE_GET_(&gauge->value);
-    int64_t limit = value + gap / lanes;
-    MTRACE_SET_(&gauge->up, gap < 0 || lanes == 1 ? INT64_MAX : limit);
-    MTRACE_SET_(&gauge->down, gap < 0 ? INT64_MIN : limit);
+static mtrace_gauge_ *mtrace_gauge_at_(uint32_t i, bool blocks) {
+    mtrace_lane_ *lane = mtrace_lane_at_(i);
+    return blocks ? &lane->blocks : &lane->bytes;
+}
+
+/* Each value is read once, so that the limits add up to the peak whatever runs meanwhile. */
+static void mtrace_share_(uint64_t peak, bool blocks) {
+    uint32_t first = MTRACE_GET_(&mtrace_g_.shared_used) ? 0 : 1, n = mtrace_lane_total_(), i;
+    int64_t values[MTRACE_OWN_LANES_ + 1], gap = (int64_t)peak;
+    for (i = 0; i < n; i++) {
+        values[i] = MTRACE_GET_(&mtrace_gauge_at_(i, blocks)->value);
+        gap -= values[i];
+    }
+    for (i = first; i < n; i++) {
+        mtrace_gauge_ *gauge = mtrace_gauge_at_(i, blocks);
+        int64_t limit = values[i] + gap / (int64_t)(n - first);
+        MTRACE_SET_(&gauge->up, gap < 0 || n - first == 1 ? INT64_MAX : limit);
+        MTRACE_SET_(&gauge->down, gap < 0 ? INT64_MIN : limit);
+    }
 }
 
 static void mtrace_settle_now_(void) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t i = MTRACE_GET_(&g->shared_used) ? 0 : 1, n = mtrace_lane_total_();
-    int64_t lanes = (int64_t)n - (int64_t)i;
-    int64_t bytes = (int64_t)MTRACE_GET_(&g->peak) - mtrace_held_bytes_();
-    int64_t blocks = (int64_t)MTRACE_GET_(&g->high_water) - mtrace_held_blocks_();
-    for (; i < n; i++) {
-        mtrace_share_(&mtrace_lane_at_(i)->bytes, bytes, lanes);
-        mtrace_share_(&mtrace_lane_at_(i)->blocks, blocks, lanes);
-    }
+    mtrace_share_(MTRACE_GET_(&mtrace_g_.peak), false);
+    mtrace_share_(MTRACE_GET_(&mtrace_g_.high_water), true);
 }
 
 /* Shares the gaps out anew. Never waits: who finds another at it leaves the work to that one, which

@@ -228,6 +228,39 @@ static void test_clear_meanwhile(void **state) {
     mtrace_stop();
 }
 
+static void *climb(void *unused) {
+    void *blocks[LIVE];
+    int round, i;
+    for (round = 0; round < 20; round++) {
+        for (i = 0; i < LIVE; i++) {
+            blocks[i] = MT_MALLOC((size_t)i);
+        }
+        for (i = 0; i < LIVE; i++) {
+            MT_FREE(blocks[i]);
+        }
+    }
+    return unused;
+}
+
+/* However the calls overlapped while limits were shared out, afterwards no peak can pass unseen. */
+static void test_limits_after_overlap(void **state) {
+    pthread_t threads[THREADS];
+    int round, i;
+    (void)state;
+    start(4096);
+    for (round = 0; round < 300; round++) {
+        for (i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_create(&threads[i], NULL, climb, NULL), 0);
+        }
+        for (i = 0; i < THREADS; i++) {
+            assert_int_equal(pthread_join(threads[i], NULL), 0);
+        }
+        test_sound();
+        mtrace_reset_peak();
+    }
+    mtrace_stop();
+}
+
 static void *allocate_one(void *size) {
     return MT_MALLOC(*(size_t *)size);
 }
@@ -392,6 +425,7 @@ int main(void) {
         cmocka_unit_test(test_full_table),
         cmocka_unit_test(test_questions_meanwhile),
         cmocka_unit_test(test_clear_meanwhile),
+        cmocka_unit_test(test_limits_after_overlap),
         cmocka_unit_test(test_peak_exact_without_overlap),
         cmocka_unit_test(test_peak_exact_in_turns),
     };
