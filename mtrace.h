@@ -64,9 +64,12 @@
    MTRACE_LOCK() MTRACE_UNLOCK()
                             IMPL  your lock, or interrupts off and on; then no atomics and no
                                   thread-local storage are used
+   MTRACE_CONTEXT           IMPL  with your lock: an mtrace_scope (lvalue) of the running task, zero
+                                  at its start; without, all tasks share one way through scopes
    MTRACE_SINGLE_THREAD     IMPL  no lock and no atomics: one thread, no handlers
    MTRACE_HASH(p, n)        IMPL  a 32-bit hash of yours; then xxhash.h is not included
    MTRACE_LANES             IMPL  threads that count without atomics (16); 64 bytes a site each
+   MTRACE_MAX_DOMAIN_NAMES  IMPL  domains that can have a name (16); 32 bytes each
    MTRACE_MAX_PROBE         IMPL  slots looked at before a block is dropped (512)
    MTRACE_NO_STDIO          IMPL  reports do not go to stdout by default
    MTRACE_SYSTEM_ALLOC(n) MTRACE_SYSTEM_FREE(p, n)
@@ -153,6 +156,11 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #error "mtrace: define MTRACE_BASE_MALLOC, _CALLOC, _REALLOC and _FREE together, or none of them"
 #endif
 
+#ifndef MTRACE_MAX_DOMAIN_NAMES
+#define MTRACE_MAX_DOMAIN_NAMES 16 /* 32 bytes each */
+#endif
+#define MTRACE_DOMAIN_NAME_BYTES 28 /* with its end */
+
 #ifndef MTRACE_FAIL /* what MT_ASSERT_NO_GROWTH does with its message; must not return normally */
 #include <stdlib.h>
 #define MTRACE_FAIL(message) (mtrace_write_message(message), abort())
@@ -221,15 +229,20 @@ extern "C" {
 /* What a call answers. Zero is good, errors are negative. mtrace_result_text() says it in words. */
 typedef enum mtrace_result {
     MTRACE_OK = 0,
-    MTRACE_ERR_ALREADY = -1,     /* start: tracing already; the running session is untouched */
-    MTRACE_ERR_NOT_TRACING = -2, /* the call needs a started tracer */
-    MTRACE_ERR_NO_MEMORY = -3,   /* the memory given, or the system's, is too small */
-    MTRACE_ERR_ARGUMENT = -4,    /* an argument makes no sense */
-    MTRACE_ERR_NO_BLOCKS = -5,   /* the question needs a snapshot taken with its blocks */
-    MTRACE_ERR_NOT_FOUND = -6,   /* no trace of that block or key */
-    MTRACE_ERR_FULL = -7,        /* a table is full: not traced, counted as dropped */
-    MTRACE_ERR_NO_WRITER = -8,   /* no write callback, and no stdout here */
-    MTRACE_ERR_COMPILED_OUT = -9 /* built without MTRACE */
+    MTRACE_ERR_ALREADY = -1,       /* start: tracing already; the running session is untouched */
+    MTRACE_ERR_NOT_TRACING = -2,   /* the call needs a started tracer */
+    MTRACE_ERR_NO_MEMORY = -3,     /* the memory given, or the system's, is too small */
+    MTRACE_ERR_ARGUMENT = -4,      /* an argument makes no sense */
+    MTRACE_ERR_NO_BLOCKS = -5,     /* the question needs a snapshot taken with its blocks */
+    MTRACE_ERR_NOT_FOUND = -6,     /* no trace of that block or key */
+    MTRACE_ERR_FULL = -7,          /* a table is full: not traced, counted as dropped */
+    MTRACE_ERR_NO_WRITER = -8,     /* no write callback, and no stdout here */
+    MTRACE_ERR_COMPILED_OUT = -9,  /* built without MTRACE */
+    MTRACE_ERR_IO = -10,           /* a file could not be read or written: errno tells more */
+    MTRACE_ERR_NOT_SNAPSHOT = -11, /* not a snapshot file */
+    MTRACE_ERR_VERSION = -12,      /* a snapshot file of a later version */
+    MTRACE_ERR_TRUNCATED = -13,    /* a snapshot file that ends too early */
+    MTRACE_ERR_CORRUPT = -14       /* a snapshot file that was altered */
 } mtrace_result;
 
 /* A call site. The macros own one each; to charge memory to a place of your own (a script's line,
@@ -244,9 +257,21 @@ typedef struct mtrace_site {
     uint64_t cache; /* the library's; zero */
 } mtrace_site;
 
+/* What a thread was inside when it entered a scope: the way back. Zero is outside of all. */
+typedef struct mtrace_scope {
+    uint32_t session;
+    uint32_t number;
+    uint32_t domain;
+} mtrace_scope;
+
 /* Output: `length` bytes of `text`, not terminated. Called with whole lines where they fit 256
  * bytes. */
 typedef void (*mtrace_write_fn)(const char *text, size_t length, void *user);
+
+/* Reads a line of a source file into the buffer, without blanks around it, cut to fit and
+   terminated; false when it cannot. mtrace_ext.h has one for files. */
+typedef bool (*mtrace_source_fn)(const char *file, uint32_t line, char *buffer, size_t size,
+                                 void *user);
 
 /* What a free of a pointer without a trace does, beside freeing it and being counted. Such frees
    are ordinary: the block came from elsewhere, or from before the start, or was dropped by a full
@@ -262,7 +287,9 @@ typedef struct mtrace_desc {
     size_t capacity;   /* slots of the trace table, rounded up to a power of two; live blocks should
                           fill at most 3/4 of   them. 0: 1,048,576 (64-bit), 262,144 (32-bit), what
                           fits   in memory */
-    size_t max_sites;  /* call sites x domains, at most 65,533. 0: 4,096, fewer in `memory` */
+    size_t max_sites;  /* tracebacks x domains, at most 65,533. 0: 4,096, fewer in `memory` */
+    size_t max_scopes; /* ways into scopes that tell tracebacks apart, at most 65,533. 0: as many as
+                          max_sites, 64 when frames is 1 */
     size_t name_bytes; /* room for copied file, function and type names. 0: 16 a site */
     void *memory;      /* the tracer's own memory; NULL: from the system, once */
     size_t memory_size;          /* bytes of memory */
@@ -293,31 +320,76 @@ typedef struct mtrace_info {
     uint64_t stale_replaced; /* traces whose block had been freed behind the library's back */
     uint64_t lost_sites;     /* allocations charged to "<other>": the site table was full */
     uint64_t lost_names;     /* names shown as "<unknown>": the name table was full */
+    uint64_t lost_scopes;    /* scopes entered when their table was full: what is allocated inside
+                                has its call site alone for a traceback */
+    size_t max_scopes;       /* ways into scopes that fit */
+    size_t scopes;           /* seen */
     size_t tracer_memory;    /* bytes of the tracer's own memory */
     uint32_t frames;         /* frames kept of a traceback */
 } mtrace_info;
 
+typedef struct mtrace_frame {
+    const char *file;
+    const char *function; /* NULL: not known */
+    uint32_t line;
+} mtrace_frame;
+
+/* Where a block comes from: the scopes that its thread was inside, then the call site. */
+typedef struct mtrace_traceback {
+    const mtrace_frame *frames; /* oldest first, the call site last */
+    uint32_t count;             /* at most desc.frames: the most recent ones */
+    uint32_t total;             /* before that limit; 0: not known (see mtrace_info.lost_scopes) */
+} mtrace_traceback;
+
 /* One live block. The names are the tracer's (or the snapshot's) and live as long as it does. */
 typedef struct mtrace_block {
-    uintptr_t address; /* or the key, in a tracked domain */
-    uint64_t size;     /* bytes asked for */
-    uint64_t serial;   /* 1 for the first allocation traced; 0 unless desc.serials */
+    uint64_t address; /* or the key, in a tracked domain */
+    uint64_t size;    /* bytes asked for */
+    uint64_t serial;  /* 1 for the first allocation traced; 0 unless desc.serials */
     const char *file;
     const char *function;
     const char *type;
     uint32_t line;
     uint32_t domain;
+    mtrace_traceback traceback; /* of a snapshot's block; else see mtrace_find_traceback */
 } mtrace_block;
 
-/* What the rows of statistics stand for. */
-typedef enum mtrace_key_type {
+/* What the rows of statistics stand for: one of MTRACE_BY_, and flags. */
+enum {
     MTRACE_BY_LINE = 0,
     MTRACE_BY_FILE = 1,
     MTRACE_BY_FUNCTION = 2, /* file and function */
     MTRACE_BY_TYPE = 3,     /* the name MT_NEW recorded; "<untyped>" for the rest */
     MTRACE_BY_DOMAIN = 4,
-    MTRACE_BY_SIZE_CLASS = 5 /* live blocks by power of two; needs a snapshot with blocks */
-} mtrace_key_type;
+    MTRACE_BY_SIZE_CLASS = 5, /* live blocks by power of two; needs a snapshot with blocks */
+    MTRACE_BY_TRACEBACK = 6,  /* all frames */
+
+    /* With LINE, FILE or FUNCTION: a block counts for every frame of its traceback, not for its
+       call site alone; a frame that stands in it twice (recursion) counts twice, as CPython's. */
+    MTRACE_CUMULATIVE = 0x10,
+    /* Beside CUMULATIVE: a block counts once for each row, however often it recurs. */
+    MTRACE_ONCE = 0x20,
+    /* With TRACEBACK: text in CPython's form names the most recent frame; CPython's own names the
+       oldest, which is main() for all. */
+    MTRACE_MOST_RECENT = 0x40,
+
+    MTRACE_KEY_ = 0x0f /* the key without flags */
+};
+typedef uint32_t mtrace_key_type;
+
+/* Keeps rows (or, exclusive, drops them) that match all that is set. Zero matches everything. */
+typedef struct mtrace_filter {
+    bool exclusive;
+    bool all_frames;      /* file, function and line may match any frame, not the call site alone */
+    bool has_line;        /* line counts, 0 included */
+    bool has_domain;      /* domain counts */
+    const char *file;     /* a pattern: * ? [a-z] [!a-z], see mtrace_match; x.pyc is x.py, as
+                             tracemalloc's; NULL: any */
+    const char *function; /* a pattern; NULL: any */
+    const char *type;     /* a pattern for MT_NEW's type; NULL: any */
+    uint32_t line;
+    uint32_t domain;
+} mtrace_filter;
 
 /* Which measure of a snapshot `size` and `count` stand for. */
 typedef enum mtrace_view {
@@ -347,7 +419,9 @@ typedef struct mtrace_statistic {
     uint64_t reallocs;    /* reallocs done here */
     uint64_t
         dropped_count; /* allocations here that could not be traced: size and count are too low */
-    uint64_t dropped_size; /* by up to this */
+    uint64_t dropped_size;      /* by up to this */
+    const char *domain_name;    /* as mtrace_name_domain told; NULL: none */
+    mtrace_traceback traceback; /* of rows by traceback: file, function, line are its call site */
 } mtrace_statistic;
 
 /* Memory for a result: the caller's, or with memory NULL the tracer's own from the system. */
@@ -426,6 +500,11 @@ MTRACE_API void mtrace_clear(void);
 /* Sets the peak to what is held now. O(1). Any context. Source: tracemalloc.reset_peak(). */
 MTRACE_API void mtrace_reset_peak(void);
 
+/* Gives a domain a name for reports; it outlives stop. Errors: ARGUMENT (NULL, or longer than
+   MTRACE_DOMAIN_NAME_BYTES - 1), FULL (MTRACE_MAX_DOMAIN_NAMES have one). O(named domains). Any
+   thread; life cycle calls wait for it. */
+MTRACE_API mtrace_result mtrace_name_domain(uint32_t domain, const char *name);
+
 /* True when started and not paused. O(1). Any context. */
 MTRACE_API bool mtrace_is_tracing(void);
 
@@ -452,6 +531,12 @@ MTRACE_API mtrace_result mtrace_find(const void *block, mtrace_block *out);
 
 /* The same for a key of MT_TRACK. */
 MTRACE_API mtrace_result mtrace_find_tracked(uint32_t domain, uintptr_t key, mtrace_block *out);
+
+/* The block's traceback, in `frames`, which has room for `room` of them: the most recent ones, the
+   call site last. domain 0: `key` is a heap block's address, whichever domain it is counted in.
+   Errors as mtrace_find, ARGUMENT (no room). O(frames). Any context. */
+MTRACE_API mtrace_result mtrace_find_traceback(uint32_t domain, uintptr_t key, mtrace_frame *frames,
+                                               size_t room, mtrace_traceback *out);
 
 /* A result in words, "memory too small" and such. Never NULL. O(1). Any context. */
 MTRACE_API const char *mtrace_result_text(mtrace_result result);
@@ -487,6 +572,56 @@ MTRACE_API void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view 
    index). O(1). Any context. */
 MTRACE_API mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t index,
                                                mtrace_block *out);
+
+/* A new snapshot with the rows and blocks that the filters let through: those that match any of the
+   filters that include (if there are such) and none of those that exclude. A filter that excludes
+   and names a domain or a type drops only what is of it, as CPython's. totals and doubts stay those
+   of the whole. count 0: a copy. memory NULL: the tracer's. Errors: ARGUMENT, NO_MEMORY (*out is
+   NULL). O((call sites x frames x filters) + blocks). Any context in the caller's memory. Source:
+   tracemalloc.Snapshot.filter_traces(), Filter, DomainFilter. */
+MTRACE_API mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out,
+                                                const mtrace_snapshot *snapshot,
+                                                const mtrace_filter *filters, size_t count,
+                                                const mtrace_memory *memory);
+
+/* Bytes of memory that a filter of the snapshot needs at most. O(call sites). Any context. */
+MTRACE_API size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot);
+
+/* Does a name match a pattern, as Python's fnmatch: the whole name; * any run of characters (/ too),
+   ? one, [abc] [a-z] one of a set, [!abc] one not of it; ] first in a set is itself, a [ that is not
+   closed is itself, there is no escape. On Windows case and the kind of slash do not count. Characters are code points;
+   bytes that are not UTF-8 stand for themselves. NULL is the empty string. O(name x pattern). */
+MTRACE_API bool mtrace_match(const char *name, const char *pattern);
+
+/* A snapshot's parts, to write it elsewhere, and to make one of what was read. */
+typedef struct mtrace_live_block {
+    uint64_t address;
+    uint64_t size;
+    uint64_t serial;
+    uint32_t row;
+} mtrace_live_block;
+
+typedef struct mtrace_snapshot_parts {
+    const mtrace_statistic *rows; /* each of a traceback in a domain, by itself complete */
+    size_t row_count;
+    const mtrace_live_block *blocks;
+    size_t block_count;
+    bool has_blocks;
+    const char *names; /* strings of the rows that lie here are copied, others must live on */
+    size_t name_bytes;
+    uint64_t generation; /* the same in two snapshots: their totals can be subtracted */
+    mtrace_info info;
+    mtrace_traced_memory traced_memory;
+} mtrace_snapshot_parts;
+
+/* O(1); what it shows is the snapshot's. Any context. */
+MTRACE_API mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot);
+
+/* A snapshot of its own with a copy of these parts. Errors: ARGUMENT (a row without a frame, a block
+   of a row that is not there), NO_MEMORY (*out is NULL). O(rows x frames + blocks + names). */
+MTRACE_API mtrace_result mtrace_snapshot_make(mtrace_snapshot **out,
+                                              const mtrace_snapshot_parts *parts,
+                                              const mtrace_memory *memory);
 
 /* Groups a snapshot by a key. Rows are sorted by (size, count, key), each descending, so that of
    two equal rows the greater name or line comes first, as tracemalloc's; rows that hold nothing are
@@ -546,6 +681,17 @@ MTRACE_API size_t mtrace_format_statistic(char *buffer, size_t size, const mtrac
 
 /* Bytes as tracemalloc prints them: "10.0 KiB", with_sign "+0 B". Returns as above. Any context. */
 MTRACE_API size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign);
+
+/* A traceback as CPython's Traceback.format() prints it: `  File "a.c", line 5` a frame, and the line
+   itself where `source` (NULL: none) can tell it; each line ends with a newline. limit above 0: the
+   most recent frames only; below: without the -limit most recent ones, as CPython does (its manual
+   says otherwise); 0: nothing; MTRACE_ALL_FRAMES: all. Returns as above. O(frames). Any context that
+   `source` allows. */
+#define MTRACE_ALL_FRAMES INT32_MAX
+MTRACE_API size_t mtrace_format_traceback(char *buffer, size_t size,
+                                          const mtrace_traceback *traceback, int32_t limit,
+                                          bool most_recent_first, mtrace_source_fn source,
+                                          void *user);
 
 /* Writes a message and a newline to the default writer (nowhere when there is none). */
 MTRACE_API void mtrace_write_message(const char *message);
@@ -644,13 +790,67 @@ static inline void *mtrace_reallocarray_at(void *block, size_t count, size_t siz
 MTRACE_API char *mtrace_strdup_at(const char *text, mtrace_site *site);
 MTRACE_API char *mtrace_strndup_at(const char *text, size_t length, mtrace_site *site);
 
+/* The same, counted in a domain. A block keeps its domain when it is resized. Domains are any
+   number below UINT32_MAX. */
+MTRACE_API void *mtrace_malloc_in_(uint32_t domain, size_t size, mtrace_site *site);
+MTRACE_API void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site *site);
+
+static inline void *mtrace_malloc_in_at(uint32_t domain, size_t size, mtrace_site *site) {
+    if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
+        return mtrace_malloc_in_(domain, size, MTRACE_SITE_(site));
+    }
+    return MTRACE_BASE_MALLOC(size);
+}
+
+static inline void *mtrace_calloc_in_at(uint32_t domain, size_t count, size_t size,
+                                        mtrace_site *site) {
+    if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
+        return mtrace_calloc_in_(domain, count, size, MTRACE_SITE_(site));
+    }
+    return MTRACE_BASE_CALLOC(count, size);
+}
+
+static inline void *mtrace_realloc_in_at(uint32_t domain, void *block, size_t size,
+                                         mtrace_site *site) {
+    return block == NULL ? mtrace_malloc_in_at(domain, size, site)
+                         : mtrace_realloc_at(block, size, site);
+}
+
+/* Scopes: frames around call sites. From push to pop, what this thread allocates has the scope's
+   site in its traceback (as far as desc.frames reaches), and counts in the scope's domain if it
+   gives one (push_in) and the call does not. push returns the way back, and pop(way) goes there,
+   whatever was pushed and not popped in between (an early return, a longjmp); a pop too many goes
+   where it says, a way of another session, or none, goes outside of all. Scopes entered before the
+   start are not seen, and none is while stopped. When the table of scopes is full, what is
+   allocated inside has its call site alone for a traceback, and mtrace_info.lost_scopes counts.
+   O(desc.frames). Any thread; signal handlers are inside what they interrupt. */
+MTRACE_API mtrace_scope mtrace_scope_push_(const uint32_t *domain, mtrace_site *site);
+MTRACE_API void mtrace_scope_pop_(mtrace_scope before);
+
+static inline mtrace_scope mtrace_scope_push_at(mtrace_site *site) {
+    mtrace_scope outside = MTRACE_ZERO_;
+    return MTRACE_UNLIKELY_(MTRACE_STATE_()) ? mtrace_scope_push_(NULL, MTRACE_SITE_(site))
+                                             : outside;
+}
+
+static inline mtrace_scope mtrace_scope_push_in_at(uint32_t domain, mtrace_site *site) {
+    mtrace_scope outside = MTRACE_ZERO_;
+    return MTRACE_UNLIKELY_(MTRACE_STATE_()) ? mtrace_scope_push_(&domain, MTRACE_SITE_(site))
+                                             : outside;
+}
+
+static inline void mtrace_scope_pop(mtrace_scope before) {
+    if (MTRACE_UNLIKELY_(MTRACE_STATE_())) {
+        mtrace_scope_pop_(before);
+    }
+}
+
 /* Traces memory that another allocator handed out, or anything else that has a size: `key` is any
    integer (an address, a GPU handle). The same key in two domains is two traces; tracked twice, the
    trace takes the new size and site. Domain 0 is the heap that MT_MALLOC uses: there a key is the
    address of a block, and MT_FREE ends its trace too. Errors: NOT_TRACING (or paused), ARGUMENT
-   (domain above 65,535), FULL (an older trace of the key is gone then). O(1). Any thread, signal
-   handler, interrupt. Source:
-   PyTraceMalloc_Track(). */
+   (domain UINT32_MAX), FULL (an older trace of the key is gone then). O(1). Any thread, signal
+   handler, interrupt. Source: PyTraceMalloc_Track(). */
 MTRACE_API mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size,
                                          mtrace_site *site);
 
@@ -681,6 +881,21 @@ static inline void mtrace_clear(void) {}
 static inline void mtrace_reset_peak(void) {}
 static inline bool mtrace_is_tracing(void) {
     return false;
+}
+static inline mtrace_result mtrace_name_domain(uint32_t domain, const char *name) {
+    (void)domain;
+    (void)name;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_find_traceback(uint32_t domain, uintptr_t key,
+                                                  mtrace_frame *frames, size_t room,
+                                                  mtrace_traceback *out) {
+    (void)domain;
+    (void)key;
+    (void)frames;
+    (void)room;
+    (void)out;
+    return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_traced_memory mtrace_get_traced_memory(void) {
     mtrace_traced_memory zero = MTRACE_ZERO_;
@@ -721,6 +936,26 @@ static inline mtrace_result mtrace_snapshot_take(mtrace_snapshot **out, bool wit
 }
 static inline void mtrace_snapshot_free(mtrace_snapshot *snapshot) {
     (void)snapshot;
+}
+static inline mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out,
+                                                   const mtrace_snapshot *snapshot,
+                                                   const mtrace_filter *filters, size_t count,
+                                                   const mtrace_memory *memory) {
+    (void)snapshot;
+    (void)filters;
+    (void)count;
+    (void)memory;
+    *out = NULL;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot) {
+    (void)snapshot;
+    return 0;
+}
+static inline bool mtrace_match(const char *name, const char *pattern) {
+    (void)name;
+    (void)pattern;
+    return false;
 }
 static inline void mtrace_snapshot_set_view(mtrace_snapshot *snapshot, mtrace_view view) {
     (void)snapshot;
@@ -804,6 +1039,20 @@ static inline size_t mtrace_format_statistic(char *buffer, size_t size, const mt
     }
     return 0;
 }
+static inline size_t mtrace_format_traceback(char *buffer, size_t size,
+                                             const mtrace_traceback *traceback, int32_t limit,
+                                             bool most_recent_first, mtrace_source_fn source,
+                                             void *user) {
+    (void)traceback;
+    (void)limit;
+    (void)most_recent_first;
+    (void)source;
+    (void)user;
+    if (size > 0) {
+        buffer[0] = '\0';
+    }
+    return 0;
+}
 static inline size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign) {
     (void)bytes;
     (void)with_sign;
@@ -871,6 +1120,35 @@ static inline char *mtrace_strndup_at(const char *text, size_t length, mtrace_si
 static inline char *mtrace_strdup_at(const char *text, mtrace_site *site) {
     return mtrace_strndup_at(text, strlen(text), site);
 }
+static inline void *mtrace_malloc_in_at(uint32_t domain, size_t size, mtrace_site *site) {
+    (void)domain;
+    (void)site;
+    return MTRACE_BASE_MALLOC(size);
+}
+static inline void *mtrace_calloc_in_at(uint32_t domain, size_t count, size_t size,
+                                        mtrace_site *site) {
+    (void)domain;
+    (void)site;
+    return MTRACE_BASE_CALLOC(count, size);
+}
+static inline void *mtrace_realloc_in_at(uint32_t domain, void *block, size_t size,
+                                         mtrace_site *site) {
+    (void)domain;
+    (void)site;
+    return MTRACE_BASE_REALLOC(block, size);
+}
+static inline mtrace_scope mtrace_scope_push_at(mtrace_site *site) {
+    mtrace_scope outside = MTRACE_ZERO_;
+    (void)site;
+    return outside;
+}
+static inline mtrace_scope mtrace_scope_push_in_at(uint32_t domain, mtrace_site *site) {
+    (void)domain;
+    return mtrace_scope_push_at(site);
+}
+static inline void mtrace_scope_pop(mtrace_scope before) {
+    (void)before;
+}
 static inline mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size,
                                             mtrace_site *site) {
     (void)domain;
@@ -931,6 +1209,15 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MT_NEW_ARRAY(type, count)                                                                  \
     ((type *)mtrace_calloc_at((count), sizeof(type), MT_HERE_TYPED(#type)))
 
+/* In a domain of their own (see mtrace_malloc_in_at). */
+#define MT_MALLOC_IN(domain, size)         mtrace_malloc_in_at((domain), (size), MT_HERE)
+#define MT_CALLOC_IN(domain, count, size)  mtrace_calloc_in_at((domain), (count), (size), MT_HERE)
+#define MT_REALLOC_IN(domain, block, size) mtrace_realloc_in_at((domain), (block), (size), MT_HERE)
+#define MT_NEW_IN(domain, type)                                                                    \
+    ((type *)mtrace_calloc_in_at((domain), 1, sizeof(type), MT_HERE_TYPED(#type)))
+#define MT_NEW_ARRAY_IN(domain, type, count)                                                       \
+    ((type *)mtrace_calloc_in_at((domain), (count), sizeof(type), MT_HERE_TYPED(#type)))
+
 #else /* not MTRACE: the plain allocator; the machine code is the same as without the library */
 
 #define MT_HERE                 ((mtrace_site *)0)
@@ -939,13 +1226,56 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MT_REALLOC(block, size) MTRACE_BASE_REALLOC(block, size)
 #define MT_REALLOCARRAY(block, count, size)                                                        \
     mtrace_reallocarray_at((block), (count), (size), MT_HERE)
-#define MT_FREE(block)                    MTRACE_BASE_FREE(block)
-#define MT_STRDUP(text)                   MTRACE_STRDUP_(text)
-#define MT_STRNDUP(text, length)          MTRACE_STRNDUP_(text, length)
-#define MT_ALIGNED_ALLOC(alignment, size) MTRACE_BASE_ALIGNED_ALLOC(alignment, size)
-#define MT_NEW(type)                      ((type *)MTRACE_BASE_CALLOC(1, sizeof(type)))
-#define MT_NEW_ARRAY(type, count)         ((type *)MTRACE_BASE_CALLOC((count), sizeof(type)))
+#define MT_FREE(block)                     MTRACE_BASE_FREE(block)
+#define MT_STRDUP(text)                    MTRACE_STRDUP_(text)
+#define MT_STRNDUP(text, length)           MTRACE_STRNDUP_(text, length)
+#define MT_ALIGNED_ALLOC(alignment, size)  MTRACE_BASE_ALIGNED_ALLOC(alignment, size)
+#define MT_NEW(type)                       ((type *)MTRACE_BASE_CALLOC(1, sizeof(type)))
+#define MT_NEW_ARRAY(type, count)          ((type *)MTRACE_BASE_CALLOC((count), sizeof(type)))
+#define MT_MALLOC_IN(domain, size)         ((void)(domain), MTRACE_BASE_MALLOC(size))
+#define MT_CALLOC_IN(domain, count, size)  ((void)(domain), MTRACE_BASE_CALLOC(count, size))
+#define MT_REALLOC_IN(domain, block, size) ((void)(domain), MTRACE_BASE_REALLOC(block, size))
+#define MT_NEW_IN(domain, type)            ((void)(domain), (type *)MTRACE_BASE_CALLOC(1, sizeof(type)))
+#define MT_NEW_ARRAY_IN(domain, type, count)                                                       \
+    ((void)(domain), (type *)MTRACE_BASE_CALLOC((count), sizeof(type)))
 
+#endif
+
+/* MT_SCOPE(); as a declaration puts this function (file, line of the macro) into the tracebacks of
+   what is allocated from here to the end of the block, however that is left; MT_SCOPE_IN(domain);
+   counts it in a domain too. Where the compiler cannot leave by itself (no GNU attributes, no C++)
+   they are not defined: `mtrace_scope way = MT_SCOPE_PUSH(); ... MT_SCOPE_POP(way);` is the same by
+   hand. See mtrace_scope_push_at. */
+#define MT_SCOPE_PUSH()          mtrace_scope_push_at(MT_HERE)
+#define MT_SCOPE_PUSH_IN(domain) mtrace_scope_push_in_at((domain), MT_HERE)
+#define MT_SCOPE_POP(way)        mtrace_scope_pop(way)
+#define MTRACE_JOIN_AGAIN_(a, b) a##b
+#define MTRACE_JOIN_(a, b)       MTRACE_JOIN_AGAIN_(a, b)
+#if !defined(MTRACE)
+#define MT_SCOPE()          ((void)0)
+#define MT_SCOPE_IN(domain) ((void)(domain))
+#elif defined(__cplusplus)
+struct mtrace_scope_guard_ {
+    mtrace_scope before;
+    explicit mtrace_scope_guard_(mtrace_scope way) : before(way) {}
+    ~mtrace_scope_guard_() {
+        mtrace_scope_pop(before);
+    }
+    mtrace_scope_guard_(const mtrace_scope_guard_ &) = delete;
+    mtrace_scope_guard_ &operator=(const mtrace_scope_guard_ &) = delete;
+};
+#define MTRACE_SCOPE_(way) const mtrace_scope_guard_ MTRACE_JOIN_(mtrace_scope_, __LINE__)(way)
+#elif defined(__GNUC__)
+static inline void mtrace_scope_leave_(const mtrace_scope *before) {
+    mtrace_scope_pop(*before);
+}
+#define MTRACE_SCOPE_(way)                                                                         \
+    const mtrace_scope MTRACE_JOIN_(mtrace_scope_, __LINE__)                                       \
+        __attribute__((cleanup(mtrace_scope_leave_), unused)) = (way)
+#endif
+#ifdef MTRACE_SCOPE_
+#define MT_SCOPE()          MTRACE_SCOPE_(MT_SCOPE_PUSH())
+#define MT_SCOPE_IN(domain) MTRACE_SCOPE_(MT_SCOPE_PUSH_IN(domain))
 #endif
 
 #if !defined(MTRACE) && defined(MTRACE_BASE_IS_LIBC_) && defined(__GNUC__)
@@ -1063,8 +1393,17 @@ MTRACE_SINGLE_THREAD"
 #endif
 static MTRACE_THREAD_LOCAL size_t mtrace_thread_lane_; /* where its own lane is; 0: it has none */
 static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there was */
+static MTRACE_THREAD_LOCAL mtrace_scope mtrace_thread_context_;
+#define MTRACE_CONTEXT_ mtrace_thread_context_
 
 #else
+
+#ifdef MTRACE_CONTEXT
+#define MTRACE_CONTEXT_ (MTRACE_CONTEXT)
+#else
+static mtrace_scope mtrace_context_word_;
+#define MTRACE_CONTEXT_ mtrace_context_word_
+#endif
 
 #define MTRACE_OWN_LANES_         0 /* only the shared lane, under the lock */
 #define MTRACE_GET_(p)            (*(p))
@@ -1173,6 +1512,14 @@ static void mtrace_system_free_(void *memory, size_t size) {
 }
 #endif
 
+/* --- file names that differ in case or kind of slash: one? --- */
+
+#ifdef _WIN32
+#define MTRACE_FOLDS_NAMES_ 1
+#else
+#define MTRACE_FOLDS_NAMES_ 0
+#endif
+
 /* --- the default output --- */
 
 #if MTRACE_HOSTED_ && !defined(MTRACE_NO_STDIO)
@@ -1198,11 +1545,13 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
 /* clang-format off */
 /* The tracer's memory, one block, each part on a cache line of its own:
 
-     lanes[L+1]  cells[L+1][sites]  accounts[sites]  index  names  name bytes  serials  slots
-                                                                              (if asked)
+     lanes[L+1]  cells[L+1][sites]  accounts[sites]  places  nodes  their indexes  names  name bytes
+     serials  slots
+   (if asked)
 
-   An *account* is a (call site, domain) and its number; 0 is none, 1 is "<other>", which takes
-   what finds the table full. A *lane* belongs to one thread, which alone writes it; threads beyond
+   A *place* is what a call site or a scope says; a *node* is a way into a scope: its place, and the
+   node it was entered from. An *account* is a (place, node, domain), that is a traceback in a
+   domain, and its number; 0 is none, 1 is "<other>", which takes what finds the table full. A *lane* belongs to one thread, which alone writes it; threads beyond
    L share lane 0 by atomic adds. A *cell* is one lane's counters of one account: they only ever
    grow (clear subtracts in lane 0), so that live = allocated - freed, over all lanes.
 
@@ -1218,12 +1567,16 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
      I3  displaced counts exactly (far: 63 is 63 or more, for good)
      I4  an account's live bytes and blocks are the sum of its traces
      I5  what the lanes hold is the sum of all traces
-     I6  every account in the index is found through it
+     I6  every account, place and node in an index is found through it
      I7  the peak is not below what is held
      I8  the lanes' limits do not add up to more than the peak */
 /* clang-format on */
 
-enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_FIRST_ = 2, MTRACE_ACCOUNT_BUSY_ = 0xffff };
+enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_BUSY_ = 0xffff };
+/* Place 0 is "<unknown>", 1 "<other>". Node 0 is outside of all scopes, 1 a scope that the full
+   table could not tell. */
+enum { MTRACE_PLACE_OTHER_ = 1, MTRACE_NODE_LOST_ = 1, MTRACE_FIRST_ = 2 };
+#define MTRACE_INHERIT_ UINT32_MAX /* the domain of the scope */
 /* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near
    ones in the low bits, far ones above. */
 enum { MTRACE_NEAR_ = 3, MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
@@ -1252,11 +1605,25 @@ typedef struct mtrace_cell_ {
     size_t peak_number;
 } mtrace_cell_; /* 64 bytes; 48 on 32-bit */
 
-typedef struct mtrace_account_ {
+/* What a call site or a scope says. Names are unique: the pointer is the content. */
+typedef struct mtrace_place_ {
     const char *file;
     const char *function;
     const char *type;
     uint32_t line;
+} mtrace_place_;
+
+/* One way into a scope. Of its ancestors the last frames - 1 count (its *window*): ways that agree
+   in them and in their depth are one. */
+typedef struct mtrace_node_ {
+    uint16_t parent; /* 0: none */
+    uint16_t place;
+    uint16_t depth; /* at most 65,534 */
+} mtrace_node_;
+
+typedef struct mtrace_account_ {
+    uint16_t place;
+    uint16_t node;
     uint32_t domain;
     uint64_t dropped_count;
     uint64_t dropped_bytes;
@@ -1280,17 +1647,31 @@ typedef struct mtrace_lane_ {
     char apart[64]; /* no two threads write one cache line, nor neighbours */
 } mtrace_lane_;
 
+/* Numbers for contents, found by hash: accounts, places, nodes. 0 and 1 are given. */
+typedef struct mtrace_pool_ {
+    uint16_t *index;
+    uint32_t index_slots;
+    uint32_t count;
+    uint32_t max;
+} mtrace_pool_;
+
+typedef struct mtrace_domain_name_ {
+    uint32_t domain;
+    char name[MTRACE_DOMAIN_NAME_BYTES];
+} mtrace_domain_name_;
+
 typedef struct mtrace_tracer_ {
     /* read by every call, written rarely */
     mtrace_slot_ *slots;
     uint64_t *serials;
     mtrace_lane_ *lanes;
     mtrace_account_ *accounts;
+    mtrace_place_ *places;
+    mtrace_node_ *nodes;
     uint32_t mask; /* of the trace table: slots - 1 */
     uint32_t longest_probe;
     uint64_t session;   /* its number << 32: a site's cached account is good for one */
     uint64_t fast_size; /* smaller blocks may take the straight way */
-    uint32_t account_count;
     size_t peak_number;
     /* written now and then */
     char apart[64];
@@ -1301,17 +1682,19 @@ typedef struct mtrace_tracer_ {
     uint32_t shared_used;
     uint64_t serial;
     uint64_t generation; /* of the counters: start and clear begin a new one */
-    uint16_t *index;     /* account numbers by hash of their content */
+    mtrace_pool_ account_pool;
+    mtrace_pool_ place_pool;
+    mtrace_pool_ node_pool;
     const char **names;
     char *name_pool;
-    uint32_t index_slots;
     uint32_t name_slots;
-    uint32_t max_accounts;
     uint32_t name_used;
     uint32_t name_bytes;
     uint32_t lost_names;
-    uint32_t lane_count; /* threads seen, ever */
-    uint32_t control;    /* 1: a life cycle call is at work */
+    uint32_t lost_scopes;
+    uint32_t domain_names; /* named domains, the latest name of one last */
+    uint32_t lane_count;   /* threads seen, ever */
+    uint32_t control;      /* 1: a life cycle call is at work */
     uint32_t frames;
     mtrace_foreign foreign_free;
     bool borrow_names;
@@ -1322,6 +1705,7 @@ typedef struct mtrace_tracer_ {
     size_t system_dirty; /* bytes of it that the last session had; behind them all is zero */
     size_t given_memory; /* bytes of desc.memory */
     size_t own_memory;   /* bytes in all: what start took, older blocks, snapshots */
+    mtrace_domain_name_ domains[MTRACE_MAX_DOMAIN_NAMES];
 } mtrace_tracer_;
 
 unsigned char mtrace_state_;
@@ -1601,85 +1985,267 @@ static const char *mtrace_name_(const char *name) {
 }
 
 /* ============================================================================================== */
-/* [SECTION] SITES - from a call site and a domain to the number of an account                    */
+/* [SECTION] SITES - from a call site, a scope and a domain to the number of an account           */
 /* ============================================================================================== */
 
-static uint32_t mtrace_account_hash_(const mtrace_account_ *account) {
-    uintptr_t words[5];
-    words[0] = (uintptr_t)account->file; /* names are unique: the pointer is the content */
-    words[1] = (uintptr_t)account->function;
-    words[2] = (uintptr_t)account->type;
-    words[3] = account->line;
-    words[4] = account->domain;
-    return (uint32_t)MTRACE_HASH(words, sizeof words);
-}
+typedef bool (*mtrace_equal_fn_)(uint32_t number, const void *content);
+typedef void (*mtrace_store_fn_)(uint32_t number, const void *content);
 
-static bool mtrace_account_equal_(const mtrace_account_ *a, const mtrace_account_ *b) {
-    return a->line == b->line && a->file == b->file && a->function == b->function &&
-           a->type == b->type && a->domain == b->domain;
-}
-
-/* A fresh account with that content, or 0 when all are taken. */
-static uint32_t mtrace_account_new_(const mtrace_account_ *content) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t count = MTRACE_GET_(&g->account_count);
+/* A fresh number, or 0 when all are taken. */
+static uint32_t mtrace_pool_next_(mtrace_pool_ *pool) {
+    uint32_t count = MTRACE_GET_(&pool->count);
     do {
-        if (count >= g->max_accounts) {
+        if (count >= pool->max) {
             return 0;
         }
-    } while (!MTRACE_CAS_(&g->account_count, &count, count + 1));
-    g->accounts[count] = *content;
+    } while (!MTRACE_CAS_(&pool->count, &count, count + 1));
     return count;
 }
 
-/* Finds or makes the account. Two threads that make the same one at once agree on the one that
-   enters the index first; the other stays unused. The index has room to spare, so the search ends.
- */
-static uint32_t mtrace_account_intern_(const mtrace_account_ *content) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t at = mtrace_reduce_(mtrace_account_hash_(content), g->index_slots);
-    uint32_t own = 0;
-    for (;; at = at + 1 == g->index_slots ? 0 : at + 1) {
-        uint16_t entry = MTRACE_GET_ACQUIRE_(&g->index[at]);
+/* Finds or makes the content's number; 0 when the pool is full. Lock-free: a record is whole before
+   the index shows it. Two threads that make the same one at once agree on the one that enters the
+   index first; the other stays unused. The index has room to spare, so the search ends. */
+static uint32_t mtrace_intern_(mtrace_pool_ *pool, uint32_t hash, const void *content,
+                               mtrace_equal_fn_ equal, mtrace_store_fn_ store) {
+    uint32_t at = mtrace_reduce_(hash, pool->index_slots), own = 0;
+    for (;; at = at + 1 == pool->index_slots ? 0 : at + 1) {
+        uint16_t entry = MTRACE_GET_ACQUIRE_(&pool->index[at]);
         if (entry == 0) {
-            own = own != 0 ? own : mtrace_account_new_(content);
             if (own == 0) {
-                return MTRACE_ACCOUNT_OTHER_;
+                own = mtrace_pool_next_(pool);
+                if (own == 0) {
+                    return 0;
+                }
+                store(own, content);
             }
-            if (MTRACE_CAS_(&g->index[at], &entry, (uint16_t)own)) {
+            if (MTRACE_CAS_(&pool->index[at], &entry, (uint16_t)own)) {
                 return own;
             }
         }
-        if (mtrace_account_equal_(&g->accounts[entry], content)) {
+        if (equal(entry, content)) {
             return entry;
         }
     }
 }
 
-static MTRACE_COLD_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t domain) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint64_t session = MTRACE_GET_(&g->session) | domain << 16;
-    mtrace_account_ content;
-    uint32_t account;
-    memset(&content, 0, sizeof content);
-    content.domain = domain;
-    content.file = mtrace_unknown_;
-    if (site->file != NULL) {
-        content.file = mtrace_name_(site->file);
-    }
-    content.function = mtrace_name_(site->function);
-    content.type = mtrace_name_(site->type);
-    content.line = site->line;
-    account = mtrace_account_intern_(&content);
-    MTRACE_SET_(&site->cache, session | account);
-    return account;
+/* --- places --- */
+
+static bool mtrace_place_equal_(uint32_t number, const void *content) {
+    const mtrace_place_ *a = &mtrace_g_.places[number], *b = (const mtrace_place_ *)content;
+    return a->line == b->line && a->file == b->file && a->function == b->function &&
+           a->type == b->type;
 }
 
-/* The account of a site: one load and one compare once the site has been seen in this session. */
-static inline uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
-    uint64_t session = MTRACE_GET_(&mtrace_g_.session) | domain << 16;
-    uint64_t account = MTRACE_GET_(&site->cache) ^ session;
-    return account <= 0xffff ? (uint32_t)account : mtrace_account_find_(site, domain);
+static void mtrace_place_store_(uint32_t number, const void *content) {
+    mtrace_g_.places[number] = *(const mtrace_place_ *)content;
+}
+
+static uint32_t mtrace_place_intern_(const mtrace_place_ *place) {
+    uintptr_t words[4];
+    uint32_t number;
+    words[0] = (uintptr_t)place->file;
+    words[1] = (uintptr_t)place->function;
+    words[2] = (uintptr_t)place->type;
+    words[3] = place->line;
+    number = mtrace_intern_(&mtrace_g_.place_pool, (uint32_t)MTRACE_HASH(words, sizeof words),
+                            place, mtrace_place_equal_, mtrace_place_store_);
+    return number != 0 ? number : MTRACE_PLACE_OTHER_;
+}
+
+/* A site's cache, once it was seen in this session: session << 32, then the number of its account
+   outside of scopes and domains, or else place << 16. */
+static MTRACE_COLD_ uint32_t mtrace_place_find_(mtrace_site *site) {
+    mtrace_place_ place;
+    uint32_t number;
+    place.file = site->file == NULL ? mtrace_unknown_ : mtrace_name_(site->file);
+    place.function = mtrace_name_(site->function);
+    place.type = mtrace_name_(site->type);
+    place.line = site->line;
+    number = mtrace_place_intern_(&place);
+    MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | (uint64_t)number << 16);
+    return number;
+}
+
+static uint32_t mtrace_place_of_(mtrace_site *site) {
+    uint64_t cache = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
+    return cache <= 0xffff       ? mtrace_g_.accounts[cache].place
+           : cache <= UINT32_MAX ? (uint32_t)(cache >> 16)
+                                 : mtrace_place_find_(site);
+}
+
+/* --- scopes --- */
+
+static uint32_t mtrace_mix_(uint32_t hash, uint32_t number) {
+    return (hash ^ number) * 0x9E3779B1u; /* 2^32 / golden ratio */
+}
+
+/* The window of a node that may not be there yet, most recent first. */
+static uint32_t mtrace_node_hash_(const mtrace_node_ *node) {
+    uint32_t hash = node->depth, left;
+    for (left = mtrace_g_.frames - 1; left > 0; left--) {
+        hash = mtrace_mix_(hash, node->place);
+        if (node->parent == 0) {
+            break;
+        }
+        node = &mtrace_g_.nodes[node->parent];
+    }
+    return hash ^ hash >> 16;
+}
+
+static bool mtrace_node_equal_(uint32_t number, const void *content) {
+    const mtrace_node_ *nodes = mtrace_g_.nodes, *a = &nodes[number];
+    const mtrace_node_ *b = (const mtrace_node_ *)content;
+    uint32_t left;
+    if (a->depth != b->depth) {
+        return false;
+    }
+    for (left = mtrace_g_.frames - 1; left > 0 && a != b; left--) {
+        if (a->place != b->place || (a->parent == 0) != (b->parent == 0)) {
+            return false;
+        }
+        if (a->parent == 0) {
+            break;
+        }
+        a = &nodes[a->parent];
+        b = &nodes[b->parent];
+    }
+    return true;
+}
+
+static void mtrace_node_store_(uint32_t number, const void *content) {
+    mtrace_g_.nodes[number] = *(const mtrace_node_ *)content;
+}
+
+static uint32_t mtrace_node_intern_(const mtrace_node_ *node) {
+    return mtrace_intern_(&mtrace_g_.node_pool, mtrace_node_hash_(node), node, mtrace_node_equal_,
+                          mtrace_node_store_);
+}
+
+/* The node of a scope entered from `parent`. What lies inside a lost one is lost too. */
+static uint32_t mtrace_node_child_(uint32_t parent, mtrace_site *site) {
+    uint32_t number = 0;
+    if (parent != MTRACE_NODE_LOST_) {
+        mtrace_node_ node;
+        uint32_t depth = parent == 0 ? 0 : mtrace_g_.nodes[parent].depth;
+        bool window = mtrace_g_.frames > 1;
+        node.parent = (uint16_t)(window ? parent : 0);
+        node.place = (uint16_t)(window ? mtrace_place_of_(site) : 0);
+        node.depth = (uint16_t)(depth + (depth < 65534 ? 1 : 0));
+        number = mtrace_node_intern_(&node);
+    }
+    if (number == 0) {
+        MTRACE_ADD_(&mtrace_g_.lost_scopes, 1);
+        number = MTRACE_NODE_LOST_;
+    }
+    return number;
+}
+
+/* Where the thread is; outside of all when its scope is of another session. */
+static mtrace_scope mtrace_context_(void) {
+    static const mtrace_scope outside = MTRACE_ZERO_;
+    mtrace_scope context = MTRACE_CONTEXT_;
+    bool valid = context.session == (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32) &&
+                 context.number < MTRACE_GET_(&mtrace_g_.node_pool.count);
+    return valid ? context : outside;
+}
+
+mtrace_scope mtrace_scope_push_(const uint32_t *domain, mtrace_site *site) {
+    mtrace_scope before, inside;
+    MTRACE_LOCK();
+    before = mtrace_context_();
+    inside.session = (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32);
+    inside.number = mtrace_node_child_(before.number, site);
+    inside.domain = domain != NULL ? *domain : before.domain;
+    MTRACE_CONTEXT_ = inside;
+    MTRACE_UNLOCK();
+    return before;
+}
+
+void mtrace_scope_pop_(mtrace_scope before) {
+    MTRACE_LOCK();
+    MTRACE_CONTEXT_ = before; /* looked at when it is used: see mtrace_context_ */
+    MTRACE_UNLOCK();
+}
+
+/* --- accounts --- */
+
+static bool mtrace_account_equal_(uint32_t number, const void *content) {
+    const mtrace_account_ *a = &mtrace_g_.accounts[number], *b = (const mtrace_account_ *)content;
+    return a->place == b->place && a->node == b->node && a->domain == b->domain;
+}
+
+static void mtrace_account_store_(uint32_t number, const void *content) {
+    mtrace_g_.accounts[number] = *(const mtrace_account_ *)content;
+}
+
+static uint32_t mtrace_account_intern_(const mtrace_account_ *account) {
+    uint32_t hash = mtrace_mix_(mtrace_mix_(account->place | (uint32_t)account->node << 16, 0),
+                                account->domain);
+    uint32_t number = mtrace_intern_(&mtrace_g_.account_pool, hash ^ hash >> 16, account,
+                                     mtrace_account_equal_, mtrace_account_store_);
+    return number != 0 ? number : MTRACE_ACCOUNT_OTHER_;
+}
+
+static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t domain) {
+    mtrace_scope context = mtrace_context_();
+    mtrace_account_ account;
+    uint32_t number;
+    memset(&account, 0, sizeof account);
+    account.place = (uint16_t)mtrace_place_of_(site);
+    account.node = (uint16_t)context.number;
+    account.domain = domain == MTRACE_INHERIT_ ? context.domain : domain;
+    number = mtrace_account_intern_(&account);
+    if (account.node == 0 && account.domain == 0) {
+        MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | number);
+    }
+    return number;
+}
+
+/* The account of a site that is in no scope and no domain: two loads and a compare once it has been
+   seen in this session. 0: not that simple. */
+static MTRACE_HOT_ uint32_t mtrace_account_fast_(const mtrace_site *site) {
+    uint64_t account = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
+    return MTRACE_LIKELY_(account <= 0xffff && MTRACE_CONTEXT_.session == 0) ? (uint32_t)account
+                                                                             : 0;
+}
+
+static uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
+    uint32_t account = domain == MTRACE_INHERIT_ ? mtrace_account_fast_(site) : 0;
+    return account != 0 ? account : mtrace_account_find_(site, domain);
+}
+
+/* --- tracebacks --- */
+
+static uint32_t mtrace_traceback_length_(const mtrace_account_ *account) {
+    uint32_t length = 1, node;
+    for (node = account->node; node > MTRACE_NODE_LOST_ && length < mtrace_g_.frames; length++) {
+        node = mtrace_g_.nodes[node].parent;
+    }
+    return length;
+}
+
+static uint32_t mtrace_traceback_total_(const mtrace_account_ *account) {
+    return account->node == 0                   ? 1
+           : account->node == MTRACE_NODE_LOST_ ? 0
+                                                : mtrace_g_.nodes[account->node].depth + 1u;
+}
+
+static void mtrace_frame_fill_(mtrace_frame *frame, uint32_t number) {
+    const mtrace_place_ *place = &mtrace_g_.places[number];
+    frame->file = place->file;
+    frame->function = place->function;
+    frame->line = place->line;
+}
+
+/* The `length` most recent frames, the call site last. */
+static void mtrace_traceback_fill_(const mtrace_account_ *account, mtrace_frame *frames,
+                                   uint32_t length) {
+    uint32_t node = account->node, place = account->place;
+    while (length-- > 0) {
+        mtrace_frame_fill_(&frames[length], place);
+        place = mtrace_g_.nodes[node].place;
+        node = mtrace_g_.nodes[node].parent;
+    }
 }
 
 /* ============================================================================================== */
@@ -2245,8 +2811,9 @@ static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_tra
     return found;
 }
 
-static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtrace_site *site) {
-    mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, 0), block, size, false, 0);
+static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtrace_site *site,
+                                              uint32_t domain) {
+    mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), block, size, false, 0);
 }
 
 /* The straight way of a new heap block: a known site, a thread with a lane, a free home slot that
@@ -2254,17 +2821,17 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
 static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_own_();
-    uint64_t account = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
-    if (MTRACE_LIKELY_(account <= 0xffff && lane != NULL && size < mtrace_g_.fast_size &&
+    uint32_t account = mtrace_account_fast_(site);
+    if (MTRACE_LIKELY_(account != 0 && lane != NULL && size < mtrace_g_.fast_size &&
                        MTRACE_GET_(&slot->displaced) == 0) &&
         MTRACE_LIKELY_(mtrace_slot_claim_(slot))) {
         MTRACE_SET_(&slot->key, block);
         MTRACE_SET_(&slot->size_low, (uint32_t)size);
         MTRACE_SET_(&slot->size_high, 0);
         MTRACE_SET_RELEASE_(&slot->account, (uint16_t)account);
-        mtrace_count_in_own_(lane, (uint32_t)account, size);
+        mtrace_count_in_own_(lane, account, size);
     } else {
-        mtrace_add_heap_(block, size, site);
+        mtrace_add_heap_(block, size, site, MTRACE_INHERIT_);
     }
 }
 
@@ -2289,6 +2856,26 @@ void *mtrace_malloc_(size_t size, mtrace_site *site) {
 void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
     void *block = MTRACE_BASE_CALLOC(count, size);
     mtrace_record_(block, count * size, site); /* a product that overflows gave NULL */
+    return block;
+}
+
+static void mtrace_record_in_(uint32_t domain, void *block, size_t size, mtrace_site *site) {
+    if (block != NULL) {
+        MTRACE_LOCK();
+        mtrace_add_heap_((uintptr_t)block, size, site, domain);
+        MTRACE_UNLOCK();
+    }
+}
+
+void *mtrace_malloc_in_(uint32_t domain, size_t size, mtrace_site *site) {
+    void *block = MTRACE_BASE_MALLOC(size);
+    mtrace_record_in_(domain, block, size, site);
+    return block;
+}
+
+void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site *site) {
+    void *block = MTRACE_BASE_CALLOC(count, size);
+    mtrace_record_in_(domain, block, count * size, site);
     return block;
 }
 
@@ -2357,7 +2944,9 @@ static void mtrace_moved_(uintptr_t block, size_t size, mtrace_site *site,
     }
     MTRACE_LOCK();
     lane = mtrace_lane_get_();
-    account = recording ? mtrace_account_of_(site, 0) : old->account;
+    account = !recording    ? old->account
+              : old == NULL ? mtrace_account_of_(site, MTRACE_INHERIT_)
+                            : mtrace_account_of_(site, mtrace_g_.accounts[old->account].domain);
     if (old != NULL) {
         mtrace_count_out_(lane, old->account, old->size);
     }
@@ -2406,7 +2995,7 @@ char *mtrace_strdup_at(const char *text, mtrace_site *site) {
 
 mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtrace_site *site) {
     bool kept;
-    if (domain > 0xffff) {
+    if (domain == MTRACE_INHERIT_) {
         return MTRACE_ERR_ARGUMENT;
     }
     if ((MTRACE_STATE_() & 2) == 0) {
@@ -2440,8 +3029,8 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
 /* ============================================================================================== */
 
 typedef struct mtrace_layout_ {
-    size_t capacity, accounts, index_slots, name_slots, name_bytes;   /* how many of each */
-    size_t lanes, cells, slots, serials, account, index, names, pool; /* where, from the start */
+    size_t capacity, accounts, places, nodes, name_slots, name_bytes; /* how many of each */
+    size_t lanes, cells, account, place, node, index, names, pool, serials, slots; /* where */
     size_t end;
 } mtrace_layout_;
 
@@ -2466,7 +3055,10 @@ static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
     l->lanes = mtrace_layout_part_(&l->end, lanes, sizeof(mtrace_lane_));
     l->cells = mtrace_layout_part_(&l->end, lanes * l->accounts, sizeof(mtrace_cell_));
     l->account = mtrace_layout_part_(&l->end, l->accounts, sizeof(mtrace_account_));
-    l->index = mtrace_layout_part_(&l->end, l->index_slots, sizeof(uint16_t));
+    l->place = mtrace_layout_part_(&l->end, l->places, sizeof(mtrace_place_));
+    l->node = mtrace_layout_part_(&l->end, l->nodes, sizeof(mtrace_node_));
+    l->index =
+        mtrace_layout_part_(&l->end, 2 * (l->accounts + l->places + l->nodes), sizeof(uint16_t));
     l->names = mtrace_layout_part_(&l->end, l->name_slots, sizeof(const char *));
     l->pool = mtrace_layout_part_(&l->end, l->name_bytes, 1);
     l->serials = mtrace_layout_part_(&l->end, serials ? l->capacity : 0, sizeof(uint64_t));
@@ -2486,9 +3078,13 @@ static size_t mtrace_power_of_two_(size_t n) {
 static void mtrace_layout_for_(mtrace_layout_ *l, const mtrace_desc *desc, size_t sites,
                                size_t capacity) {
     l->capacity = capacity;
-    l->accounts = sites + MTRACE_ACCOUNT_FIRST_;
-    l->index_slots = 2 * l->accounts;
-    l->name_slots = 2 * l->accounts;
+    size_t nodes = desc->max_scopes != 0 ? desc->max_scopes : desc->frames > 1 ? sites : 64;
+    size_t places =
+        sites + (desc->frames > 1 ? nodes : 0); /* scopes have a place in windows only */
+    l->accounts = sites + MTRACE_FIRST_;
+    l->nodes = nodes + MTRACE_FIRST_;
+    l->places = (places < 65533 ? places : 65533) + MTRACE_FIRST_;
+    l->name_slots = 2 * l->places;
     l->name_bytes = desc->borrow_names ? 0 : desc->name_bytes != 0 ? desc->name_bytes : 16 * sites;
     mtrace_layout_parts_(l, desc->serials);
 }
@@ -2520,7 +3116,8 @@ static void mtrace_layout_default_(mtrace_layout_ *l, const mtrace_desc *desc) {
 }
 
 static bool mtrace_desc_valid_(const mtrace_desc *desc) {
-    return desc->capacity <= (size_t)1 << 31 && desc->max_sites <= 65533 && desc->frames <= 65535 &&
+    return desc->capacity <= (size_t)1 << 31 && desc->max_sites <= 65533 &&
+           desc->max_scopes <= 65533 && desc->frames <= 65535 &&
            (unsigned)desc->foreign_free <= MTRACE_FOREIGN_ABORT && desc->name_bytes <= UINT32_MAX &&
            (desc->memory != NULL || desc->memory_size == 0);
 }
@@ -2582,34 +3179,48 @@ static mtrace_result mtrace_get_block_(const mtrace_desc *desc, mtrace_layout_ *
     return MTRACE_OK;
 }
 
+/* A pool of `max` numbers, the first ones given; its index begins at *index. */
+static void mtrace_wire_pool_(mtrace_pool_ *pool, uint16_t **index, size_t max) {
+    pool->index = *index;
+    pool->index_slots = (uint32_t)(2 * max);
+    pool->max = (uint32_t)max;
+    pool->count = MTRACE_FIRST_;
+    *index += 2 * max;
+}
+
 /* Points the tracer into its block. */
 static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
     mtrace_tracer_ *g = &mtrace_g_;
+    uint16_t *index = (uint16_t *)(void *)(block + l->index);
     uint32_t i;
     g->lanes = (mtrace_lane_ *)(void *)(block + l->lanes);
     g->accounts = (mtrace_account_ *)(void *)(block + l->account);
-    g->index = (uint16_t *)(void *)(block + l->index);
+    g->places = (mtrace_place_ *)(void *)(block + l->place);
+    g->nodes = (mtrace_node_ *)(void *)(block + l->node);
     g->names = (const char **)(void *)(block + l->names);
     g->name_pool = (char *)(block + l->pool);
     g->serials = l->serials == l->slots ? NULL : (uint64_t *)(void *)(block + l->serials);
     g->slots = (mtrace_slot_ *)(void *)(block + l->slots);
     g->mask = (uint32_t)(l->capacity - 1);
-    g->index_slots = (uint32_t)l->index_slots;
     g->name_slots = (uint32_t)l->name_slots;
     g->name_bytes = (uint32_t)l->name_bytes;
-    g->max_accounts = (uint32_t)l->accounts;
+    mtrace_wire_pool_(&g->account_pool, &index, l->accounts);
+    mtrace_wire_pool_(&g->place_pool, &index, l->places);
+    mtrace_wire_pool_(&g->node_pool, &index, l->nodes);
     for (i = 0; i <= MTRACE_OWN_LANES_; i++) {
         g->lanes[i].cells = (mtrace_cell_ *)(void *)(block + l->cells) + i * l->accounts;
     }
-    g->accounts[MTRACE_ACCOUNT_OTHER_].file = "<other>";
+    g->places[0].file = mtrace_unknown_;
+    g->places[MTRACE_PLACE_OTHER_].file = "<other>";
+    g->accounts[MTRACE_ACCOUNT_OTHER_].place = MTRACE_PLACE_OTHER_;
 }
 
 static void mtrace_reset_counters_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
-    g->account_count = MTRACE_ACCOUNT_FIRST_;
     g->longest_probe = 0;
     g->name_used = 0;
     g->lost_names = 0;
+    g->lost_scopes = 0;
     g->peak = 0;
     g->peak_number = 1;
     g->high_water = 0;
@@ -2737,7 +3348,7 @@ static void mtrace_clear_counters_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
     mtrace_lane_ *lane = mtrace_lane_at_(0);
     uint32_t i;
-    for (i = MTRACE_ACCOUNT_OTHER_; i < MTRACE_GET_(&g->account_count); i++) {
+    for (i = MTRACE_ACCOUNT_OTHER_; i < MTRACE_GET_(&g->account_pool.count); i++) {
         mtrace_account_ *account = &g->accounts[i];
         mtrace_cell_ sum;
         mtrace_account_sum_(i, &sum);
@@ -2753,6 +3364,7 @@ static void mtrace_clear_counters_(void) {
         MTRACE_ADD_(&lane->events[i], 0 - mtrace_events_((int)i));
     }
     MTRACE_SET_(&g->lost_names, 0);
+    MTRACE_SET_(&g->lost_scopes, 0);
     MTRACE_ADD_(&g->generation, 1);
 }
 
@@ -2770,6 +3382,40 @@ void mtrace_clear(void) {
 
 bool mtrace_is_tracing(void) {
     return (MTRACE_STATE_() & 2) != 0;
+}
+
+/* The latest name of a domain, NULL when it has none. */
+static const mtrace_domain_name_ *mtrace_domain_name_of_(uint32_t domain) {
+    uint32_t i = MTRACE_GET_ACQUIRE_(&mtrace_g_.domain_names);
+    while (i-- > 0) {
+        if (mtrace_g_.domains[i].domain == domain) {
+            return &mtrace_g_.domains[i];
+        }
+    }
+    return NULL;
+}
+
+/* Names are only ever added, so that readers need no lock. */
+mtrace_result mtrace_name_domain(uint32_t domain, const char *name) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    mtrace_result result = MTRACE_ERR_FULL;
+    const mtrace_domain_name_ *old;
+    if (name == NULL || strlen(name) >= MTRACE_DOMAIN_NAME_BYTES) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    mtrace_control_lock_();
+    old = mtrace_domain_name_of_(domain);
+    if (old != NULL && strcmp(old->name, name) == 0) {
+        result = MTRACE_OK;
+    } else if (g->domain_names < MTRACE_MAX_DOMAIN_NAMES) {
+        mtrace_domain_name_ *entry = &g->domains[g->domain_names];
+        entry->domain = domain;
+        memcpy(entry->name, name, strlen(name) + 1);
+        MTRACE_SET_RELEASE_(&g->domain_names, g->domain_names + 1);
+        result = MTRACE_OK;
+    }
+    mtrace_control_unlock_();
+    return result;
 }
 
 /* ============================================================================================== */
@@ -2813,8 +3459,11 @@ static mtrace_info mtrace_info_(void) {
     info.live = (size_t)mtrace_not_negative_(mtrace_held_blocks_());
     info.high_water = high > info.live ? (size_t)high : info.live;
     info.longest_probe = MTRACE_GET_(&g->longest_probe);
-    info.max_sites = g->max_accounts - MTRACE_ACCOUNT_FIRST_;
-    info.sites = MTRACE_GET_(&g->account_count) - MTRACE_ACCOUNT_FIRST_;
+    info.max_sites = g->account_pool.max - MTRACE_FIRST_;
+    info.sites = MTRACE_GET_(&g->account_pool.count) - MTRACE_FIRST_;
+    info.max_scopes = g->node_pool.max - MTRACE_FIRST_;
+    info.scopes = MTRACE_GET_(&g->node_pool.count) - MTRACE_FIRST_;
+    info.lost_scopes = MTRACE_GET_(&g->lost_scopes);
     info.dropped_count = mtrace_events_(MTRACE_DROPS_);
     info.dropped_bytes = mtrace_events_(MTRACE_DROPPED_BYTES_);
     info.foreign_frees = mtrace_events_(MTRACE_FOREIGN_);
@@ -2851,30 +3500,33 @@ static bool mtrace_slot_read_(uint32_t at, mtrace_trace_ *trace, uintptr_t *key,
     return MTRACE_GET_(&slot->account) == account && MTRACE_GET_(&slot->key) == *key;
 }
 
-static mtrace_result mtrace_find_key_(uintptr_t key, bool tracked, uint32_t domain,
-                                      mtrace_block *out) {
-    const mtrace_account_ *account;
-    mtrace_trace_ trace;
+static mtrace_result mtrace_find_key_(uint32_t domain, uintptr_t key, mtrace_trace_ *trace) {
     uintptr_t found;
-    bool is_tracked;
+    bool tracked = domain != 0, is_tracked;
     uint32_t at;
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
     at = mtrace_find_surely_(mtrace_home_(key, tracked), key, tracked, domain);
-    if (at == MTRACE_NONE_ || !mtrace_slot_read_(at, &trace, &found, &is_tracked) || found != key) {
+    if (at == MTRACE_NONE_ || !mtrace_slot_read_(at, trace, &found, &is_tracked) || found != key) {
         return MTRACE_ERR_NOT_FOUND;
     }
-    account = &mtrace_g_.accounts[trace.account];
-    out->address = key;
-    out->size = trace.size;
-    out->serial = trace.serial;
-    out->file = account->file;
-    out->function = account->function;
-    out->type = account->type;
-    out->line = account->line;
-    out->domain = account->domain;
     return MTRACE_OK;
+}
+
+static void mtrace_block_fill_(mtrace_block *out, uintptr_t key, const mtrace_trace_ *trace) {
+    const mtrace_account_ *account = &mtrace_g_.accounts[trace->account];
+    const mtrace_place_ *place = &mtrace_g_.places[account->place];
+    memset(out, 0, sizeof *out);
+    out->address = key;
+    out->size = trace->size;
+    out->serial = trace->serial;
+    out->file = place->file;
+    out->function = place->function;
+    out->type = place->type;
+    out->line = place->line;
+    out->domain = account->domain;
+    out->traceback.total = mtrace_traceback_total_(account);
 }
 
 mtrace_result mtrace_find(const void *block, mtrace_block *out) {
@@ -2882,9 +3534,34 @@ mtrace_result mtrace_find(const void *block, mtrace_block *out) {
 }
 
 mtrace_result mtrace_find_tracked(uint32_t domain, uintptr_t key, mtrace_block *out) {
+    mtrace_trace_ trace;
     mtrace_result result;
     MTRACE_LOCK();
-    result = mtrace_find_key_(key, domain != 0, domain, out);
+    result = mtrace_find_key_(domain, key, &trace);
+    if (result == MTRACE_OK) {
+        mtrace_block_fill_(out, key, &trace);
+    }
+    MTRACE_UNLOCK();
+    return result;
+}
+
+mtrace_result mtrace_find_traceback(uint32_t domain, uintptr_t key, mtrace_frame *frames,
+                                    size_t room, mtrace_traceback *out) {
+    mtrace_trace_ trace;
+    mtrace_result result;
+    if (frames == NULL || room == 0) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    MTRACE_LOCK();
+    result = mtrace_find_key_(domain, key, &trace);
+    if (result == MTRACE_OK) {
+        const mtrace_account_ *account = &mtrace_g_.accounts[trace.account];
+        uint32_t length = mtrace_traceback_length_(account);
+        out->frames = frames;
+        out->count = length < room ? length : (uint32_t)room;
+        out->total = mtrace_traceback_total_(account);
+        mtrace_traceback_fill_(account, frames, out->count);
+    }
     MTRACE_UNLOCK();
     return result;
 }
@@ -2911,30 +3588,205 @@ const char *mtrace_result_text(mtrace_result result) {
         return "no write callback, and no standard output here";
     case MTRACE_ERR_COMPILED_OUT:
         return "built without MTRACE";
+    case MTRACE_ERR_IO:
+        return "cannot read or write the file";
+    case MTRACE_ERR_NOT_SNAPSHOT:
+        return "not a snapshot file";
+    case MTRACE_ERR_VERSION:
+        return "the snapshot file is of a later version";
+    case MTRACE_ERR_TRUNCATED:
+        return "the snapshot file ends too early";
+    case MTRACE_ERR_CORRUPT:
+        return "the snapshot file was altered";
     }
     return "unknown result";
+}
+
+/* ============================================================================================== */
+/* [SECTION] FILTER - patterns as Python's fnmatch, filters as tracemalloc's                      */
+/* ============================================================================================== */
+
+typedef struct mtrace_range_ {
+    const char *at;
+    const char *end;
+} mtrace_range_;
+
+static uint32_t mtrace_fold_(uint32_t c) {
+    bool fold = MTRACE_FOLDS_NAMES_ != 0;
+    return !fold ? c : c == '/' ? '\\' : c >= 'A' && c <= 'Z' ? c + ('a' - 'A') : c;
+}
+
+/* The length of the UTF-8 sequence at p, 0 when it is none. */
+static size_t mtrace_utf8_length_(const char *p, const char *end) {
+    unsigned char c = (unsigned char)*p, second = end - p > 1 ? (unsigned char)p[1] : 0;
+    size_t length = c < 0x80 ? 1 : c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : 4, i;
+    bool bad = (c >= 0x80 && c < 0xc2) || c > 0xf4 || (c == 0xe0 && second < 0xa0) ||
+               (c == 0xed && second > 0x9f) || (c == 0xf0 && second < 0x90) ||
+               (c == 0xf4 && second > 0x8f) || (size_t)(end - p) < length;
+    for (i = 1; !bad && i < length; i++) {
+        bad = ((unsigned char)p[i] & 0xc0) != 0x80;
+    }
+    return bad ? 0 : length;
+}
+
+/* The next code point; a byte that is not UTF-8 stands for itself, as U+DC80 and up, which is how
+   Python reads it. */
+static uint32_t mtrace_next_(mtrace_range_ *r) {
+    size_t length = mtrace_utf8_length_(r->at, r->end), i;
+    uint32_t c = (unsigned char)*r->at++;
+    if (length == 0) {
+        return 0xdc00 + c;
+    }
+    c = length == 1 ? c : c & (0x7fu >> length);
+    for (i = 1; i < length; i++) {
+        c = c << 6 | ((unsigned char)*r->at++ & 0x3fu);
+    }
+    return mtrace_fold_(c);
+}
+
+/* The set that begins behind a "[": its end, or NULL when nothing closes it. */
+static const char *mtrace_set_end_(mtrace_range_ pattern) {
+    const char *p = pattern.at;
+    p += p < pattern.end && *p == '!';
+    p += p < pattern.end && *p == ']';
+    return p >= pattern.end ? NULL : (const char *)memchr(p, ']', (size_t)(pattern.end - p));
+}
+
+/* Is c in the set? A range that runs backwards is nothing; a "!" is "not" as long as nothing stands
+   before it, backward ranges aside (so in Python too). */
+static bool mtrace_in_set_(mtrace_range_ set, uint32_t c) {
+    bool found = false, negated = false, empty = true;
+    while (set.at < set.end) {
+        uint32_t low = mtrace_next_(&set), high = low;
+        if (low == '!' && empty && !negated) {
+            negated = true;
+            continue;
+        }
+        if (set.end - set.at >= 2 && *set.at == '-') {
+            set.at++;
+            high = mtrace_next_(&set);
+        }
+        empty = empty && low > high;
+        found = found || (low <= c && c <= high);
+    }
+    return found != negated;
+}
+
+/* Takes one character of the name and what matches it of the pattern; false when nothing does. */
+static bool mtrace_match_one_(mtrace_range_ *name, mtrace_range_ *pattern) {
+    uint32_t c = mtrace_next_(name), p = mtrace_next_(pattern);
+    mtrace_range_ set = *pattern;
+    if (p == '?') {
+        return true;
+    }
+    if (p == '[') {
+        set.end = mtrace_set_end_(*pattern);
+        if (set.end != NULL) {
+            pattern->at = set.end + 1;
+            return mtrace_in_set_(set, c);
+        }
+    }
+    return c == p;
+}
+
+/* After a mismatch, the last "*" takes one character more; one that came before never needs to. */
+static bool mtrace_match_range_(mtrace_range_ name, mtrace_range_ pattern) {
+    mtrace_range_ star_name = name, star_pattern = pattern;
+    bool star = false;
+    for (;;) {
+        if (pattern.at < pattern.end && *pattern.at == '*') {
+            pattern.at++;
+            star = true;
+            star_name = name;
+            star_pattern = pattern;
+        } else if (name.at == name.end && pattern.at == pattern.end) {
+            return true;
+        } else if (name.at == name.end || pattern.at == pattern.end ||
+                   !mtrace_match_one_(&name, &pattern)) {
+            if (!star || star_name.at == star_name.end) {
+                return false;
+            }
+            (void)mtrace_next_(&star_name);
+            name = star_name;
+            pattern = star_pattern;
+        }
+    }
+}
+
+static mtrace_range_ mtrace_range_of_(const char *text) {
+    mtrace_range_ r;
+    r.at = text == NULL ? "" : text;
+    r.end = r.at + strlen(r.at);
+    return r;
+}
+
+bool mtrace_match(const char *name, const char *pattern) {
+    return mtrace_match_range_(mtrace_range_of_(name), mtrace_range_of_(pattern));
+}
+
+/* tracemalloc takes x.pyc for x.py, in names and in patterns. */
+static mtrace_range_ mtrace_file_range_(const char *file) {
+    mtrace_range_ r = mtrace_range_of_(file);
+    r.end -= r.end - r.at >= 4 && memcmp(r.end - 4, ".pyc", 4) == 0;
+    return r;
+}
+
+static bool mtrace_frame_matches_(const mtrace_filter *f, const mtrace_frame *frame) {
+    return (!f->has_line || f->line == frame->line) &&
+           (f->file == NULL ||
+            mtrace_match_range_(mtrace_file_range_(frame->file), mtrace_file_range_(f->file))) &&
+           (f->function == NULL || mtrace_match(frame->function, f->function));
+}
+
+static bool mtrace_row_matches_(const mtrace_filter *f, const mtrace_statistic *row) {
+    uint32_t i = f->all_frames ? 0 : row->traceback.count - 1;
+    if ((f->has_domain && f->domain != row->domain) ||
+        (f->type != NULL && !mtrace_match(row->type, f->type))) {
+        return false;
+    }
+    while (i < row->traceback.count && !mtrace_frame_matches_(f, &row->traceback.frames[i])) {
+        i++;
+    }
+    return i < row->traceback.count;
+}
+
+/* Which rows a copy takes. */
+typedef struct mtrace_keep_ {
+    const mtrace_filter *filters;
+    size_t count;
+} mtrace_keep_;
+
+static bool mtrace_keeps_(const mtrace_keep_ *keep, const mtrace_statistic *row) {
+    bool included = false, any_includes = false;
+    size_t i;
+    for (i = 0; i < keep->count; i++) {
+        const mtrace_filter *f = &keep->filters[i];
+        bool matches = mtrace_row_matches_(f, row);
+        if (f->exclusive && matches) {
+            return false;
+        }
+        any_includes = any_includes || !f->exclusive;
+        included = included || (!f->exclusive && matches);
+    }
+    return included || !any_includes;
 }
 
 /* ============================================================================================== */
 /* [SECTION] SNAPSHOT                                                                             */
 /* ============================================================================================== */
 
-typedef struct mtrace_copy_ {
-    uintptr_t key;
-    uint64_t size;
-    uint64_t serial;
-    uint32_t row;
-} mtrace_copy_;
-
-/* One block of memory: this, rows, copied blocks, names. */
+/* One block of memory: this, rows, frames, copied blocks, names (the pool's, then the domains'). */
 struct mtrace_snapshot {
     mtrace_statistic *rows; /* one an account, in the order they were first seen */
-    mtrace_copy_ *blocks;   /* NULL: taken without */
+    mtrace_frame *frames;   /* of all rows */
+    mtrace_live_block *blocks;
     char *names;
     size_t row_count;
+    size_t frame_count;
     size_t block_count;
     size_t block_room;
     size_t name_bytes;
+    bool has_blocks;
     uint64_t generation; /* of the counters: changes with start and clear */
     mtrace_view view;
     mtrace_info info;
@@ -2973,23 +3825,57 @@ static void mtrace_result_free_(void *own, size_t size) {
 }
 
 typedef struct mtrace_snapshot_layout_ {
-    size_t row_count, name_bytes, block_room;
-    size_t rows, names, blocks, end;
+    size_t row_count, frame_count, domain_bytes, name_bytes, block_room; /* how many of each */
+    size_t rows, frames, names, blocks, map, end;                        /* where */
 } mtrace_snapshot_layout_;
 
-static void mtrace_snapshot_layout_parts_(mtrace_snapshot_layout_ *l, size_t block_room) {
-    l->row_count = MTRACE_GET_ACQUIRE_(&mtrace_g_.account_count) - MTRACE_ACCOUNT_OTHER_;
-    l->name_bytes = MTRACE_GET_(&mtrace_g_.name_used);
-    l->block_room = block_room;
+static void mtrace_snapshot_layout_parts_(mtrace_snapshot_layout_ *l) {
     l->end = 0;
     mtrace_layout_part_(&l->end, 1, sizeof(mtrace_snapshot));
     l->rows = mtrace_layout_part_(&l->end, l->row_count, sizeof(mtrace_statistic));
+    l->frames = mtrace_layout_part_(&l->end, l->frame_count, sizeof(mtrace_frame));
     l->names = mtrace_layout_part_(&l->end, l->name_bytes, 1);
-    l->blocks = mtrace_layout_part_(&l->end, block_room, sizeof(mtrace_copy_));
+    l->blocks = mtrace_layout_part_(&l->end, l->block_room, sizeof(mtrace_live_block));
+}
+
+/* An empty snapshot in memory of its own; NULL when that is too small. */
+static mtrace_snapshot *mtrace_snapshot_new_(const mtrace_snapshot_layout_ *l,
+                                             const mtrace_memory *memory) {
+    void *own;
+    unsigned char *base = mtrace_result_memory_(memory, l->end, &own);
+    mtrace_snapshot *s = (mtrace_snapshot *)(void *)base;
+    if (base == NULL) {
+        return NULL;
+    }
+    memset(s, 0, sizeof *s);
+    s->rows = (mtrace_statistic *)(void *)(base + l->rows);
+    s->frames = (mtrace_frame *)(void *)(base + l->frames);
+    s->names = (char *)(base + l->names);
+    s->blocks = (mtrace_live_block *)(void *)(base + l->blocks);
+    s->block_room = l->block_room;
+    s->name_bytes = l->name_bytes;
+    s->own_memory = own;
+    s->own_size = l->end;
+    return s;
 }
 
 static size_t mtrace_live_blocks_(void) {
     return (size_t)mtrace_not_negative_(mtrace_held_blocks_());
+}
+
+/* Room for what the tracer knows now. */
+static void mtrace_snapshot_layout_now_(mtrace_snapshot_layout_ *l, size_t block_room) {
+    const mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t accounts = MTRACE_GET_ACQUIRE_(&g->account_pool.count), i;
+    l->row_count = accounts - MTRACE_ACCOUNT_OTHER_;
+    l->frame_count = 0;
+    for (i = MTRACE_ACCOUNT_OTHER_; i < accounts; i++) {
+        l->frame_count += mtrace_traceback_length_(&g->accounts[i]);
+    }
+    l->domain_bytes = MTRACE_GET_ACQUIRE_(&g->domain_names) * sizeof(mtrace_domain_name_);
+    l->name_bytes = MTRACE_GET_(&g->name_used) + l->domain_bytes;
+    l->block_room = block_room;
+    mtrace_snapshot_layout_parts_(l);
 }
 
 size_t mtrace_snapshot_size(bool with_blocks) {
@@ -2997,29 +3883,71 @@ size_t mtrace_snapshot_size(bool with_blocks) {
     layout.end = 0;
     MTRACE_LOCK();
     if (MTRACE_STATE_() != 0) {
-        mtrace_snapshot_layout_parts_(&layout, with_blocks ? mtrace_live_blocks_() : 0);
+        mtrace_snapshot_layout_now_(&layout, with_blocks ? mtrace_live_blocks_() : 0);
         layout.end += MTRACE_LINE_;
     }
     MTRACE_UNLOCK();
     return layout.end;
 }
 
-/* A name in the snapshot's own copy of the pool; names that were borrowed stay where they are. */
-static const char *mtrace_snapshot_name_(const mtrace_snapshot *s, const char *name) {
-    uintptr_t offset = (uintptr_t)name - (uintptr_t)mtrace_g_.name_pool;
-    return name != NULL && offset < s->name_bytes ? s->names + offset : name;
+/* A name's place in the copy of the memory it lies in; one that lies elsewhere stays there. */
+static const char *mtrace_moved_name_(const char *name, const char *from, const char *to,
+                                      size_t bytes) {
+    uintptr_t offset = (uintptr_t)name - (uintptr_t)from;
+    return name != NULL && offset < bytes ? to + offset : name;
 }
 
-static void mtrace_snapshot_row_(const mtrace_snapshot *s, uint32_t number, mtrace_statistic *row) {
+/* The snapshot's copies of the names: the pool, and the domains' behind it. */
+typedef struct mtrace_snapshot_names_ {
+    const char *pool;
+    const char *domains;
+    size_t pool_bytes, domain_bytes;
+} mtrace_snapshot_names_;
+
+static void mtrace_snapshot_names_copy_(mtrace_snapshot_names_ *n, mtrace_snapshot *s,
+                                        size_t domain_bytes) {
+    n->domain_bytes = domain_bytes;
+    n->pool_bytes = s->name_bytes - domain_bytes;
+    n->pool = s->names;
+    n->domains = s->names + n->pool_bytes;
+    memcpy(s->names, mtrace_g_.name_pool, n->pool_bytes);
+    memcpy(s->names + n->pool_bytes, mtrace_g_.domains, domain_bytes);
+}
+
+static const char *mtrace_pool_name_(const mtrace_snapshot_names_ *n, const char *name) {
+    return mtrace_moved_name_(name, mtrace_g_.name_pool, n->pool, n->pool_bytes);
+}
+
+static const char *mtrace_snapshot_domain_(const mtrace_snapshot_names_ *n, uint32_t domain) {
+    const mtrace_domain_name_ *entry = mtrace_domain_name_of_(domain);
+    const char *from = (const char *)mtrace_g_.domains, *name = entry == NULL ? NULL : entry->name;
+    const char *copy = mtrace_moved_name_(name, from, n->domains, n->domain_bytes);
+    return copy == name ? NULL : copy; /* named meanwhile: not in the copy */
+}
+
+/* Frames of one row, behind those of the rows before. An account that another thread was making
+   when room was counted may have more by now: there is one for each row that follows. */
+static void mtrace_snapshot_traceback_(mtrace_snapshot *s, const mtrace_snapshot_names_ *n,
+                                       const mtrace_account_ *account, mtrace_traceback *out,
+                                       size_t most) {
+    mtrace_frame *frames = s->frames + s->frame_count;
+    uint32_t i;
+    out->count = mtrace_traceback_length_(account);
+    out->count = out->count < most ? out->count : (uint32_t)most;
+    out->total = mtrace_traceback_total_(account);
+    out->frames = frames;
+    mtrace_traceback_fill_(account, frames, out->count);
+    for (i = 0; i < out->count; i++) {
+        frames[i].file = mtrace_pool_name_(n, frames[i].file);
+        frames[i].function = mtrace_pool_name_(n, frames[i].function);
+    }
+    s->frame_count += out->count;
+}
+
+static void mtrace_snapshot_counters_(mtrace_statistic *row, uint32_t number) {
     const mtrace_account_ *account = &mtrace_g_.accounts[number];
     mtrace_cell_ sum;
     mtrace_account_sum_(number, &sum);
-    memset(row, 0, sizeof *row);
-    row->file = mtrace_snapshot_name_(s, account->file);
-    row->function = mtrace_snapshot_name_(s, account->function);
-    row->type = mtrace_snapshot_name_(s, account->type);
-    row->line = account->line;
-    row->domain = account->domain;
     row->size = sum.total_bytes - sum.freed_bytes;
     row->count = (size_t)sum.total_count - sum.freed_count;
     row->total_size = sum.total_bytes;
@@ -3033,12 +3961,26 @@ static void mtrace_snapshot_row_(const mtrace_snapshot *s, uint32_t number, mtra
 }
 
 /* When more is held now than at the last peak that was left, now is the peak. */
-static void mtrace_snapshot_rows_(mtrace_snapshot *s) {
+static void mtrace_snapshot_rows_(mtrace_snapshot *s, const mtrace_snapshot_names_ *n,
+                                  const mtrace_snapshot_layout_ *l) {
     bool at_peak = mtrace_held_bytes_() > (int64_t)MTRACE_GET_(&mtrace_g_.peak);
-    uint32_t i;
-    for (i = 0; i < s->row_count; i++) {
-        mtrace_statistic *row = &s->rows[i];
-        mtrace_snapshot_row_(s, i + MTRACE_ACCOUNT_OTHER_, row);
+    for (s->row_count = 0; s->row_count < l->row_count; s->row_count++) {
+        mtrace_statistic *row = &s->rows[s->row_count];
+        uint32_t number = (uint32_t)s->row_count + MTRACE_ACCOUNT_OTHER_;
+        const mtrace_account_ *account = &mtrace_g_.accounts[number];
+        size_t rows_behind = l->row_count - s->row_count - 1;
+        const mtrace_frame *call_site;
+        memset(row, 0, sizeof *row);
+        mtrace_snapshot_counters_(row, number);
+        mtrace_snapshot_traceback_(s, n, account, &row->traceback,
+                                   l->frame_count - s->frame_count - rows_behind);
+        call_site = &row->traceback.frames[row->traceback.count - 1];
+        row->file = call_site->file;
+        row->function = call_site->function;
+        row->line = call_site->line;
+        row->type = mtrace_pool_name_(n, mtrace_g_.places[account->place].type);
+        row->domain = account->domain;
+        row->domain_name = mtrace_snapshot_domain_(n, account->domain);
         if (at_peak) {
             row->peak_size = row->size;
             row->peak_count = row->count;
@@ -3055,11 +3997,11 @@ static bool mtrace_snapshot_blocks_(mtrace_snapshot *s) {
         bool tracked;
         if (mtrace_slot_read_(at, &trace, &key, &tracked) &&
             trace.account - MTRACE_ACCOUNT_OTHER_ < s->row_count) {
-            mtrace_copy_ *copy = &s->blocks[s->block_count];
+            mtrace_live_block *copy = &s->blocks[s->block_count];
             if (s->block_count == s->block_room) {
                 return false;
             }
-            copy->key = key;
+            copy->address = key;
             copy->size = trace.size;
             copy->serial = trace.serial;
             copy->row = trace.account - MTRACE_ACCOUNT_OTHER_;
@@ -3069,46 +4011,36 @@ static bool mtrace_snapshot_blocks_(mtrace_snapshot *s) {
     return true;
 }
 
-static bool mtrace_snapshot_fill_(mtrace_snapshot *s) {
-    memcpy(s->names, mtrace_g_.name_pool, s->name_bytes);
+static bool mtrace_snapshot_fill_(mtrace_snapshot *s, const mtrace_snapshot_layout_ *l) {
+    mtrace_snapshot_names_ names;
+    mtrace_snapshot_names_copy_(&names, s, l->domain_bytes);
     s->generation = MTRACE_GET_(&mtrace_g_.generation);
     s->info = mtrace_info_();
     s->traced_memory = mtrace_traced_memory_();
-    mtrace_snapshot_rows_(s);
-    return s->blocks == NULL || mtrace_snapshot_blocks_(s);
+    mtrace_snapshot_rows_(s, &names, l);
+    return !s->has_blocks || mtrace_snapshot_blocks_(s);
 }
 
 static mtrace_result mtrace_snapshot_take_(mtrace_snapshot **out, bool with_blocks,
                                            const mtrace_memory *memory) {
     mtrace_snapshot_layout_ layout;
     mtrace_snapshot *s;
-    unsigned char *base;
-    void *own;
     bool callers = memory != NULL && memory->memory != NULL;
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
     /* The system's memory costs nothing before it is touched: room for every slot, none can be
      * missed. */
-    mtrace_snapshot_layout_parts_(&layout, !with_blocks ? 0
-                                           : callers    ? mtrace_live_blocks_()
-                                                        : (size_t)mtrace_g_.mask + 1);
-    base = mtrace_result_memory_(memory, layout.end, &own);
-    if (base == NULL) {
+    mtrace_snapshot_layout_now_(&layout, !with_blocks ? 0
+                                         : callers    ? mtrace_live_blocks_()
+                                                      : (size_t)mtrace_g_.mask + 1);
+    s = mtrace_snapshot_new_(&layout, memory);
+    if (s == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
-    s = (mtrace_snapshot *)(void *)base;
-    memset(s, 0, sizeof *s);
-    s->rows = (mtrace_statistic *)(void *)(base + layout.rows);
-    s->names = (char *)(base + layout.names);
-    s->blocks = with_blocks ? (mtrace_copy_ *)(void *)(base + layout.blocks) : NULL;
-    s->row_count = layout.row_count;
-    s->name_bytes = layout.name_bytes;
-    s->block_room = layout.block_room;
-    s->own_memory = own;
-    s->own_size = layout.end;
-    if (!mtrace_snapshot_fill_(s)) {
-        mtrace_result_free_(own, layout.end);
+    s->has_blocks = with_blocks;
+    if (!mtrace_snapshot_fill_(s, &layout)) {
+        mtrace_result_free_(s->own_memory, s->own_size);
         return MTRACE_ERR_NO_MEMORY;
     }
     *out = s;
@@ -3145,9 +4077,9 @@ size_t mtrace_snapshot_traces(const mtrace_snapshot *snapshot) {
 
 mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t index,
                                     mtrace_block *out) {
-    const mtrace_copy_ *copy;
+    const mtrace_live_block *copy;
     const mtrace_statistic *row;
-    if (snapshot->blocks == NULL) {
+    if (!snapshot->has_blocks) {
         return MTRACE_ERR_NO_BLOCKS;
     }
     if (index >= snapshot->block_count) {
@@ -3155,7 +4087,7 @@ mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t inde
     }
     copy = &snapshot->blocks[index];
     row = &snapshot->rows[copy->row];
-    out->address = copy->key;
+    out->address = copy->address;
     out->size = copy->size;
     out->serial = copy->serial;
     out->file = row->file;
@@ -3163,20 +4095,173 @@ mtrace_result mtrace_snapshot_block(const mtrace_snapshot *snapshot, size_t inde
     out->type = row->type;
     out->line = row->line;
     out->domain = row->domain;
+    out->traceback = row->traceback;
     return MTRACE_OK;
+}
+
+mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot) {
+    mtrace_snapshot_parts parts;
+    memset(&parts, 0, sizeof parts);
+    parts.rows = snapshot->rows;
+    parts.row_count = snapshot->row_count;
+    parts.blocks = snapshot->blocks;
+    parts.block_count = snapshot->block_count;
+    parts.has_blocks = snapshot->has_blocks;
+    parts.names = snapshot->names;
+    parts.name_bytes = snapshot->name_bytes;
+    parts.generation = snapshot->generation;
+    parts.info = snapshot->info;
+    parts.traced_memory = snapshot->traced_memory;
+    return parts;
+}
+
+static mtrace_snapshot_layout_ mtrace_copy_layout_(const mtrace_snapshot_parts *parts) {
+    mtrace_snapshot_layout_ l;
+    size_t i;
+    memset(&l, 0, sizeof l);
+    l.row_count = parts->row_count;
+    l.name_bytes = parts->name_bytes;
+    l.block_room = parts->block_count;
+    for (i = 0; i < parts->row_count; i++) {
+        l.frame_count += parts->rows[i].traceback.count;
+    }
+    mtrace_snapshot_layout_parts_(&l);
+    /* numbers of the rows in the copy, behind it */
+    l.map = mtrace_layout_part_(&l.end, parts->row_count, sizeof(uint32_t));
+    return l;
+}
+
+static void mtrace_copy_row_(mtrace_snapshot *s, const mtrace_snapshot_parts *from,
+                             const mtrace_statistic *row) {
+    mtrace_statistic *to = &s->rows[s->row_count++];
+    mtrace_frame *frames = s->frames + s->frame_count;
+    uint32_t i;
+    *to = *row;
+    to->file = mtrace_moved_name_(row->file, from->names, s->names, s->name_bytes);
+    to->function = mtrace_moved_name_(row->function, from->names, s->names, s->name_bytes);
+    to->type = mtrace_moved_name_(row->type, from->names, s->names, s->name_bytes);
+    to->domain_name = mtrace_moved_name_(row->domain_name, from->names, s->names, s->name_bytes);
+    to->traceback.frames = frames;
+    for (i = 0; i < row->traceback.count; i++) {
+        const mtrace_frame *frame = &row->traceback.frames[i];
+        frames[i].file = mtrace_moved_name_(frame->file, from->names, s->names, s->name_bytes);
+        frames[i].function =
+            mtrace_moved_name_(frame->function, from->names, s->names, s->name_bytes);
+        frames[i].line = frame->line;
+    }
+    s->frame_count += row->traceback.count;
+}
+
+static void mtrace_copy_rows_(mtrace_snapshot *s, const mtrace_snapshot_parts *from,
+                              const mtrace_keep_ *keep, uint32_t *map) {
+    size_t i;
+    for (i = 0; i < from->row_count; i++) {
+        map[i] = UINT32_MAX;
+        if (mtrace_keeps_(keep, &from->rows[i])) {
+            map[i] = (uint32_t)s->row_count;
+            mtrace_copy_row_(s, from, &from->rows[i]);
+        }
+    }
+}
+
+static void mtrace_copy_blocks_(mtrace_snapshot *s, const mtrace_snapshot_parts *from,
+                                const uint32_t *map) {
+    size_t i;
+    for (i = 0; i < from->block_count; i++) {
+        if (map[from->blocks[i].row] != UINT32_MAX) {
+            s->blocks[s->block_count] = from->blocks[i];
+            s->blocks[s->block_count++].row = map[from->blocks[i].row];
+        }
+    }
+}
+
+static mtrace_result mtrace_copy_(mtrace_snapshot **out, const mtrace_snapshot_parts *from,
+                                  const mtrace_keep_ *keep, const mtrace_memory *memory) {
+    mtrace_snapshot_layout_ layout = mtrace_copy_layout_(from);
+    mtrace_snapshot *s = mtrace_snapshot_new_(&layout, memory);
+    uint32_t *map;
+    if (s == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    map = (uint32_t *)(void *)((unsigned char *)s + layout.map);
+    memcpy(s->names, from->names, from->name_bytes);
+    mtrace_copy_rows_(s, from, keep, map);
+    mtrace_copy_blocks_(s, from, map);
+    s->has_blocks = from->has_blocks;
+    s->generation = from->generation;
+    s->info = from->info;
+    s->traced_memory = from->traced_memory;
+    *out = s;
+    return MTRACE_OK;
+}
+
+static bool mtrace_parts_valid_(const mtrace_snapshot_parts *parts) {
+    size_t i;
+    for (i = 0; i < parts->row_count; i++) {
+        if (parts->rows[i].traceback.count == 0) {
+            return false;
+        }
+    }
+    for (i = 0; i < parts->block_count; i++) {
+        if (parts->blocks[i].row >= parts->row_count) {
+            return false;
+        }
+    }
+    return parts->row_count < UINT32_MAX;
+}
+
+mtrace_result mtrace_snapshot_make(mtrace_snapshot **out, const mtrace_snapshot_parts *parts,
+                                   const mtrace_memory *memory) {
+    static const mtrace_keep_ all = MTRACE_ZERO_;
+    *out = NULL;
+    return mtrace_parts_valid_(parts) ? mtrace_copy_(out, parts, &all, memory)
+                                      : MTRACE_ERR_ARGUMENT;
+}
+
+mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out, const mtrace_snapshot *snapshot,
+                                     const mtrace_filter *filters, size_t count,
+                                     const mtrace_memory *memory) {
+    mtrace_snapshot_parts parts;
+    mtrace_keep_ keep;
+    mtrace_result result;
+    *out = NULL;
+    if (snapshot == NULL || (filters == NULL && count != 0)) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    parts = mtrace_snapshot_get_parts(snapshot);
+    keep.filters = filters;
+    keep.count = count;
+    result = mtrace_copy_(out, &parts, &keep, memory);
+    if (result == MTRACE_OK) {
+        (*out)->view = snapshot->view;
+    }
+    return result;
+}
+
+size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot) {
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
+    return mtrace_copy_layout_(&parts).end + MTRACE_LINE_;
 }
 
 /* ============================================================================================== */
 /* [SECTION] GROUP - rows of snapshots to rows of statistics, grouped, merged, sorted */
 /* ============================================================================================== */
 
-/* Sources 0 to n_new-1 are the rows of the new snapshot, the rest those of the old one. */
+/* What a group is made of: a row, seen from one of its frames. Rows of the new snapshot come first,
+   then those of the old one. */
+typedef struct mtrace_source_ {
+    uint32_t row;
+    uint32_t frame;
+} mtrace_source_;
+
 typedef struct mtrace_job_ {
     const mtrace_snapshot *snapshot;
     const mtrace_snapshot *old; /* NULL: no comparison */
-    mtrace_key_type key_type;
+    mtrace_key_type key_type;   /* with its flags */
+    uint32_t key;               /* without */
     bool is_diff;
     bool same_counters; /* both snapshots count from the same moment */
+    mtrace_source_ *sources;
     mtrace_statistic *rows;
     uint32_t *order;
     uint32_t *spare;
@@ -3185,9 +4270,9 @@ typedef struct mtrace_job_ {
 
 enum { MTRACE_CLASSES_ = 66 };
 
-static const mtrace_statistic *mtrace_source_(const mtrace_job_ *job, uint32_t i) {
-    return i < job->snapshot->row_count ? &job->snapshot->rows[i]
-                                        : &job->old->rows[i - job->snapshot->row_count];
+static const mtrace_statistic *mtrace_row_of_(const mtrace_job_ *job, uint32_t row) {
+    size_t new_rows = job->snapshot->row_count;
+    return row < new_rows ? &job->snapshot->rows[row] : &job->old->rows[row - new_rows];
 }
 
 static int mtrace_compare_names_(const char *a, const char *b) {
@@ -3198,31 +4283,43 @@ static int mtrace_compare_numbers_(uint64_t a, uint64_t b) {
     return a < b ? -1 : a > b;
 }
 
-/* By the key, ascending: names as bytes, which is the order of code points, numbers as numbers. */
-static int mtrace_compare_keys_(const mtrace_job_ *job, const mtrace_statistic *a,
-                                const mtrace_statistic *b) {
-    int files;
-    switch (job->key_type) {
-    case MTRACE_BY_LINE:
-        files = mtrace_compare_names_(a->file, b->file);
-        return files != 0 ? files : mtrace_compare_numbers_(a->line, b->line);
-    case MTRACE_BY_FILE:
-        return mtrace_compare_names_(a->file, b->file);
-    case MTRACE_BY_FUNCTION:
-        files = mtrace_compare_names_(a->file, b->file);
-        return files != 0 ? files : mtrace_compare_names_(a->function, b->function);
-    case MTRACE_BY_TYPE:
-        return mtrace_compare_names_(a->type, b->type);
-    case MTRACE_BY_DOMAIN:
-        return mtrace_compare_numbers_(a->domain, b->domain);
-    case MTRACE_BY_SIZE_CLASS:
-        return mtrace_compare_numbers_(a->size_class, b->size_class);
-    }
-    return 0;
+static int mtrace_compare_lines_(const mtrace_frame *a, const mtrace_frame *b) {
+    int files = mtrace_compare_names_(a->file, b->file);
+    return files != 0 ? files : mtrace_compare_numbers_(a->line, b->line);
 }
 
+/* From the oldest frame on; what is a part of the other comes first. */
+static int mtrace_compare_tracebacks_(const mtrace_traceback *a, const mtrace_traceback *b) {
+    uint32_t i;
+    int sign = 0;
+    for (i = 0; sign == 0 && i < a->count && i < b->count; i++) {
+        sign = mtrace_compare_lines_(&a->frames[i], &b->frames[i]);
+    }
+    return sign != 0 ? sign : mtrace_compare_numbers_(a->count, b->count);
+}
+
+/* By the key, ascending: names as bytes, which is the order of code points, numbers as numbers. */
 static int mtrace_compare_sources_(const mtrace_job_ *job, uint32_t a, uint32_t b) {
-    return mtrace_compare_keys_(job, mtrace_source_(job, a), mtrace_source_(job, b));
+    const mtrace_statistic *x = mtrace_row_of_(job, job->sources[a].row);
+    const mtrace_statistic *y = mtrace_row_of_(job, job->sources[b].row);
+    const mtrace_frame *f = &x->traceback.frames[job->sources[a].frame];
+    const mtrace_frame *g = &y->traceback.frames[job->sources[b].frame];
+    int files;
+    switch (job->key) {
+    case MTRACE_BY_LINE:
+        return mtrace_compare_lines_(f, g);
+    case MTRACE_BY_FILE:
+        return mtrace_compare_names_(f->file, g->file);
+    case MTRACE_BY_FUNCTION:
+        files = mtrace_compare_names_(f->file, g->file);
+        return files != 0 ? files : mtrace_compare_names_(f->function, g->function);
+    case MTRACE_BY_TYPE:
+        return mtrace_compare_names_(x->type, y->type);
+    case MTRACE_BY_DOMAIN:
+        return mtrace_compare_numbers_(x->domain, y->domain);
+    default:
+        return mtrace_compare_tracebacks_(&x->traceback, &y->traceback);
+    }
 }
 
 /* By rank, descending: tracemalloc's (size, count, key), or for differences (|size_diff|, size,
@@ -3327,35 +4424,42 @@ static void mtrace_row_take_old_(mtrace_statistic *row, const mtrace_statistic *
     }
 }
 
-static void mtrace_row_add_(const mtrace_job_ *job, mtrace_statistic *row, uint32_t source) {
-    const mtrace_statistic *from = mtrace_source_(job, source);
-    if (source < job->snapshot->row_count) {
+static void mtrace_row_add_(const mtrace_job_ *job, mtrace_statistic *row, uint32_t number) {
+    const mtrace_statistic *from = mtrace_row_of_(job, number);
+    if (number < job->snapshot->row_count) {
         mtrace_row_add_new_(row, from, job->snapshot->view);
     } else {
         mtrace_row_take_old_(row, from, job->old->view, job->same_counters);
     }
 }
 
-/* An empty row with the key of a source. */
+/* An empty row with the key of a source. A type belongs to a call site, not to the scopes. */
 static void mtrace_row_start_(const mtrace_job_ *job, mtrace_statistic *row,
-                              const mtrace_statistic *from) {
-    bool line = job->key_type == MTRACE_BY_LINE, function = job->key_type == MTRACE_BY_FUNCTION;
+                              const mtrace_source_ *source) {
+    const mtrace_statistic *from = mtrace_row_of_(job, source->row);
+    const mtrace_frame *frame = &from->traceback.frames[source->frame];
+    bool line = job->key == MTRACE_BY_LINE || job->key == MTRACE_BY_TRACEBACK;
+    bool function = job->key == MTRACE_BY_FUNCTION;
     memset(row, 0, sizeof *row);
-    if (line || function || job->key_type == MTRACE_BY_FILE) {
-        row->file = from->file;
+    if (line || function || job->key == MTRACE_BY_FILE) {
+        row->file = frame->file;
     }
     if (line || function) {
-        row->function = from->function;
+        row->function = frame->function;
     }
     if (line) {
-        row->line = from->line;
-        row->type = from->type;
+        row->line = frame->line;
+        row->type = (job->key_type & MTRACE_CUMULATIVE) != 0 ? NULL : from->type;
     }
-    if (job->key_type == MTRACE_BY_TYPE) {
+    if (job->key == MTRACE_BY_TYPE) {
         row->type = from->type == NULL ? "<untyped>" : from->type;
     }
-    if (job->key_type == MTRACE_BY_DOMAIN) {
+    if (job->key == MTRACE_BY_DOMAIN) {
         row->domain = from->domain;
+        row->domain_name = from->domain_name;
+    }
+    if (job->key == MTRACE_BY_TRACEBACK) {
+        row->traceback = from->traceback;
     }
 }
 
@@ -3365,23 +4469,50 @@ static bool mtrace_row_empty_(const mtrace_statistic *row) {
            row->dropped_count == 0;
 }
 
-/* Rows in the order of their keys. */
-static void mtrace_group_sources_(mtrace_job_ *job) {
-    uint32_t sources =
-        (uint32_t)(job->snapshot->row_count + (job->is_diff ? job->old->row_count : 0));
-    uint32_t i;
-    for (i = 0; i < sources; i++) {
-        job->order[i] = i;
-    }
-    mtrace_sort_(job, sources, mtrace_compare_sources_);
-    for (i = 0; i < sources; i++) {
-        if (i == 0 || mtrace_compare_sources_(job, job->order[i - 1], job->order[i]) != 0) {
-            job->count -= job->count > 0 && mtrace_row_empty_(&job->rows[job->count - 1]) ? 1 : 0;
-            mtrace_row_start_(job, &job->rows[job->count++], mtrace_source_(job, job->order[i]));
+/* Frames of a row that count: the call site, or all. */
+static uint32_t mtrace_frames_seen_(const mtrace_statistic *row, mtrace_key_type key_type) {
+    return (key_type & MTRACE_CUMULATIVE) != 0 ? row->traceback.count : 1;
+}
+
+static uint32_t mtrace_list_sources_(mtrace_job_ *job) {
+    uint32_t rows = (uint32_t)(job->snapshot->row_count + (job->is_diff ? job->old->row_count : 0));
+    uint32_t row, i, n = 0;
+    for (row = 0; row < rows; row++) {
+        const mtrace_statistic *from = mtrace_row_of_(job, row);
+        for (i = mtrace_frames_seen_(from, job->key_type); i > 0; i--) {
+            job->sources[n].row = row;
+            job->sources[n].frame = from->traceback.count - i;
+            job->order[n] = n;
+            n++;
         }
-        mtrace_row_add_(job, &job->rows[job->count - 1], job->order[i]);
     }
-    job->count -= job->count > 0 && mtrace_row_empty_(&job->rows[job->count - 1]) ? 1 : 0;
+    return n;
+}
+
+static void mtrace_end_row_(mtrace_job_ *job) {
+    if (job->count > 0 && mtrace_row_empty_(&job->rows[job->count - 1])) {
+        job->count--;
+    }
+}
+
+/* Rows in the order of their keys. The sort is stable: a row that is in a group several times stands
+   there side by side. */
+static void mtrace_group_sources_(mtrace_job_ *job) {
+    uint32_t n = mtrace_list_sources_(job), i;
+    mtrace_sort_(job, n, mtrace_compare_sources_);
+    for (i = 0; i < n; i++) {
+        const mtrace_source_ *source = &job->sources[job->order[i]];
+        bool first = i == 0 || mtrace_compare_sources_(job, job->order[i - 1], job->order[i]) != 0;
+        bool again = !first && job->sources[job->order[i - 1]].row == source->row;
+        if (first) {
+            mtrace_end_row_(job);
+            mtrace_row_start_(job, &job->rows[job->count++], source);
+        }
+        if (!again || (job->key_type & MTRACE_ONCE) == 0) {
+            mtrace_row_add_(job, &job->rows[job->count - 1], source->row);
+        }
+    }
+    mtrace_end_row_(job);
 }
 
 /* 0, 1, 2, 3-4, 5-8, ...: the number of a size's class. */
@@ -3472,18 +4603,28 @@ static void mtrace_clear_diffs_(mtrace_job_ *job) {
 }
 
 typedef struct mtrace_statistics_layout_ {
-    size_t rows, order, spare, end;
+    size_t rows, sources, order, spare, end;
 } mtrace_statistics_layout_;
+
+static size_t mtrace_count_sources_(const mtrace_snapshot *s, mtrace_key_type key_type) {
+    size_t i, n = 0;
+    for (i = 0; i < s->row_count; i++) {
+        n += mtrace_frames_seen_(&s->rows[i], key_type);
+    }
+    return n;
+}
 
 static void mtrace_statistics_layout_parts_(mtrace_statistics_layout_ *l, const mtrace_snapshot *s,
                                             const mtrace_snapshot *old, mtrace_key_type key_type) {
-    size_t n = s->row_count + (old == NULL ? 0 : old->row_count);
+    size_t n = mtrace_count_sources_(s, key_type) +
+               (old == NULL ? 0 : mtrace_count_sources_(old, key_type));
     if (key_type == MTRACE_BY_SIZE_CLASS) {
         n = MTRACE_CLASSES_;
     }
     l->end = 0;
     mtrace_layout_part_(&l->end, 1, sizeof(mtrace_statistics));
     l->rows = mtrace_layout_part_(&l->end, n, sizeof(mtrace_statistic));
+    l->sources = mtrace_layout_part_(&l->end, n, sizeof(mtrace_source_));
     l->order = mtrace_layout_part_(&l->end, n, sizeof(uint32_t));
     l->spare = mtrace_layout_part_(&l->end, n, sizeof(uint32_t));
 }
@@ -3496,7 +4637,7 @@ size_t mtrace_statistics_size(const mtrace_snapshot *snapshot, const mtrace_snap
 }
 
 static void mtrace_statistics_fill_(mtrace_statistics *out, mtrace_job_ *job) {
-    if (job->key_type == MTRACE_BY_SIZE_CLASS) {
+    if (job->key == MTRACE_BY_SIZE_CLASS) {
         mtrace_group_classes_(job);
     } else {
         mtrace_group_sources_(job);
@@ -3517,7 +4658,16 @@ static void mtrace_statistics_fill_(mtrace_statistics *out, mtrace_job_ *job) {
 }
 
 static bool mtrace_has_classes_(const mtrace_snapshot *s) {
-    return s->blocks != NULL && s->view == MTRACE_VIEW_LIVE;
+    return s->has_blocks && s->view == MTRACE_VIEW_LIVE;
+}
+
+/* Cumulative goes with what frames say, once with cumulative, most recent with tracebacks. */
+static bool mtrace_key_valid_(mtrace_key_type key_type) {
+    uint32_t key = key_type & MTRACE_KEY_, flags = key_type & ~(uint32_t)MTRACE_KEY_;
+    uint32_t allowed = key <= MTRACE_BY_FUNCTION    ? MTRACE_CUMULATIVE | MTRACE_ONCE
+                       : key == MTRACE_BY_TRACEBACK ? (uint32_t)MTRACE_MOST_RECENT
+                                                    : 0;
+    return key <= MTRACE_BY_TRACEBACK && (flags & ~allowed) == 0 && flags != MTRACE_ONCE;
 }
 
 static mtrace_result mtrace_statistics_make_(mtrace_statistics **out, const mtrace_snapshot *s,
@@ -3529,7 +4679,7 @@ static mtrace_result mtrace_statistics_make_(mtrace_statistics **out, const mtra
     unsigned char *base;
     void *own;
     *out = NULL;
-    if (s == NULL || (is_diff && old == NULL) || (unsigned)key_type > MTRACE_BY_SIZE_CLASS) {
+    if (s == NULL || (is_diff && old == NULL) || !mtrace_key_valid_(key_type)) {
         return MTRACE_ERR_ARGUMENT;
     }
     if (key_type == MTRACE_BY_SIZE_CLASS &&
@@ -3544,6 +4694,8 @@ static mtrace_result mtrace_statistics_make_(mtrace_statistics **out, const mtra
     job.snapshot = s;
     job.old = old;
     job.key_type = key_type;
+    job.key = key_type & MTRACE_KEY_;
+    job.sources = (mtrace_source_ *)(void *)(base + layout.sources);
     job.is_diff = is_diff;
     job.same_counters = is_diff && s->generation == old->generation;
     job.rows = (mtrace_statistic *)(void *)(base + layout.rows);
@@ -3592,35 +4744,49 @@ static const char *mtrace_or_unknown_(const char *name) {
 }
 
 /* What a row stands for, in words. The row of mtrace_statistics_other has no key but its file. */
+static void mtrace_put_line_number_(mtrace_text_ *t, const char *file, uint32_t line) {
+    mtrace_put_(t, file);
+    mtrace_put_char_(t, ':');
+    mtrace_put_number_(t, line);
+}
+
 static void mtrace_put_key_(mtrace_text_ *t, const mtrace_statistic *row,
                             mtrace_key_type key_type) {
-    if (row->file != NULL && key_type != MTRACE_BY_FUNCTION) {
+    uint32_t key = key_type & MTRACE_KEY_;
+    if (row->file != NULL && (key == MTRACE_BY_LINE || key == MTRACE_BY_TRACEBACK)) {
+        mtrace_put_line_number_(t, row->file, row->line);
+    } else if (row->file != NULL && key != MTRACE_BY_FUNCTION) {
         mtrace_put_(t, row->file);
-        if (key_type == MTRACE_BY_LINE) {
-            mtrace_put_char_(t, ':');
-            mtrace_put_number_(t, row->line);
-        }
-    } else if (row->file != NULL || key_type == MTRACE_BY_FUNCTION) {
+    } else if (row->file != NULL || key == MTRACE_BY_FUNCTION) {
         mtrace_put_(t, mtrace_or_unknown_(row->function));
         mtrace_put_(t, " (");
         mtrace_put_(t, mtrace_or_unknown_(row->file));
         mtrace_put_char_(t, ')');
-    } else if (key_type == MTRACE_BY_TYPE) {
+    } else if (key == MTRACE_BY_TYPE) {
         mtrace_put_(t, row->type);
-    } else if (key_type == MTRACE_BY_DOMAIN) {
+    } else if (key == MTRACE_BY_DOMAIN) {
         mtrace_put_(t, "domain ");
         mtrace_put_number_(t, row->domain);
+        mtrace_put_(t, row->domain_name != NULL ? " " : "");
+        mtrace_put_(t, row->domain_name != NULL ? row->domain_name : "");
     } else {
         mtrace_put_(t, row->size_class > 2 ? "up to " : "");
         mtrace_put_size_(t, row->size_class);
     }
 }
 
-/* A row as CPython prints it; a key that CPython does not have in the same form. */
+/* A row as CPython prints it (that of a traceback names its oldest frame, unless MTRACE_MOST_RECENT
+   says otherwise); a key that CPython does not have in the same form. */
 static void mtrace_put_python_(mtrace_text_ *t, const mtrace_statistic *row,
                                mtrace_key_type key_type, bool is_diff) {
-    mtrace_put_key_(t, row, key_type);
-    mtrace_put_(t, key_type == MTRACE_BY_FILE ? ":0: size=" : ": size=");
+    bool oldest = key_type == MTRACE_BY_TRACEBACK && row->traceback.count > 0;
+    if (oldest) {
+        const mtrace_frame *frame = &row->traceback.frames[0];
+        mtrace_put_line_number_(t, frame->file, frame->line);
+    } else {
+        mtrace_put_key_(t, row, key_type);
+    }
+    mtrace_put_(t, (key_type & MTRACE_KEY_) == MTRACE_BY_FILE ? ":0: size=" : ": size=");
     mtrace_put_size_(t, row->size);
     if (is_diff) {
         mtrace_put_(t, " (");
@@ -3655,6 +4821,58 @@ size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_si
     return t.length;
 }
 
+static void mtrace_put_frame_(mtrace_text_ *t, const mtrace_frame *frame, mtrace_source_fn source,
+                              void *user) {
+    char line[256];
+    mtrace_put_(t, "  File \"");
+    mtrace_put_(t, frame->file);
+    mtrace_put_(t, "\", line ");
+    mtrace_put_number_(t, frame->line);
+    mtrace_put_char_(t, '\n');
+    if (source != NULL && source(frame->file, frame->line, line, sizeof line, user) &&
+        line[0] != '\0') {
+        mtrace_put_(t, "    ");
+        mtrace_put_(t, line);
+        mtrace_put_char_(t, '\n');
+    }
+}
+
+size_t mtrace_format_traceback(char *buffer, size_t size, const mtrace_traceback *traceback,
+                               int32_t limit, bool most_recent_first, mtrace_source_fn source,
+                               void *user) {
+    int64_t count = traceback->count, most = limit, low, high, i;
+    mtrace_text_ t;
+    low = most > 0 && most < count ? count - most : 0;
+    high = most > 0 ? count : most < 0 && -most < count ? count + most : 0;
+    mtrace_text_to_buffer_(&t, buffer, size);
+    for (i = low; i < high; i++) {
+        int64_t at = most_recent_first ? low + high - 1 - i : i;
+        mtrace_put_frame_(&t, &traceback->frames[at], source, user);
+    }
+    return t.length;
+}
+
+static bool mtrace_shows_function_(mtrace_key_type key_type) {
+    uint32_t key = key_type & MTRACE_KEY_;
+    return key == MTRACE_BY_LINE || key == MTRACE_BY_TRACEBACK;
+}
+
+/* The scopes around a call site, the innermost first, each between `before` and `after`. */
+static void mtrace_put_scopes_(mtrace_text_ *t, const mtrace_statistic *row, const char *before,
+                               const char *after) {
+    uint32_t i;
+    for (i = row->traceback.count; i > 1; i--) {
+        const mtrace_frame *frame = &row->traceback.frames[i - 2];
+        mtrace_put_(t, before);
+        mtrace_put_line_number_(t, frame->file, frame->line);
+        if (frame->function != NULL) {
+            mtrace_put_char_(t, ' ');
+            mtrace_put_(t, frame->function);
+        }
+        mtrace_put_(t, after);
+    }
+}
+
 /* Numbers only, then the key, which may hold blanks, last. */
 static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
                              mtrace_key_type key_type) {
@@ -3681,10 +4899,11 @@ static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
     }
     mtrace_put_char_(t, ' ');
     mtrace_put_key_(t, row, key_type);
-    if (key_type == MTRACE_BY_LINE && row->function != NULL) {
+    if (mtrace_shows_function_(key_type) && row->function != NULL) {
         mtrace_put_char_(t, ' ');
         mtrace_put_(t, row->function);
     }
+    mtrace_put_scopes_(t, row, " < ", "");
     mtrace_put_char_(t, '\n');
 }
 
@@ -3723,8 +4942,20 @@ static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
         mtrace_put_count_(t, row->count, "block");
         mtrace_put_(t, view == MTRACE_VIEW_LIVE ? " not freed" : mtrace_view_words_(view));
     }
-    if (key_type == MTRACE_BY_LINE) {
+    if (mtrace_shows_function_(key_type)) {
         mtrace_put_function_(t, row, ", allocated in ");
+    }
+}
+
+/* The scopes as an editor's error list takes them: `file:line: note: inside load_level`. */
+static void mtrace_put_scope_notes_(mtrace_text_ *t, const mtrace_statistic *row) {
+    uint32_t i;
+    for (i = row->traceback.count; i > 1; i--) {
+        const mtrace_frame *frame = &row->traceback.frames[i - 2];
+        mtrace_put_line_number_(t, frame->file, frame->line);
+        mtrace_put_(t, ": note: inside ");
+        mtrace_put_(t, mtrace_or_unknown_(frame->function));
+        mtrace_put_char_(t, '\n');
     }
 }
 
@@ -3784,7 +5015,7 @@ static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
         t->skip = length - (room - 3);
     }
     mtrace_put_key_(t, row, key_type);
-    if (key_type == MTRACE_BY_LINE && row->function != NULL &&
+    if (mtrace_shows_function_(key_type) && row->function != NULL &&
         length + 1 + strlen(row->function) <= room) {
         mtrace_put_char_(t, ' ');
         mtrace_put_(t, row->function);
@@ -3806,7 +5037,7 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
         mtrace_put_size_right_(t, row->size, MTRACE_C1_);
         mtrace_put_percent_(t, row->size, s->total.size, MTRACE_C1_ + 7);
         mtrace_put_number_right_(t, row->count, false, false, MTRACE_C1_ + 16);
-        if (s->key_type == MTRACE_BY_SIZE_CLASS) {
+        if ((s->key_type & MTRACE_KEY_) == MTRACE_BY_SIZE_CLASS) {
             mtrace_put_right_(t, "-", MTRACE_C4_ - 1); /* not known */
         } else {
             mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
@@ -3816,8 +5047,9 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
 }
 
 static const char *mtrace_key_noun_(mtrace_key_type key_type) {
-    static const char *const nouns[] = {"line", "file", "function", "type", "domain", "size class"};
-    return nouns[key_type];
+    static const char *const nouns[] = {"line",   "file",       "function", "type",
+                                        "domain", "size class", "traceback"};
+    return nouns[key_type & MTRACE_KEY_];
 }
 
 static void mtrace_put_table_head_(mtrace_text_ *t, const mtrace_statistics *s, size_t shown) {
@@ -3869,6 +5101,11 @@ static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
         mtrace_put_count_(t, info->lost_sites, "allocation");
         mtrace_put_(t, " charged to <other>");
     }
+    if (info->lost_scopes != 0) {
+        mtrace_put_(t, "; scope table full: ");
+        mtrace_put_count_(t, info->lost_scopes, "scope");
+        mtrace_put_(t, " missing from tracebacks");
+    }
     if (info->lost_names != 0) {
         mtrace_put_(t, "; name table full: some names are <unknown>");
     }
@@ -3894,6 +5131,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
     switch (desc->style) {
     case MTRACE_STYLE_TABLE:
         mtrace_put_table_row_(t, s, row, desc->columns == 0 ? 80 : desc->columns);
+        mtrace_put_scopes_(t, row, "                                           from ", "\n");
         break;
     case MTRACE_STYLE_PYTHON:
         mtrace_put_python_(t, row, s->key_type, s->is_diff);
@@ -3906,6 +5144,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
         if (s->is_diff ? mtrace_row_grew_(row) : row->count != 0) {
             mtrace_put_warning_(t, row, s->key_type, s->view, s->is_diff);
             mtrace_put_char_(t, '\n');
+            mtrace_put_scope_notes_(t, row);
         }
         break;
     }
@@ -4043,7 +5282,7 @@ static const char *mtrace_check_slot_(uint32_t at) {
     if (slot->account != 0) {
         bool tracked = (slot->size_high & MTRACE_TRACKED_) != 0;
         uint32_t home = mtrace_slot_home_(slot);
-        if (slot->account >= g->account_count) {
+        if (slot->account >= g->account_pool.count) {
             return "I1: a slot's account is unknown";
         }
         if (mtrace_find_slot_(home, slot->key, tracked, g->accounts[slot->account].domain) != at) {
@@ -4077,7 +5316,7 @@ static const char *mtrace_check_table_(void) {
                 (mtrace_slot_size_(slot) + ((uint64_t)1 << 40)) * mtrace_weight_(slot->account);
         }
     }
-    for (i = MTRACE_ACCOUNT_OTHER_; i < g->account_count; i++) {
+    for (i = MTRACE_ACCOUNT_OTHER_; i < g->account_pool.count; i++) {
         mtrace_cell_ sum;
         uint64_t live;
         mtrace_account_sum_(i, &sum);
@@ -4093,15 +5332,45 @@ static const char *mtrace_check_table_(void) {
     return NULL;
 }
 
-static const char *mtrace_check_index_(void) {
-    mtrace_tracer_ *g = &mtrace_g_;
+static uint32_t mtrace_check_place_(uint32_t number) {
+    return mtrace_place_intern_(&mtrace_g_.places[number]);
+}
+
+static uint32_t mtrace_check_node_(uint32_t number) {
+    const mtrace_node_ *node = &mtrace_g_.nodes[number];
+    bool known = node->parent < mtrace_g_.node_pool.count && node->parent != MTRACE_NODE_LOST_ &&
+                 node->place < mtrace_g_.place_pool.count;
+    return known ? mtrace_node_intern_(node) : 0;
+}
+
+static uint32_t mtrace_check_account_(uint32_t number) {
+    const mtrace_account_ *account = &mtrace_g_.accounts[number];
+    bool known =
+        account->node < mtrace_g_.node_pool.count && account->place < mtrace_g_.place_pool.count;
+    return known ? mtrace_account_intern_(account) : 0;
+}
+
+/* Every number in the index is found through it again. */
+static bool mtrace_check_pool_(const mtrace_pool_ *pool, uint32_t (*find)(uint32_t number)) {
     uint32_t at;
-    for (at = 0; at < g->index_slots; at++) {
-        uint32_t entry = g->index[at];
-        if (entry != 0 && (entry < MTRACE_ACCOUNT_FIRST_ || entry >= g->account_count ||
-                           mtrace_account_intern_(&g->accounts[entry]) != entry)) {
-            return "I6: an account is not found through the index";
+    for (at = 0; at < pool->index_slots; at++) {
+        uint32_t entry = pool->index[at];
+        if (entry != 0 && (entry < MTRACE_FIRST_ || entry >= pool->count || find(entry) != entry)) {
+            return false;
         }
+    }
+    return true;
+}
+
+static const char *mtrace_check_index_(void) {
+    if (!mtrace_check_pool_(&mtrace_g_.place_pool, mtrace_check_place_)) {
+        return "I6: a place is not found through the index";
+    }
+    if (!mtrace_check_pool_(&mtrace_g_.node_pool, mtrace_check_node_)) {
+        return "I6: a scope is not found through the index";
+    }
+    if (!mtrace_check_pool_(&mtrace_g_.account_pool, mtrace_check_account_)) {
+        return "I6: an account is not found through the index";
     }
     return NULL;
 }

@@ -121,18 +121,28 @@ static void test_i5_totals_that_do_not_add_up(void **state) {
     finish();
 }
 
-static void test_i6_index_that_misses_an_account(void **state) {
-    uint32_t at = 0;
-    uint16_t entry;
+/* A place, a node, an account: a number in the index that is none breaks each. */
+static void test_i6_index_that_misses(void **state) {
+    mtrace_pool_ *pools[3];
+    size_t i;
     (void)state;
     start();
-    while (mtrace_g_.index[at] == 0) {
-        at++;
+    mtrace_scope_pop(mtrace_scope_push_at(&site));
+    pools[0] = &mtrace_g_.place_pool;
+    pools[1] = &mtrace_g_.node_pool;
+    pools[2] = &mtrace_g_.account_pool;
+    for (i = 0; i < 3; i++) {
+        uint32_t at = 0;
+        uint16_t entry;
+        while (pools[i]->index[at] == 0) {
+            at++;
+            assert_true(at < pools[i]->index_slots);
+        }
+        entry = pools[i]->index[at];
+        pools[i]->index[at] = 4000;
+        expect("I6");
+        pools[i]->index[at] = entry;
     }
-    entry = mtrace_g_.index[at];
-    mtrace_g_.index[at] = 4000;
-    expect("I6");
-    mtrace_g_.index[at] = entry;
     finish();
 }
 
@@ -156,7 +166,7 @@ int main(void) {
         cmocka_unit_test(test_i3_wrong_count_of_displaced),
         cmocka_unit_test(test_i4_counters_that_do_not_add_up),
         cmocka_unit_test(test_i5_totals_that_do_not_add_up),
-        cmocka_unit_test(test_i6_index_that_misses_an_account),
+        cmocka_unit_test(test_i6_index_that_misses),
         cmocka_unit_test(test_i8_limits_above_the_peak),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

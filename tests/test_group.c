@@ -749,7 +749,7 @@ static void test_tracers_memory(void **state) {
 static void test_bad_arguments(void **state) {
     mtrace_snapshot *s = take();
     mtrace_statistics *out = (mtrace_statistics *)(void *)s;
-    volatile int bad = MTRACE_BY_SIZE_CLASS + 1;
+    volatile int bad = MTRACE_BY_TRACEBACK + 1;
     (void)state;
     assert_int_equal(mtrace_snapshot_statistics(&out, NULL, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_ARGUMENT);

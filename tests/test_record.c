@@ -120,9 +120,11 @@ static void test_domains(void **state) {
     start(64);
     assert_int_equal(mtrace_track_at(65535, 10, 100, &site_a), MTRACE_OK);
     assert_tracked(65535, 10, 100, 1);
-    assert_int_equal(mtrace_track_at(65536, 10, 100, &site_a), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_track_at(UINT32_MAX - 1, 10, 300, &site_a), MTRACE_OK);
+    assert_tracked(UINT32_MAX - 1, 10, 300, 1);
+    assert_int_equal(mtrace_untrack_at(UINT32_MAX - 1, 10, &site_a), MTRACE_OK);
     assert_int_equal(mtrace_track_at(UINT32_MAX, 10, 100, &site_a), MTRACE_ERR_ARGUMENT);
-    test_held(100, 100, 1);
+    test_held(100, 400, 1);
     assert_int_equal(mtrace_get_info().dropped_count, 0);
     assert_int_equal(mtrace_find_tracked(65536, 10, &found), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_untrack_at(65536, 10, &site_a), MTRACE_ERR_NOT_FOUND);
