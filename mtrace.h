@@ -587,10 +587,11 @@ MTRACE_API mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out,
 /* Bytes of memory that a filter of the snapshot needs at most. O(call sites). Any context. */
 MTRACE_API size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot);
 
-/* Does a name match a pattern, as Python's fnmatch: the whole name; * any run of characters (/ too),
-   ? one, [abc] [a-z] one of a set, [!abc] one not of it; ] first in a set is itself, a [ that is not
-   closed is itself, there is no escape. On Windows case and the kind of slash do not count. Characters are code points;
-   bytes that are not UTF-8 stand for themselves. NULL is the empty string. O(name x pattern). */
+/* Does a name match a pattern, as Python's fnmatch: the whole name; * any run of characters (/
+   too), ? one, [abc] [a-z] one of a set, [!abc] one not of it; ] first in a set is itself, a [ that
+   is not closed is itself, there is no escape. On Windows case and the kind of slash do not count.
+   Characters are code points; bytes that are not UTF-8 stand for themselves. NULL is the empty
+   string. O(name x pattern). Any context. */
 MTRACE_API bool mtrace_match(const char *name, const char *pattern);
 
 /* A snapshot's parts, to write it elsewhere, and to make one of what was read. */
@@ -610,6 +611,7 @@ typedef struct mtrace_snapshot_parts {
     const char *names; /* strings of the rows that lie here are copied, others must live on */
     size_t name_bytes;
     uint64_t generation; /* the same in two snapshots: their totals can be subtracted */
+    mtrace_view view;
     mtrace_info info;
     mtrace_traced_memory traced_memory;
 } mtrace_snapshot_parts;
@@ -617,8 +619,9 @@ typedef struct mtrace_snapshot_parts {
 /* O(1); what it shows is the snapshot's. Any context. */
 MTRACE_API mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot);
 
-/* A snapshot of its own with a copy of these parts. Errors: ARGUMENT (a row without a frame, a block
-   of a row that is not there), NO_MEMORY (*out is NULL). O(rows x frames + blocks + names). */
+/* A snapshot of its own with a copy of these parts. Errors: ARGUMENT (a row without a frame, a
+   block of a row that is not there), NO_MEMORY (*out is NULL). O(rows x frames + blocks + names).
+ */
 MTRACE_API mtrace_result mtrace_snapshot_make(mtrace_snapshot **out,
                                               const mtrace_snapshot_parts *parts,
                                               const mtrace_memory *memory);
@@ -682,11 +685,11 @@ MTRACE_API size_t mtrace_format_statistic(char *buffer, size_t size, const mtrac
 /* Bytes as tracemalloc prints them: "10.0 KiB", with_sign "+0 B". Returns as above. Any context. */
 MTRACE_API size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign);
 
-/* A traceback as CPython's Traceback.format() prints it: `  File "a.c", line 5` a frame, and the line
-   itself where `source` (NULL: none) can tell it; each line ends with a newline. limit above 0: the
-   most recent frames only; below: without the -limit most recent ones, as CPython does (its manual
-   says otherwise); 0: nothing; MTRACE_ALL_FRAMES: all. Returns as above. O(frames). Any context that
-   `source` allows. */
+/* A traceback as CPython's Traceback.format() prints it: `  File "a.c", line 5` a frame, and the
+   line itself where `source` (NULL: none) can tell it; each line ends with a newline. limit above
+   0: the most recent frames only; below: without the -limit most recent ones, as CPython does (its
+   manual says otherwise); 0: nothing; MTRACE_ALL_FRAMES: all. Returns as above. O(frames). Any
+   context that `source` allows. */
 #define MTRACE_ALL_FRAMES INT32_MAX
 MTRACE_API size_t mtrace_format_traceback(char *buffer, size_t size,
                                           const mtrace_traceback *traceback, int32_t limit,
@@ -1551,7 +1554,9 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
 
    A *place* is what a call site or a scope says; a *node* is a way into a scope: its place, and the
    node it was entered from. An *account* is a (place, node, domain), that is a traceback in a
-   domain, and its number; 0 is none, 1 is "<other>", which takes what finds the table full. A *lane* belongs to one thread, which alone writes it; threads beyond
+   domain, and its number; 0 is none, 1 is "<other>", which takes what finds the table full.
+
+   A *lane* belongs to one thread, which alone writes it; threads beyond
    L share lane 0 by atomic adds. A *cell* is one lane's counters of one account: they only ever
    grow (clear subtracts in lane 0), so that live = allocated - freed, over all lanes.
 
@@ -2049,7 +2054,7 @@ static uint32_t mtrace_place_intern_(const mtrace_place_ *place) {
     words[3] = place->line;
     number = mtrace_intern_(&mtrace_g_.place_pool, (uint32_t)MTRACE_HASH(words, sizeof words),
                             place, mtrace_place_equal_, mtrace_place_store_);
-    return number != 0 ? number : MTRACE_PLACE_OTHER_;
+    return number != 0 ? number : (uint32_t)MTRACE_PLACE_OTHER_;
 }
 
 /* A site's cache, once it was seen in this session: session << 32, then the number of its account
@@ -2183,7 +2188,7 @@ static uint32_t mtrace_account_intern_(const mtrace_account_ *account) {
                                 account->domain);
     uint32_t number = mtrace_intern_(&mtrace_g_.account_pool, hash ^ hash >> 16, account,
                                      mtrace_account_equal_, mtrace_account_store_);
-    return number != 0 ? number : MTRACE_ACCOUNT_OTHER_;
+    return number != 0 ? number : (uint32_t)MTRACE_ACCOUNT_OTHER_;
 }
 
 static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_t domain) {
@@ -4110,6 +4115,7 @@ mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot)
     parts.names = snapshot->names;
     parts.name_bytes = snapshot->name_bytes;
     parts.generation = snapshot->generation;
+    parts.view = snapshot->view;
     parts.info = snapshot->info;
     parts.traced_memory = snapshot->traced_memory;
     return parts;
@@ -4189,6 +4195,7 @@ static mtrace_result mtrace_copy_(mtrace_snapshot **out, const mtrace_snapshot_p
     mtrace_copy_blocks_(s, from, map);
     s->has_blocks = from->has_blocks;
     s->generation = from->generation;
+    s->view = from->view;
     s->info = from->info;
     s->traced_memory = from->traced_memory;
     *out = s;
@@ -4223,7 +4230,6 @@ mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out, const mtrace_snapsho
                                      const mtrace_memory *memory) {
     mtrace_snapshot_parts parts;
     mtrace_keep_ keep;
-    mtrace_result result;
     *out = NULL;
     if (snapshot == NULL || (filters == NULL && count != 0)) {
         return MTRACE_ERR_ARGUMENT;
@@ -4231,11 +4237,7 @@ mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out, const mtrace_snapsho
     parts = mtrace_snapshot_get_parts(snapshot);
     keep.filters = filters;
     keep.count = count;
-    result = mtrace_copy_(out, &parts, &keep, memory);
-    if (result == MTRACE_OK) {
-        (*out)->view = snapshot->view;
-    }
-    return result;
+    return mtrace_copy_(out, &parts, &keep, memory);
 }
 
 size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot) {
@@ -4495,8 +4497,8 @@ static void mtrace_end_row_(mtrace_job_ *job) {
     }
 }
 
-/* Rows in the order of their keys. The sort is stable: a row that is in a group several times stands
-   there side by side. */
+/* Rows in the order of their keys. The sort is stable: a row that is in a group several times
+   stands there side by side. */
 static void mtrace_group_sources_(mtrace_job_ *job) {
     uint32_t n = mtrace_list_sources_(job), i;
     mtrace_sort_(job, n, mtrace_compare_sources_);

@@ -129,7 +129,7 @@ static void test_domains(void **state) {
     assert_int_equal(mtrace_find_tracked(65536, 10, &found), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_untrack_at(65536, 10, &site_a), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_untrack_at(65535, 10, &site_a), MTRACE_OK);
-    test_held(0, 100, 0);
+    test_held(0, 400, 0);
 }
 
 static void test_track_while_not_tracing(void **state) {
