@@ -1238,7 +1238,7 @@ static inline mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mt
 #define MT_MALLOC_IN(domain, size)         ((void)(domain), MTRACE_BASE_MALLOC(size))
 #define MT_CALLOC_IN(domain, count, size)  ((void)(domain), MTRACE_BASE_CALLOC(count, size))
 #define MT_REALLOC_IN(domain, block, size) ((void)(domain), MTRACE_BASE_REALLOC(block, size))
-#define MT_NEW_IN(domain, type)            ((void)(domain), (type *)MTRACE_BASE_CALLOC(1, sizeof(type)))
+#define MT_NEW_IN(domain, type)            MT_NEW_ARRAY_IN(domain, type, 1)
 #define MT_NEW_ARRAY_IN(domain, type, count)                                                       \
     ((void)(domain), (type *)MTRACE_BASE_CALLOC((count), sizeof(type)))
 

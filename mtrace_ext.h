@@ -206,12 +206,14 @@ static void mtrace_file_write_(const char *text, size_t length, void *user) {
 }
 
 static mtrace_result mtrace_file_open_(mtrace_file_ *f, const char *path) {
-    size_t size = strlen(path) + 32;
+    size_t size = strlen(path) + 64;
     f->temporary = (char *)MTRACE_BASE_MALLOC(size);
     if (f->temporary == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
-    snprintf(f->temporary, size, "%s.%lu.tmp", path, mtrace_process_());
+    /* another thread's stack is elsewhere */
+    snprintf(f->temporary, size, "%s.%lu-%lx.tmp", path, mtrace_process_(),
+             (unsigned long)(uintptr_t)f);
     f->file = fopen(f->temporary, "wb");
     if (f->file == NULL) {
         MTRACE_BASE_FREE(f->temporary);
@@ -652,6 +654,7 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_st
     row->type = mtrace_load_name_(l, at + 8);
     row->domain_name = mtrace_load_name_(l, at + 12);
     row->domain = (uint32_t)mtrace_number_at_(at + 16, 4);
+    l->bad = l->bad || mtrace_number_at_(at + 20, 4) != 0;
     row->size = mtrace_number_at_(at + 24, 8);
     row->count = mtrace_number_at_(at + 32, 8);
     row->peak_size = mtrace_number_at_(at + 40, 8);
@@ -691,7 +694,7 @@ static void mtrace_load_blocks_(mtrace_load_ *l, mtrace_live_block *blocks) {
         blocks[i].size = mtrace_number_at_(at + 8, 8);
         blocks[i].serial = mtrace_number_at_(at + 16, 8);
         blocks[i].row = (uint32_t)mtrace_number_at_(at + 24, 4);
-        l->bad = l->bad || blocks[i].row >= l->rows;
+        l->bad = l->bad || blocks[i].row >= l->rows || mtrace_number_at_(at + 28, 4) != 0;
     }
 }
 

@@ -1,0 +1,102 @@
+"""Snapshot files and pickles against CPython, from random scripts.
+
+interchange.py FOLDER MACHINE... : FOLDER/MACHINE-replay and FOLDER/MACHINE-convert are commands, one a machine. Every
+machine writes each snapshot; every machine reads what each wrote. "ok NAME", or "not ok NAME: why".
+"""
+import os
+import subprocess
+import sys
+import tempfile
+import tracemalloc
+
+import read_snapshot
+from differential import Script
+
+SCRIPTS = 40
+KEYS = [("lineno", False), ("lineno", True), ("filename", False), ("filename", True), ("traceback", False)]
+FILTERS = [[tracemalloc.Filter(True, "*.c")], [tracemalloc.Filter(False, "a.c", all_frames=True)],
+           [tracemalloc.DomainFilter(False, 0)], []]
+
+
+def traces_of(snapshot):
+    return sorted((t.domain, t.size, tuple((f.filename, f.lineno) for f in t.traceback), t.traceback.total_nframe or 0)
+                  for t in snapshot.traces)
+
+
+def answers_of(snapshot, other):
+    """What Python says of it, in every way."""
+    answers = []
+    for key, cumulative in KEYS:
+        answers.append([str(row) for row in snapshot.statistics(key, cumulative)])
+        answers.append([str(row) for row in snapshot.compare_to(other, key, cumulative)])
+        for filters in FILTERS:
+            answers.append([str(row) for row in snapshot.filter_traces(filters).statistics(key, cumulative)])
+    return answers
+
+
+def traces_in_file(path):
+    """The same as traces_of, by the independent reader."""
+    _, _, rows, blocks = read_snapshot.read(path)
+    return sorted((rows[row].domain, size, tuple((f, line) for f, _, line in rows[row].frames), rows[row].total)
+                  for _, size, _, row in blocks)
+
+
+class Check:
+    def __init__(self, folder, machines):
+        self.folder, self.machines = folder, machines
+        self.wrong = {}
+        self.count = 0
+
+    def command(self, machine, name, *words, text=""):
+        subprocess.run([os.path.join(self.folder, machine + "-" + name), *words], input=text, check=True, text=True,
+                       encoding="utf-8", stdout=subprocess.DEVNULL)
+
+    def equal(self, name, got, expected, seed):
+        self.wrong.setdefault(name, None)
+        if got != expected and self.wrong[name] is None:
+            self.wrong[name] = "seed %d: %.300r is not %.300r" % (seed, got, expected)
+
+    def convert(self, machine, file, *words):
+        pickle = os.path.join(self.folder, "pickle")
+        self.command(machine, "convert", file, pickle, *words)
+        return tracemalloc.Snapshot.load(pickle)
+
+    def file(self, writer, seed, path, snapshot, other):
+        expected = traces_of(snapshot)
+        self.equal("format, written by " + writer, traces_in_file(path), expected, seed)
+        for reader in self.machines:
+            loaded = self.convert(reader, path)
+            self.equal("%s's file, read by %s, as a pickle" % (writer, reader), traces_of(loaded), expected, seed)
+        loaded = self.convert(writer, path, "without-blocks")
+        self.equal("pickle without blocks, %s" % writer, answers_of(loaded, other), answers_of(snapshot, other), seed)
+        self.count += 1
+
+    def script(self, seed, folder):
+        script = Script(seed, folder).make()
+        if not script.dumps:
+            return
+        for writer in self.machines:
+            self.command(writer, "replay", text="\n".join(script.lines) + "\n")
+            for path, snapshot in script.dumps.items():
+                other = script.snapshots[sorted(script.snapshots)[0]]
+                self.file(writer, seed, path, snapshot, other)
+            loaded = [self.convert(writer, path) for path in sorted(script.dumps)]
+            models = [script.dumps[path] for path in sorted(script.dumps)]
+            self.equal("statistics, compare_to and filter_traces of pickles, %s" % writer,
+                       [answers_of(a, b) for a in loaded for b in loaded],
+                       [answers_of(a, b) for a in models for b in models], seed)
+
+
+def main():
+    check = Check(sys.argv[1], sys.argv[2:])
+    with tempfile.TemporaryDirectory() as folder:
+        for seed in range(100001, 100001 + SCRIPTS):
+            check.script(seed, folder)
+    for name, why in check.wrong.items():
+        print("ok " + name if why is None else "not ok %s: %s" % (name, why))
+    print("%d snapshots" % check.count)
+    return 0 if check.count > 0 and not any(check.wrong.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
