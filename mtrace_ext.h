@@ -1020,10 +1020,11 @@ static bool mtrace_is_blank_(int c) {
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* The rest of the line, without blanks around it, as much as fits. */
-static void mtrace_take_line_(FILE *file, char *buffer, size_t size) {
+/* The line, without blanks around it, as much as fits; false at the end of the file. */
+static bool mtrace_take_line_(FILE *file, char *buffer, size_t size) {
     size_t length = 0, end = 0;
     int c = mtrace_next_of_file_(file);
+    bool is_line = c != EOF;
     while (c != EOF && c != '\n' && mtrace_is_blank_(c)) {
         c = mtrace_next_of_file_(file);
     }
@@ -1032,11 +1033,13 @@ static void mtrace_take_line_(FILE *file, char *buffer, size_t size) {
         end = mtrace_is_blank_(c) ? end : length;
     }
     buffer[end] = '\0';
+    return is_line;
 }
 
 bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
                              void *user) {
     FILE *f = file == NULL || line == 0 || size == 0 ? NULL : fopen(file, "rb");
+    bool found;
     int c = 0;
     (void)user;
     if (f == NULL) {
@@ -1046,11 +1049,9 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
         c = mtrace_next_of_file_(f);
         line -= c == '\n' ? 1 : 0;
     }
-    if (c != EOF) {
-        mtrace_take_line_(f, buffer, size);
-    }
+    found = mtrace_take_line_(f, buffer, size);
     fclose(f);
-    return c != EOF;
+    return found;
 }
 
 /* ============================================================================================== */

@@ -22,9 +22,16 @@ extern "C" {
 }
 #endif
 
-static int test_fail_next; /* the next n allocations fail; every one when negative */
+static int test_fail_next;       /* the next n allocations fail; every one when negative */
+static int test_fail_after = -1; /* n more succeed, then one fails; -1: never */
 
-static bool test_fails(void) {
+static size_t test_largest; /* bytes of the largest allocation asked for */
+
+static bool test_fails(size_t size) {
+    test_largest = size > test_largest ? size : test_largest;
+    if (test_fail_after >= 0 && test_fail_after-- == 0) {
+        return true;
+    }
     if (test_fail_next > 0) {
         test_fail_next--;
         return true;
@@ -32,12 +39,12 @@ static bool test_fails(void) {
     return test_fail_next < 0;
 }
 
-#define MTRACE_BASE_MALLOC(size)         (test_fails() ? NULL : malloc(size))
-#define MTRACE_BASE_CALLOC(count, size)  (test_fails() ? NULL : calloc(count, size))
-#define MTRACE_BASE_REALLOC(block, size) (test_fails() ? NULL : realloc(block, size))
+#define MTRACE_BASE_MALLOC(size)         (test_fails(size) ? NULL : malloc(size))
+#define MTRACE_BASE_CALLOC(count, size)  (test_fails(size) ? NULL : calloc(count, size))
+#define MTRACE_BASE_REALLOC(block, size) (test_fails(size) ? NULL : realloc(block, size))
 #define MTRACE_BASE_FREE(block)          free(block)
 #define MTRACE_BASE_ALIGNED_ALLOC(alignment, size)                                                 \
-    (test_fails() ? NULL : test_aligned(alignment, size))
+    (test_fails(size) ? NULL : test_aligned(alignment, size))
 
 /* C11's aligned_alloc wants a multiple of the alignment; C99 headers do not declare it. */
 #ifdef __cplusplus

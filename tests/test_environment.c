@@ -1,0 +1,265 @@
+/* Start by the environment, as CPython takes PYTHONTRACEMALLOC, reports at exit, source lines. The
+   program is its own child: its constructor starts the tracer before main. */
+
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700
+#endif
+#define MTRACE_START_FROM_ENVIRONMENT
+#include "support/test.h"
+
+#include "../mtrace_ext.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char *program; /* argv[0] */
+
+/* Runs a command; what it wrote, and its exit status. */
+static int run(const char *command, char *text, size_t size) {
+    FILE *child = popen(command, "r");
+    int status;
+    assert_non_null(child);
+    text[fread(text, 1, size - 1, child)] = '\0';
+    status = pclose(child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static int child(const char *environment, char *text, size_t size) {
+    char command[512];
+    snprintf(command, sizeof command, "%s '%s' child 2>&1", environment, program);
+    return run(command, text, size);
+}
+
+static int child_main(void) {
+    static void *kept;
+    mtrace_info info = mtrace_get_info();
+    mtrace_site site = test_site("leak.c", 7);
+    printf("%d %u\n", mtrace_is_tracing(), (unsigned)info.frames);
+    fflush(stdout);
+    kept = mtrace_malloc_at(100, &site);
+    return kept == NULL;
+}
+
+static int python(const char *value, unsigned *frames) {
+    char command[512], text[4096];
+    int tracing, status;
+    snprintf(command, sizeof command,
+             "PYTHONTRACEMALLOC='%s' python3 -c 'import tracemalloc as t; "
+             "print(int(t.is_tracing()), t.get_traceback_limit())' 2>&1",
+             value);
+    status = run(command, text, sizeof text);
+    *frames = 0;
+    if (status == 0) {
+        assert_int_equal(sscanf(text, "%d %u", &tracing, frames), 2);
+        *frames = tracing ? *frames : 0;
+    }
+    return status != 0;
+}
+
+/* Every value is taken as CPython takes it: so many frames, off, or the program does not start. */
+static void test_values_as_cpython(void **state) {
+    static const char *const values[] = {
+        "",
+        "0",
+        "1",
+        "5",
+        "65535",
+        "65536",
+        "1073741824",
+        "2147483648",
+        "-1",
+        "-0",
+        "+3",
+        " 4",
+        "4 ",
+        "x",
+        "5x",
+        "0x10",
+        "1.0",
+        "00012",
+        "999999",
+        "1e3",
+        " ",
+        "--1",
+        "18446744073709551617",
+    };
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof values / sizeof *values; i++) {
+        char environment[64], text[4096];
+        unsigned frames, expected;
+        int tracing, status, expected_status = python(values[i], &expected);
+        snprintf(environment, sizeof environment, "MTRACE='%s'", values[i]);
+        status = child(environment, text, sizeof text);
+        assert_int_equal(status, expected_status);
+        if (status != 0) {
+            assert_true(strncmp(text, "MTRACE: ", 8) == 0);
+            continue;
+        }
+        assert_int_equal(sscanf(text, "%d %u", &tracing, &frames), 2);
+        assert_int_equal(tracing, expected != 0);
+        assert_int_equal(frames, expected);
+    }
+}
+
+static void expect_child(const char *environment, int status, const char *output) {
+    char text[4096];
+    assert_int_equal(child(environment, text, sizeof text), status);
+    assert_string_equal(text, output);
+}
+
+static void test_off_by_default(void **state) {
+    (void)state;
+    expect_child("env -u MTRACE", 0, "0 0\n");
+    expect_child("MTRACE_REPORT=top", 0, "0 0\n");
+}
+
+static void test_messages(void **state) {
+    (void)state;
+    expect_child("MTRACE=x", 1, "MTRACE: invalid number of frames\nMTRACE: bad argument\n");
+    expect_child("MTRACE=70000", 1,
+                 "MTRACE: the number of frames must be in range [1; 65535]\n"
+                 "MTRACE: bad argument\n");
+    expect_child("MTRACE=1 MTRACE_REPORT=top,tap", 1,
+                 "MTRACE_REPORT: tap: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
+                 "pickle=FILE\nMTRACE: bad argument\n");
+}
+
+static void test_bad_reports(void **state) {
+    static const char *const values[] = {"top=",   "top=x",   "top=-1", "leaks=1", "dump", "dump=",
+                                         "pickle", "peak=1x", "=",      ",",       "TOP"};
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof values / sizeof *values; i++) {
+        char environment[64], text[4096];
+        snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT='%s'", values[i]);
+        assert_int_equal(child(environment, text, sizeof text), 1);
+        assert_true(strncmp(text, "MTRACE_REPORT: ", 15) == 0);
+    }
+}
+
+static void test_reports_at_exit(void **state) {
+    char text[4096];
+    (void)state;
+    expect_child("MTRACE=2 MTRACE_REPORT=leaks", 0,
+                 "1 2\nleak.c:7: warning: 100 B in 1 block not freed, allocated in f\n");
+    assert_int_equal(child("MTRACE=2 MTRACE_REPORT=top=3,peak,leaks", text, sizeof text), 0);
+    assert_non_null(strstr(text, "mtrace: 100 B in 1 block held, peak 100 B; 1 of 1 line\n"));
+    assert_non_null(strstr(text, "mtrace: 100 B in 1 block held at the peak; 1 of 1 line\n"));
+    assert_non_null(strstr(text, "leak.c:7: warning: "));
+    expect_child("MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
+                 "1 1\nMTRACE_REPORT: dump: cannot read or write the file\n");
+}
+
+static void test_files_at_exit(void **state) {
+    char folder[] = "/tmp/mtrace-exit-XXXXXX", environment[256], path[64], text[4096];
+    mtrace_snapshot *s;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a,pickle=%s/b",
+             folder, folder);
+    assert_int_equal(child(environment, text, sizeof text), 0);
+    snprintf(path, sizeof path, "%s/a", folder);
+    assert_int_equal(mtrace_snapshot_load(&s, path, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    mtrace_snapshot_free(s);
+    assert_int_equal(unlink(path), 0);
+    snprintf(environment, sizeof environment,
+             "python3 -c 'import tracemalloc as t; s = t.Snapshot.load(\"%s/b\"); "
+             "print(s.statistics(\"lineno\")[0], s.traceback_limit)'",
+             folder);
+    assert_int_equal(run(environment, text, sizeof text), 0);
+    assert_string_equal(text, "leak.c:7: size=100 B, count=1, average=100 B 1\n");
+    snprintf(path, sizeof path, "%s/b", folder);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
+/* Called by hand: the description tells the rest. */
+static void test_by_hand(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    desc.capacity = 128;
+    desc.frames = 9;
+    assert_int_equal(setenv("MTRACE", "4", 1), 0);
+    assert_int_equal(mtrace_start_from_environment(&desc), MTRACE_OK);
+    assert_int_equal(mtrace_get_info().capacity, 128);
+    assert_int_equal(mtrace_get_info().frames, 4);
+    assert_int_equal(mtrace_start_from_environment(NULL), MTRACE_ERR_ALREADY);
+    mtrace_stop();
+    assert_int_equal(setenv("MTRACE", "0", 1), 0);
+    assert_int_equal(mtrace_start_from_environment(&desc), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(unsetenv("MTRACE"), 0);
+    assert_int_equal(mtrace_start_from_environment(NULL), MTRACE_ERR_NOT_TRACING);
+    assert_false(mtrace_is_tracing());
+}
+
+static void expect_line(const char *path, uint32_t line, const char *expected) {
+    char text[16];
+    bool found = mtrace_source_from_file(path, line, text, sizeof text, NULL);
+    assert_int_equal(found, expected != NULL);
+    if (expected != NULL) {
+        assert_string_equal(text, expected);
+    }
+}
+
+static void test_source_lines(void **state) {
+    char path[] = "/tmp/mtrace-source-XXXXXX";
+    int descriptor = mkstemp(path);
+    FILE *file = fdopen(descriptor, "wb");
+    char one[1];
+    (void)state;
+    assert_non_null(file);
+    fputs("first\n  \tint x;\t \r\n\rfourth line that is long\n\n  last", file);
+    assert_int_equal(fclose(file), 0);
+    expect_line(path, 0, NULL);
+    expect_line(path, 1, "first");
+    expect_line(path, 2, "int x;");
+    expect_line(path, 3, "");
+    expect_line(path, 4, "fourth line tha");
+    expect_line(path, 5, "");
+    expect_line(path, 6, "last");
+    expect_line(path, 7, NULL);
+    expect_line("/nowhere/at/all", 1, NULL);
+    expect_line(NULL, 1, NULL);
+    expect_line("/tmp", 1, NULL);
+    assert_false(mtrace_source_from_file(path, 1, one, 0, NULL));
+    assert_true(mtrace_source_from_file(path, 1, one, 1, NULL));
+    assert_int_equal(one[0], '\0');
+    assert_int_equal(unlink(path), 0);
+}
+
+/* A traceback with its lines, as Python's Traceback.format() shows the same file. */
+static void test_traceback_with_lines(void **state) {
+    mtrace_frame frame = MTRACE_ZERO_;
+    mtrace_traceback t = MTRACE_ZERO_;
+    char text[256];
+    (void)state;
+    frame.file = __FILE__;
+    frame.line = __LINE__; /* here */
+    t.frames = &frame;
+    t.count = 1;
+    mtrace_format_traceback(text, sizeof text, &t, MTRACE_ALL_FRAMES, false,
+                            mtrace_source_from_file, NULL);
+    assert_non_null(strstr(text, "\n    frame.line = __LINE__; /* here */\n"));
+}
+
+int main(int argc, char **argv) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_values_as_cpython),
+        cmocka_unit_test(test_off_by_default),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_bad_reports),
+        cmocka_unit_test(test_reports_at_exit),
+        cmocka_unit_test(test_files_at_exit),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_source_lines),
+        cmocka_unit_test(test_traceback_with_lines),
+    };
+    program = argv[0];
+    if (argc > 1) {
+        return child_main();
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

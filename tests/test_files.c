@@ -1,0 +1,552 @@
+/* Snapshot files: what is written comes back; what was cut, altered or made up is refused, without a
+   crash and without memory that the file is not worth; a crash or a full disk leaves the old file. */
+
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700
+#endif
+#include "support/test.h"
+
+#include "../mtrace_ext.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ROOM = 1 << 20, HEADER = 208, HASH = 8 };
+
+/* A file in memory. */
+typedef struct bytes {
+    unsigned char data[ROOM];
+    size_t size;
+    size_t at;   /* of the reader */
+    size_t most; /* bytes a read gives at once */
+} bytes;
+
+static bytes file, other;
+static char folder[] = "/tmp/mtrace-files-XXXXXX";
+static char path[64];
+
+static void append(const char *text, size_t length, void *user) {
+    bytes *b = (bytes *)user;
+    assert_true(b->size + length <= ROOM);
+    memcpy(b->data + b->size, text, length);
+    b->size += length;
+}
+
+static size_t next_bytes(void *buffer, size_t size, void *user) {
+    bytes *b = (bytes *)user;
+    size_t n = b->size - b->at;
+    n = n < size ? n : size;
+    n = n < b->most ? n : b->most;
+    memcpy(buffer, b->data + b->at, n);
+    b->at += n;
+    return n;
+}
+
+static void dump(bytes *b, const mtrace_snapshot *snapshot) {
+    memset(b, 0, sizeof *b);
+    b->most = ROOM;
+    assert_int_equal(mtrace_snapshot_dump_to(snapshot, append, b), MTRACE_OK);
+}
+
+static mtrace_result load(mtrace_snapshot **out, bytes *b) {
+    b->at = 0;
+    return mtrace_snapshot_load_from(out, next_bytes, b, NULL);
+}
+
+static void seal(bytes *b) {
+    uint64_t hash = XXH64(b->data, b->size - HASH, 0);
+    size_t i;
+    for (i = 0; i < HASH; i++, hash >>= 8) {
+        b->data[b->size - HASH + i] = (unsigned char)hash;
+    }
+}
+
+/* --- something to write --- */
+
+static void *held[8];
+
+static void *in_scopes(size_t size) {
+    mtrace_site outer = test_site("outer.c", 3), inner = test_site("inner.c", 4);
+    mtrace_scope way = mtrace_scope_push_at(&outer);
+    void *block;
+    mtrace_scope_push_in_at(7, &inner);
+    block = MT_MALLOC(size);
+    mtrace_scope_pop(way);
+    return block;
+}
+
+static mtrace_snapshot *some_snapshot(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    desc.capacity = 64;
+    desc.frames = 5;
+    desc.serials = true;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    assert_int_equal(mtrace_name_domain(7, "textures"), MTRACE_OK);
+    held[0] = MT_MALLOC(100);
+    held[1] = MT_NEW_ARRAY(int, 10);
+    held[2] = in_scopes(1000);
+    held[3] = in_scopes(0);
+    assert_int_equal(MT_TRACK(70000, 77, 1 << 20), MTRACE_OK);
+    MT_FREE(MT_MALLOC(5000));
+    held[4] = MT_REALLOC(MT_MALLOC(1), 2);
+    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
+    return s;
+}
+
+static void done(mtrace_snapshot *s) {
+    size_t i;
+    mtrace_snapshot_free(s);
+    for (i = 0; i < 5; i++) {
+        MT_FREE(held[i]);
+    }
+    mtrace_stop();
+}
+
+/* --- the same again --- */
+
+static void same_name(const char *a, const char *b) {
+    assert_int_equal(a == NULL, b == NULL);
+    if (a != NULL) {
+        assert_string_equal(a, b);
+    }
+}
+
+static void same_row(const mtrace_statistic *a, const mtrace_statistic *b) {
+    mtrace_statistic x = *a, y = *b;
+    uint32_t i;
+    same_name(a->file, b->file);
+    same_name(a->function, b->function);
+    same_name(a->type, b->type);
+    same_name(a->domain_name, b->domain_name);
+    assert_int_equal(a->traceback.count, b->traceback.count);
+    for (i = 0; i < a->traceback.count; i++) {
+        same_name(a->traceback.frames[i].file, b->traceback.frames[i].file);
+        same_name(a->traceback.frames[i].function, b->traceback.frames[i].function);
+        assert_int_equal(a->traceback.frames[i].line, b->traceback.frames[i].line);
+    }
+    x.file = x.function = x.type = x.domain_name = NULL;
+    y.file = y.function = y.type = y.domain_name = NULL;
+    x.traceback.frames = y.traceback.frames = NULL;
+    assert_memory_equal(&x, &y, sizeof x); /* both were zeroed, the gaps too */
+}
+
+static void same_snapshot(const mtrace_snapshot *a, const mtrace_snapshot *b) {
+    mtrace_snapshot_parts x = mtrace_snapshot_get_parts(a), y = mtrace_snapshot_get_parts(b);
+    size_t i;
+    assert_int_equal(x.row_count, y.row_count);
+    assert_int_equal(x.block_count, y.block_count);
+    assert_int_equal(x.has_blocks, y.has_blocks);
+    assert_memory_equal(&x.traced_memory, &y.traced_memory, sizeof x.traced_memory);
+    assert_int_equal(x.info.capacity, y.info.capacity);
+    assert_int_equal(x.info.high_water, y.info.high_water);
+    assert_int_equal(x.info.scopes, y.info.scopes);
+    assert_int_equal(x.info.tracer_memory, y.info.tracer_memory);
+    assert_int_equal(x.info.frames, y.info.frames);
+    for (i = 0; i < x.row_count; i++) {
+        same_row(&x.rows[i], &y.rows[i]);
+    }
+    for (i = 0; i < x.block_count; i++) {
+        assert_int_equal(x.blocks[i].address, y.blocks[i].address);
+        assert_int_equal(x.blocks[i].size, y.blocks[i].size);
+        assert_int_equal(x.blocks[i].serial, y.blocks[i].serial);
+        assert_int_equal(x.blocks[i].row, y.blocks[i].row);
+    }
+}
+
+static void test_comes_back(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *back;
+    (void)state;
+    dump(&file, s);
+    assert_int_equal(load(&back, &file), MTRACE_OK);
+    same_snapshot(s, back);
+    assert_int_equal(mtrace_snapshot_traces(back), 6);
+    dump(&other, back); /* but for the mark of the run, a copy of a copy is the same */
+    memcpy(other.data + 16, file.data + 16, 8);
+    seal(&other);
+    assert_int_equal(other.size, file.size);
+    assert_memory_equal(other.data, file.data, file.size);
+    mtrace_snapshot_free(back);
+    done(s);
+}
+
+static void test_comes_back_from_a_file(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *back;
+    (void)state;
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_load(&back, path, NULL), MTRACE_OK);
+    same_snapshot(s, back);
+    mtrace_snapshot_free(back);
+    assert_int_equal(unlink(path), 0);
+    done(s);
+}
+
+/* More names than the writer remembers, borrowed ones, and files that are read byte by byte. */
+static void test_many_names(void **state) {
+    enum { NAMES = 2000 };
+    static char names[NAMES][24];
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *s, *back;
+    uint32_t i;
+    (void)state;
+    desc.capacity = 65536;
+    desc.borrow_names = true;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < 2 * NAMES; i++) {
+        mtrace_site site = MTRACE_ZERO_;
+        snprintf(names[i % NAMES], sizeof names[0], "dir/file_%u.c", (unsigned)(i % NAMES));
+        site.file = names[i % NAMES];
+        site.line = i;
+        assert_int_equal(mtrace_track_at(1, i, i, &site), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);
+    dump(&file, s);
+    file.most = 1;
+    assert_int_equal(load(&back, &file), MTRACE_OK);
+    memset(names, 'x', sizeof names - 1); /* the copy's names are its own */
+    assert_string_equal(mtrace_snapshot_get_parts(back).rows[1].file, "dir/file_0.c");
+    assert_string_equal(mtrace_snapshot_get_parts(back).rows[NAMES].file, "dir/file_1999.c");
+    assert_int_equal(mtrace_snapshot_traces(back), 2 * NAMES);
+    mtrace_snapshot_free(back);
+    mtrace_snapshot_free(s);
+    mtrace_stop();
+}
+
+/* Two files of a run are compared as its snapshots are: totals tell what came in between. */
+static void test_compare_files(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *later, *a, *b;
+    mtrace_statistics *live, *loaded;
+    size_t i;
+    (void)state;
+    MT_FREE(held[0]);
+    held[0] = MT_MALLOC(333);
+    assert_int_equal(mtrace_snapshot_take(&later, true, NULL), MTRACE_OK);
+    dump(&file, s);
+    dump(&other, later);
+    assert_int_equal(load(&a, &file), MTRACE_OK);
+    assert_int_equal(load(&b, &other), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&live, later, s, MTRACE_BY_TRACEBACK, NULL),
+                     MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&loaded, b, a, MTRACE_BY_TRACEBACK, NULL), MTRACE_OK);
+    assert_int_equal(live->count, loaded->count);
+    for (i = 0; i < live->count; i++) {
+        same_row(&live->rows[i], &loaded->rows[i]);
+    }
+    assert_int_equal(loaded->total.total_size, 333);
+    mtrace_statistics_free(live);
+    mtrace_statistics_free(loaded);
+    mtrace_snapshot_free(a);
+    mtrace_snapshot_free(b);
+    mtrace_snapshot_free(later);
+    done(s);
+}
+
+/* --- files that are not right --- */
+
+static void refused(bytes *b, mtrace_result result) {
+    mtrace_snapshot *out = (mtrace_snapshot *)(void *)b;
+    assert_int_equal(load(&out, b), result);
+    assert_null(out);
+}
+
+static void test_cut_anywhere(void **state) {
+    mtrace_snapshot *s = some_snapshot();
+    size_t whole;
+    (void)state;
+    dump(&file, s);
+    whole = file.size;
+    for (file.size = 0; file.size < whole; file.size++) {
+        refused(&file, file.size < 8 ? MTRACE_ERR_NOT_SNAPSHOT : MTRACE_ERR_TRUNCATED);
+    }
+    file.size = whole + 1;
+    refused(&file, MTRACE_ERR_CORRUPT);
+    done(s);
+}
+
+static void test_every_bit_counts(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *out;
+    size_t bit;
+    (void)state;
+    dump(&file, s);
+    for (bit = 0; bit < 8 * file.size; bit++) {
+        unsigned char flip = (unsigned char)(1u << bit % 8);
+        file.data[bit / 8] = (unsigned char)(file.data[bit / 8] ^ flip);
+        assert_int_not_equal(load(&out, &file), MTRACE_OK);
+        assert_null(out);
+        file.data[bit / 8] = (unsigned char)(file.data[bit / 8] ^ flip);
+    }
+    assert_int_equal(load(&out, &file), MTRACE_OK);
+    mtrace_snapshot_free(out);
+    done(s);
+}
+
+static void test_said_why(void **state) {
+    mtrace_snapshot *s = some_snapshot();
+    (void)state;
+    dump(&file, s);
+    file.data[0] = 'x';
+    refused(&file, MTRACE_ERR_NOT_SNAPSHOT);
+    dump(&file, s);
+    file.data[8] = 2;
+    refused(&file, MTRACE_ERR_VERSION);
+    dump(&file, s);
+    file.data[file.size - 1] ^= 1;
+    refused(&file, MTRACE_ERR_CORRUPT);
+    dump(&file, s);
+    file.data[12] |= 2; /* a flag of another age */
+    seal(&file);
+    refused(&file, MTRACE_ERR_CORRUPT);
+    done(s);
+}
+
+/* Asks a snapshot everything. */
+static void ask(mtrace_snapshot *s) {
+    static const mtrace_key_type keys[] = {
+        MTRACE_BY_LINE,      MTRACE_BY_FUNCTION | MTRACE_CUMULATIVE,
+        MTRACE_BY_TYPE,      MTRACE_BY_DOMAIN,
+        MTRACE_BY_TRACEBACK,
+    };
+    mtrace_statistics *statistics;
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    test_output out;
+    size_t i;
+    desc.write = test_write;
+    desc.write_user = &out;
+    desc.top = 3;
+    for (i = 0; i < sizeof keys / sizeof *keys; i++) {
+        out.length = 0;
+        assert_int_equal(mtrace_snapshot_statistics(&statistics, s, keys[i], NULL), MTRACE_OK);
+        assert_int_equal(mtrace_report(statistics, &desc), MTRACE_OK);
+        mtrace_statistics_free(statistics);
+    }
+}
+
+/* Whoever makes up a file can make up its hash too. Each byte takes other values; what is then read
+   is refused, or is a snapshot like any other, and took no more memory than a few times the file. */
+static void test_hostile(void **state) {
+    static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff};
+    mtrace_snapshot *s = some_snapshot(), *out;
+    size_t i, j, good = 0, bad = 0;
+    (void)state;
+    dump(&file, s);
+    for (i = 8; i < file.size - HASH; i++) {
+        for (j = 0; j < sizeof values; j++) {
+            unsigned char old = file.data[i];
+            file.data[i] = values[j];
+            seal(&file);
+            test_largest = 0;
+            if (load(&out, &file) == MTRACE_OK) {
+                ask(out);
+                mtrace_snapshot_free(out);
+                good++;
+            } else {
+                assert_null(out);
+                bad++;
+            }
+            assert_true(test_largest < 65536 + 4 * file.size);
+            file.data[i] = old;
+        }
+    }
+    assert_true(good > 100 && bad > 100);
+    done(s);
+}
+
+static void set_number(bytes *b, size_t at, uint64_t value, size_t size) {
+    for (; size > 0; size--, value >>= 8) {
+        b->data[at++] = (unsigned char)value;
+    }
+}
+
+/* Headers that promise more than there is, or than there can be. */
+static void test_promises(void **state) {
+    static const uint64_t counts[] = {1u << 16,          (uint64_t)1 << 32, (uint64_t)1 << 44,
+                                      (uint64_t)1 << 48, UINT64_MAX / 32,   UINT64_MAX};
+    mtrace_snapshot *s = some_snapshot(), *out;
+    size_t field, i;
+    (void)state;
+    for (field = 24; field <= 48; field += 8) {
+        for (i = 0; i < sizeof counts / sizeof *counts; i++) {
+            mtrace_result result;
+            dump(&file, s);
+            set_number(&file, field, counts[i], 8);
+            seal(&file);
+            test_largest = 0;
+            result = load(&out, &file);
+            assert_true(result == MTRACE_ERR_TRUNCATED || result == MTRACE_ERR_CORRUPT);
+            assert_null(out);
+            assert_true(test_largest < 65536 + 4 * file.size);
+        }
+    }
+    done(s);
+}
+
+static void test_no_memory(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *out;
+    mtrace_memory memory;
+    unsigned char small[64];
+    int i, failures = 0;
+    (void)state;
+    dump(&file, s);
+    for (i = 0; i < 16; i++) {
+        mtrace_result result;
+        /* the i-th allocation fails, those before it do not */
+        file.at = 0;
+        test_largest = 0;
+        test_fail_after = i;
+        result = mtrace_snapshot_load_from(&out, next_bytes, &file, NULL);
+        test_fail_after = -1;
+        if (result == MTRACE_OK) {
+            mtrace_snapshot_free(out);
+            break;
+        }
+        assert_int_equal(result, MTRACE_ERR_NO_MEMORY);
+        assert_null(out);
+        failures++;
+    }
+    assert_true(failures >= 3 && failures < 16);
+    memory.memory = small;
+    memory.size = sizeof small;
+    file.at = 0;
+    assert_int_equal(mtrace_snapshot_load_from(&out, next_bytes, &file, &memory),
+                     MTRACE_ERR_NO_MEMORY);
+    assert_null(out);
+    test_fail_after = 0;
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_NO_MEMORY);
+    test_fail_after = -1;
+    done(s);
+}
+
+static size_t fails(void *buffer, size_t size, void *user) {
+    (void)buffer;
+    (void)size;
+    (void)user;
+    return SIZE_MAX;
+}
+
+static size_t lies(void *buffer, size_t size, void *user) {
+    (void)buffer;
+    (void)user;
+    return size + 1;
+}
+
+static void test_io_errors(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *out;
+    (void)state;
+    assert_int_equal(mtrace_snapshot_load_from(&out, fails, NULL, NULL), MTRACE_ERR_IO);
+    assert_int_equal(mtrace_snapshot_load_from(&out, lies, NULL, NULL), MTRACE_ERR_IO);
+    assert_int_equal(mtrace_snapshot_load(&out, "/nowhere/at/all", NULL), MTRACE_ERR_IO);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(mtrace_snapshot_load(&out, folder, NULL), MTRACE_ERR_IO); /* a directory */
+    assert_int_equal(mtrace_snapshot_dump(s, "/nowhere/at/all"), MTRACE_ERR_IO);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(mtrace_snapshot_dump_pickle(s, "/nowhere/at/all"), MTRACE_ERR_IO);
+    assert_int_equal(mtrace_snapshot_dump(NULL, path), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_snapshot_dump(s, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_snapshot_dump_to(s, NULL, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_snapshot_dump_pickle_to(NULL, append, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_snapshot_load(&out, NULL, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_snapshot_load_from(&out, NULL, NULL, NULL), MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    done(s);
+}
+
+/* --- the old file stays --- */
+
+static size_t files_in_folder(void) {
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        n++;
+    }
+    closedir(dir);
+    return n - 2;
+}
+
+static void limit_file_size(rlim_t size) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_full_disk(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *out;
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_OK);
+    limit_file_size(100);
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(files_in_folder(), 1);
+    assert_int_equal(mtrace_snapshot_load(&out, path, NULL), MTRACE_OK);
+    same_snapshot(s, out);
+    mtrace_snapshot_free(out);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to it */
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
+    assert_int_equal(files_in_folder(), 1);
+    assert_int_equal(rmdir(path), 0);
+    done(s);
+}
+
+static void dump_forever(const mtrace_snapshot *s) {
+    while (mtrace_snapshot_dump(s, path) == MTRACE_OK) {
+    }
+    _exit(1);
+}
+
+/* The writer is killed wherever it is. What carries the name is whole every time. */
+static void test_killed_writer(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *out;
+    int round, status;
+    (void)state;
+    assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_OK);
+    for (round = 0; round < 40; round++) {
+        struct timespec time = {0, 200000 + 37000 * round};
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            dump_forever(s);
+        }
+        nanosleep(&time, NULL);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(mtrace_snapshot_load(&out, path, NULL), MTRACE_OK);
+        same_snapshot(s, out);
+        mtrace_snapshot_free(out);
+    }
+    done(s);
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    snprintf(path, sizeof path, "%s/snapshot", mkdtemp(folder));
+    return 0;
+}
+
+static int remove_folder(void **state) {
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_comes_back),    cmocka_unit_test(test_comes_back_from_a_file),
+        cmocka_unit_test(test_many_names),    cmocka_unit_test(test_compare_files),
+        cmocka_unit_test(test_cut_anywhere),  cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_said_why),      cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_promises),      cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_io_errors),     cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_killed_writer),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
