@@ -1396,6 +1396,8 @@ MTRACE_SINGLE_THREAD"
 #endif
 static MTRACE_THREAD_LOCAL size_t mtrace_thread_lane_; /* where its own lane is; 0: it has none */
 static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there was */
+static MTRACE_THREAD_LOCAL size_t
+    mtrace_thread_plain_lane_; /* the same outside of scopes, else 0 */
 static MTRACE_THREAD_LOCAL mtrace_scope mtrace_thread_context_;
 #define MTRACE_CONTEXT_ mtrace_thread_context_
 
@@ -2145,12 +2147,27 @@ static uint32_t mtrace_node_child_(uint32_t parent, mtrace_site *site) {
     return number;
 }
 
-/* Where the thread is; outside of all when its scope is of another session. */
+/* The straight way of an allocation is open outside of all scopes only. */
+#if MTRACE_ATOMICS_
+static void mtrace_context_set_(mtrace_scope context) {
+    MTRACE_CONTEXT_ = context;
+    mtrace_thread_plain_lane_ = context.session == 0 ? mtrace_thread_lane_ : 0;
+}
+#else
+static void mtrace_context_set_(mtrace_scope context) {
+    MTRACE_CONTEXT_ = context;
+}
+#endif
+
+/* Where the thread is; outside of all when its scope is of another session, or never was. */
 static mtrace_scope mtrace_context_(void) {
     static const mtrace_scope outside = MTRACE_ZERO_;
     mtrace_scope context = MTRACE_CONTEXT_;
     bool valid = context.session == (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32) &&
                  context.number < MTRACE_GET_(&mtrace_g_.node_pool.count);
+    if (!valid && context.session != 0) {
+        mtrace_context_set_(outside);
+    }
     return valid ? context : outside;
 }
 
@@ -2161,14 +2178,14 @@ mtrace_scope mtrace_scope_push_(const uint32_t *domain, mtrace_site *site) {
     inside.session = (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32);
     inside.number = mtrace_node_child_(before.number, site);
     inside.domain = domain != NULL ? *domain : before.domain;
-    MTRACE_CONTEXT_ = inside;
+    mtrace_context_set_(inside);
     MTRACE_UNLOCK();
     return before;
 }
 
 void mtrace_scope_pop_(mtrace_scope before) {
     MTRACE_LOCK();
-    MTRACE_CONTEXT_ = before; /* looked at when it is used: see mtrace_context_ */
+    mtrace_context_set_(before); /* looked at when it is used: see mtrace_context_ */
     MTRACE_UNLOCK();
 }
 
@@ -2206,17 +2223,16 @@ static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_
     return number;
 }
 
-/* The account of a site that is in no scope and no domain: two loads and a compare once it has been
-   seen in this session. 0: not that simple. */
-static MTRACE_HOT_ uint32_t mtrace_account_fast_(const mtrace_site *site) {
-    uint64_t account = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
-    return MTRACE_LIKELY_(account <= 0xffff && MTRACE_CONTEXT_.session == 0) ? (uint32_t)account
-                                                                             : 0;
+/* At most 0xffff: the account of a site outside of scopes and domains, once it has been seen in
+   this session. */
+static MTRACE_HOT_ uint64_t mtrace_account_cached_(const mtrace_site *site) {
+    return MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
 }
 
 static uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
-    uint32_t account = domain == MTRACE_INHERIT_ ? mtrace_account_fast_(site) : 0;
-    return account != 0 ? account : mtrace_account_find_(site, domain);
+    uint64_t account = mtrace_account_cached_(site);
+    bool plain = account <= 0xffff && domain == MTRACE_INHERIT_ && MTRACE_CONTEXT_.session == 0;
+    return plain ? (uint32_t)account : mtrace_account_find_(site, domain);
 }
 
 /* --- tracebacks --- */
@@ -2596,13 +2612,22 @@ static MTRACE_COLD_ void mtrace_lane_join_(void) {
     mtrace_settle_(); /* from now on the other lanes count with this one */
     mtrace_thread_has_joined_ = true;
     mtrace_thread_lane_ = seen < MTRACE_OWN_LANES_ ? (seen + 1) * sizeof(mtrace_lane_) : 0;
+    mtrace_context_set_(MTRACE_CONTEXT_);
+}
+
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_behind_(size_t at) {
+    mtrace_lane_ *lane = (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
+    return at == 0 || MTRACE_IS_BUSY_(lane) ? NULL : lane;
 }
 
 /* The thread's own lane, NULL when it has none or a handler has interrupted an addition to it. */
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
-    size_t at = mtrace_thread_lane_;
-    mtrace_lane_ *lane = (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
-    return at == 0 || MTRACE_IS_BUSY_(lane) ? NULL : lane;
+    return mtrace_lane_behind_(mtrace_thread_lane_);
+}
+
+/* The same, NULL inside of scopes, too. */
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
+    return mtrace_lane_behind_(mtrace_thread_plain_lane_);
 }
 
 /* Its own, or the shared one. */
@@ -2621,6 +2646,10 @@ static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
 
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
     return mtrace_g_.lanes;
+}
+
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
+    return MTRACE_CONTEXT_.session == 0 ? mtrace_g_.lanes : NULL;
 }
 #endif
 
@@ -2821,20 +2850,20 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
     mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), block, size, false, 0);
 }
 
-/* The straight way of a new heap block: a known site, a thread with a lane, a free home slot that
+/* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home slot that
    nothing else calls its home. Everything else goes the whole way. */
 static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
-    mtrace_lane_ *lane = mtrace_lane_own_();
-    uint32_t account = mtrace_account_fast_(site);
-    if (MTRACE_LIKELY_(account != 0 && lane != NULL && size < mtrace_g_.fast_size &&
+    mtrace_lane_ *lane = mtrace_lane_plain_();
+    uint64_t account = mtrace_account_cached_(site);
+    if (MTRACE_LIKELY_(account <= 0xffff && lane != NULL && size < mtrace_g_.fast_size &&
                        MTRACE_GET_(&slot->displaced) == 0) &&
         MTRACE_LIKELY_(mtrace_slot_claim_(slot))) {
         MTRACE_SET_(&slot->key, block);
         MTRACE_SET_(&slot->size_low, (uint32_t)size);
         MTRACE_SET_(&slot->size_high, 0);
         MTRACE_SET_RELEASE_(&slot->account, (uint16_t)account);
-        mtrace_count_in_own_(lane, account, size);
+        mtrace_count_in_own_(lane, (uint32_t)account, size);
     } else {
         mtrace_add_heap_(block, size, site, MTRACE_INHERIT_);
     }

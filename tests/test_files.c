@@ -1,5 +1,6 @@
-/* Snapshot files: what is written comes back; what was cut, altered or made up is refused, without a
-   crash and without memory that the file is not worth; a crash or a full disk leaves the old file. */
+/* Snapshot files: what is written comes back; what was cut, altered or made up is refused, without
+   a crash and without memory that the file is not worth; a crash or a full disk leaves the old
+   file. */
 
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700

@@ -19,8 +19,8 @@ static mtrace_result drop_blocks(mtrace_snapshot **snapshot) {
 
 int main(int argc, char **argv) {
     mtrace_snapshot *snapshot;
-    mtrace_result result = argc < 3 ? MTRACE_ERR_ARGUMENT
-                                    : mtrace_snapshot_load(&snapshot, argv[1], NULL);
+    mtrace_result result =
+        argc < 3 ? MTRACE_ERR_ARGUMENT : mtrace_snapshot_load(&snapshot, argv[1], NULL);
     if (result == MTRACE_OK && argc > 3) {
         result = drop_blocks(&snapshot);
     }
