@@ -42,16 +42,22 @@
    CHECKS RECORDING MACROS                   self-check, test assertion, function forms, macros
    PORTABILITY STRUCTURES TEXT NAMES SITES   the implementation, bottom up
    TRACE TABLE COUNTERS RECORD LIFE LOOK
-   SNAPSHOT GROUP REPORT CHECK
+   FILTER SNAPSHOT GROUP REPORT CHECK
+
+   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, start by an
+   environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by side.
 
    WORDS
 
    call site   the file, line and function of one macro; MT_NEW adds the type's name
-   domain      a small number that separates kinds of memory; 0 is the heap
-   trace       one live block: its address, size, call site and domain
-   snapshot    a copy of the counters of all call sites at one moment
-   statistic   one row of a snapshot, grouped by line, file, function, type, domain or size class
+   scope       a function, or part of it, that MT_SCOPE names: a frame around call sites
+   traceback   the scopes that a thread is inside, the oldest first, and the call site
+   domain      a number that separates kinds of memory (textures, audio); 0 unless told
+   trace       one live block: its address, size, traceback and domain
+   snapshot    a copy of the counters of all tracebacks and domains at one moment
+   statistic   one row of a snapshot: a line, file, function, type, domain, size class, traceback
    diff        one row of two snapshots compared
+   filter      keeps or drops rows of a snapshot
 
    SWITCHES (scope: ALL = the same in every file; IMPL = only where the implementation is)
 
@@ -91,8 +97,8 @@
 
    A full table never fails the program: the block is handed out, counted as dropped with its bytes
    at its call site, and every report says so and marks the rows. No live trace is ever evicted.
-   Likewise a full site table charges "<other>", a full name table shows "<unknown>", and reports
-   say so.
+   Likewise a full site table charges "<other>", a full name table shows "<unknown>", a full scope
+   table leaves the call site alone, and reports say so.
 
    Foreign pointers pass through. A free of a block that is not traced (it came from plain malloc,
    from before the start, or was dropped) frees it and counts a foreign free. A traced block that
@@ -111,6 +117,14 @@
    start, stop and clear exclude each other. A thread may be inside a call while another stops and
    starts; that one call may then be charged wrongly. Memory given in desc.memory must stay until no
    thread is.
+
+   Scopes belong to a thread. What one allocates inside of them is charged to its traceback: the last
+   desc.frames frames of it tell tracebacks apart, as does how many there were. With frames 1, the
+   default, scopes only count. They cost nothing where none is entered; to enter and leave one costs
+   about as much as a small allocation, and allocations inside take a longer way.
+
+   Domains. MT_MALLOC_IN, MT_SCOPE_IN. MT_FREE finds a heap block whatever its domain. Keys of
+   MT_TRACK are apart from each other in each domain but 0, and from heap blocks: 0 is the heap.
 
    Modules. Names are copied, so a module may be unloaded, unless borrow_names promised otherwise.
    Names in a snapshot are its own.
@@ -289,7 +303,7 @@ typedef struct mtrace_desc {
                           fits   in memory */
     size_t max_sites;  /* tracebacks x domains, at most 65,533. 0: 4,096, fewer in `memory` */
     size_t max_scopes; /* ways into scopes that tell tracebacks apart, at most 65,533. 0: as many as
-                          max_sites, 64 when frames is 1 */
+                          max_sites. None are needed when frames is 1 */
     size_t name_bytes; /* room for copied file, function and type names. 0: 16 a site */
     void *memory;      /* the tracer's own memory; NULL: from the system, once */
     size_t memory_size;          /* bytes of memory */
@@ -501,7 +515,8 @@ MTRACE_API void mtrace_clear(void);
 MTRACE_API void mtrace_reset_peak(void);
 
 /* Gives a domain a name for reports; it outlives stop. Errors: ARGUMENT (NULL, or longer than
-   MTRACE_DOMAIN_NAME_BYTES - 1), FULL (MTRACE_MAX_DOMAIN_NAMES have one). O(named domains). Any
+   MTRACE_DOMAIN_NAME_BYTES - 1), FULL (MTRACE_MAX_DOMAIN_NAMES were given; another name for a
+   domain takes room again). O(named domains). Any
    thread; life cycle calls wait for it. */
 MTRACE_API mtrace_result mtrace_name_domain(uint32_t domain, const char *name);
 
@@ -668,10 +683,11 @@ MTRACE_API mtrace_result mtrace_report(const mtrace_statistics *statistics,
                                        const mtrace_report_desc *desc);
 
 /* The debug console's questions, answered now, by line, in the tracer's memory, to the default
-   writer: the `top` largest lines; those that held most at the peak; what changed since `old`, the
+   writer: the `top` largest lines; the same by another key; those that held most at the peak; what changed since `old`, the
    `top` largest changes; every line that holds memory as a warning. Errors: those of the calls they
    are made of. O(n log n) in call sites. */
 MTRACE_API mtrace_result mtrace_print_top(size_t top);
+MTRACE_API mtrace_result mtrace_print_by(mtrace_key_type key_type, size_t top);
 MTRACE_API mtrace_result mtrace_print_peak(size_t top);
 MTRACE_API mtrace_result mtrace_print_diff(const mtrace_snapshot *old, size_t top);
 MTRACE_API mtrace_result mtrace_print_leaks(void);
@@ -797,6 +813,7 @@ MTRACE_API char *mtrace_strndup_at(const char *text, size_t length, mtrace_site 
    number below UINT32_MAX. */
 MTRACE_API void *mtrace_malloc_in_(uint32_t domain, size_t size, mtrace_site *site);
 MTRACE_API void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site *site);
+MTRACE_API void *mtrace_realloc_in_(uint32_t domain, void *block, size_t size, mtrace_site *site);
 
 static inline void *mtrace_malloc_in_at(uint32_t domain, size_t size, mtrace_site *site) {
     if (MTRACE_UNLIKELY_(MTRACE_STATE_() & 2)) {
@@ -815,8 +832,10 @@ static inline void *mtrace_calloc_in_at(uint32_t domain, size_t count, size_t si
 
 static inline void *mtrace_realloc_in_at(uint32_t domain, void *block, size_t size,
                                          mtrace_site *site) {
-    return block == NULL ? mtrace_malloc_in_at(domain, size, site)
-                         : mtrace_realloc_at(block, size, site);
+    if (MTRACE_UNLIKELY_(MTRACE_STATE_() != 0)) {
+        return mtrace_realloc_in_(domain, block, size, MTRACE_SITE_(site));
+    }
+    return MTRACE_BASE_REALLOC(block, size);
 }
 
 /* Scopes: frames around call sites. From push to pop, what this thread allocates has the scope's
@@ -1017,6 +1036,11 @@ static inline mtrace_result mtrace_report(const mtrace_statistics *statistics,
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_print_top(size_t top) {
+    (void)top;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_print_by(mtrace_key_type key_type, size_t top) {
+    (void)key_type;
     (void)top;
     return MTRACE_ERR_COMPILED_OUT;
 }
@@ -1960,10 +1984,10 @@ static const char *mtrace_name_copy_(const char *name, size_t size) {
     return copy == NULL ? NULL : (const char *)memcpy(copy, name, size);
 }
 
-/* The one pointer that stands for a name's content; NULL stays NULL. When there is no room,
-   "<unknown>" and a count. Lock-free: an entry is whole before it is published, and never changes.
- */
-static const char *mtrace_name_(const char *name) {
+/* The one pointer that stands for a name's content; NULL stays NULL. "<unknown>" when it is new and
+   none is to be made, or there is no room, which is counted. Lock-free: an entry is whole before it
+   is published, and never changes. */
+static const char *mtrace_name_(const char *name, bool make) {
     mtrace_tracer_ *g = &mtrace_g_;
     size_t size = name == NULL ? 0 : strlen(name) + 1;
     uint32_t at, n;
@@ -1974,6 +1998,9 @@ static const char *mtrace_name_(const char *name) {
     at = mtrace_reduce_((uint32_t)MTRACE_HASH(name, size), g->name_slots);
     for (n = 0; n < g->name_slots; n++, at = at + 1 == g->name_slots ? 0 : at + 1) {
         const char *entry = MTRACE_GET_ACQUIRE_(&g->names[at]);
+        if (entry == NULL && !make) {
+            return mtrace_unknown_;
+        }
         if (entry == NULL) {
             own = own != NULL ? own : g->borrow_names ? name : mtrace_name_copy_(name, size);
             if (own == NULL) {
@@ -2009,9 +2036,10 @@ static uint32_t mtrace_pool_next_(mtrace_pool_ *pool) {
     return count;
 }
 
-/* Finds or makes the content's number; 0 when the pool is full. Lock-free: a record is whole before
-   the index shows it. Two threads that make the same one at once agree on the one that enters the
-   index first; the other stays unused. The index has room to spare, so the search ends. */
+/* Finds or makes the content's number; 0 when the pool is full (store NULL: only finds).
+   Lock-free: a record is whole before the index shows it. Two threads that make the same one at
+   once agree on the one that enters the index first; the other stays unused. The index has room to
+   spare, so the search ends. */
 static uint32_t mtrace_intern_(mtrace_pool_ *pool, uint32_t hash, const void *content,
                                mtrace_equal_fn_ equal, mtrace_store_fn_ store) {
     uint32_t at = mtrace_reduce_(hash, pool->index_slots), own = 0;
@@ -2019,7 +2047,7 @@ static uint32_t mtrace_intern_(mtrace_pool_ *pool, uint32_t hash, const void *co
         uint16_t entry = MTRACE_GET_ACQUIRE_(&pool->index[at]);
         if (entry == 0) {
             if (own == 0) {
-                own = mtrace_pool_next_(pool);
+                own = store == NULL ? 0 : mtrace_pool_next_(pool);
                 if (own == 0) {
                     return 0;
                 }
@@ -2047,7 +2075,7 @@ static void mtrace_place_store_(uint32_t number, const void *content) {
     mtrace_g_.places[number] = *(const mtrace_place_ *)content;
 }
 
-static uint32_t mtrace_place_intern_(const mtrace_place_ *place) {
+static uint32_t mtrace_place_intern_(const mtrace_place_ *place, bool make) {
     uintptr_t words[4];
     uint32_t number;
     words[0] = (uintptr_t)place->file;
@@ -2055,29 +2083,32 @@ static uint32_t mtrace_place_intern_(const mtrace_place_ *place) {
     words[2] = (uintptr_t)place->type;
     words[3] = place->line;
     number = mtrace_intern_(&mtrace_g_.place_pool, (uint32_t)MTRACE_HASH(words, sizeof words),
-                            place, mtrace_place_equal_, mtrace_place_store_);
+                            place, mtrace_place_equal_, make ? mtrace_place_store_ : NULL);
     return number != 0 ? number : (uint32_t)MTRACE_PLACE_OTHER_;
 }
 
 /* A site's cache, once it was seen in this session: session << 32, then the number of its account
    outside of scopes and domains, or else place << 16. */
-static MTRACE_COLD_ uint32_t mtrace_place_find_(mtrace_site *site) {
+static MTRACE_COLD_ uint32_t mtrace_place_find_(mtrace_site *site, bool make) {
     mtrace_place_ place;
     uint32_t number;
-    place.file = site->file == NULL ? mtrace_unknown_ : mtrace_name_(site->file);
-    place.function = mtrace_name_(site->function);
-    place.type = mtrace_name_(site->type);
+    place.file = site->file == NULL ? mtrace_unknown_ : mtrace_name_(site->file, make);
+    place.function = mtrace_name_(site->function, make);
+    place.type = mtrace_name_(site->type, make);
     place.line = site->line;
-    number = mtrace_place_intern_(&place);
-    MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | (uint64_t)number << 16);
+    number = mtrace_place_intern_(&place, make);
+    if (number != MTRACE_PLACE_OTHER_) {
+        MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | (uint64_t)number << 16);
+    }
     return number;
 }
 
-static uint32_t mtrace_place_of_(mtrace_site *site) {
+/* A new place is made for what has room in `pool`, accounts or nodes: what they lose takes none. */
+static uint32_t mtrace_place_of_(mtrace_site *site, const mtrace_pool_ *pool) {
     uint64_t cache = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
     return cache <= 0xffff       ? mtrace_g_.accounts[cache].place
            : cache <= UINT32_MAX ? (uint32_t)(cache >> 16)
-                                 : mtrace_place_find_(site);
+                                 : mtrace_place_find_(site, MTRACE_GET_(&pool->count) < pool->max);
 }
 
 /* --- scopes --- */
@@ -2088,15 +2119,16 @@ static uint32_t mtrace_mix_(uint32_t hash, uint32_t number) {
 
 /* The window of a node that may not be there yet, most recent first. */
 static uint32_t mtrace_node_hash_(const mtrace_node_ *node) {
-    uint32_t hash = node->depth, left;
+    uint32_t hash = mtrace_mix_(0, node->depth), left;
     for (left = mtrace_g_.frames - 1; left > 0; left--) {
         hash = mtrace_mix_(hash, node->place);
+        hash ^= hash >> 15; /* else one multiplier a level, and some are poor */
         if (node->parent == 0) {
             break;
         }
         node = &mtrace_g_.nodes[node->parent];
     }
-    return hash ^ hash >> 16;
+    return mtrace_mix_(hash, 0);
 }
 
 static bool mtrace_node_equal_(uint32_t number, const void *content) {
@@ -2128,18 +2160,24 @@ static uint32_t mtrace_node_intern_(const mtrace_node_ *node) {
                           mtrace_node_store_);
 }
 
-/* The node of a scope entered from `parent`. What lies inside a lost one is lost too. */
-static uint32_t mtrace_node_child_(uint32_t parent, mtrace_site *site) {
-    uint32_t number = 0;
-    if (parent != MTRACE_NODE_LOST_) {
-        mtrace_node_ node;
-        uint32_t depth = parent == 0 ? 0 : mtrace_g_.nodes[parent].depth;
-        bool window = mtrace_g_.frames > 1;
-        node.parent = (uint16_t)(window ? parent : 0);
-        node.place = (uint16_t)(window ? mtrace_place_of_(site) : 0);
-        node.depth = (uint16_t)(depth + (depth < 65534 ? 1 : 0));
-        number = mtrace_node_intern_(&node);
+/* The node of a scope entered from `parent`; 0 when there is no room. Where only call sites are
+   kept no table is needed: the number is the depth, and one. */
+static uint32_t mtrace_node_enter_(uint32_t parent, mtrace_site *site) {
+    mtrace_node_ node;
+    uint32_t depth;
+    if (mtrace_g_.frames == 1) {
+        return parent == 0 ? (uint32_t)MTRACE_FIRST_ : parent + (parent < 0xffff ? 1 : 0);
     }
+    depth = parent == 0 ? 0 : mtrace_g_.nodes[parent].depth;
+    node.parent = (uint16_t)parent;
+    node.place = (uint16_t)mtrace_place_of_(site, &mtrace_g_.node_pool);
+    node.depth = (uint16_t)(depth + (depth < 65534 ? 1 : 0));
+    return mtrace_node_intern_(&node);
+}
+
+/* The same; what lies inside a lost one is lost too. */
+static uint32_t mtrace_node_child_(uint32_t parent, mtrace_site *site) {
+    uint32_t number = parent == MTRACE_NODE_LOST_ ? 0 : mtrace_node_enter_(parent, site);
     if (number == 0) {
         MTRACE_ADD_(&mtrace_g_.lost_scopes, 1);
         number = MTRACE_NODE_LOST_;
@@ -2159,12 +2197,16 @@ static void mtrace_context_set_(mtrace_scope context) {
 }
 #endif
 
+static bool mtrace_node_known_(uint32_t number) {
+    return number < (mtrace_g_.frames == 1 ? 0x10000 : MTRACE_GET_(&mtrace_g_.node_pool.count));
+}
+
 /* Where the thread is; outside of all when its scope is of another session, or never was. */
 static mtrace_scope mtrace_context_(void) {
     static const mtrace_scope outside = MTRACE_ZERO_;
     mtrace_scope context = MTRACE_CONTEXT_;
     bool valid = context.session == (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32) &&
-                 context.number < MTRACE_GET_(&mtrace_g_.node_pool.count);
+                 mtrace_node_known_(context.number);
     if (!valid && context.session != 0) {
         mtrace_context_set_(outside);
     }
@@ -2177,7 +2219,7 @@ mtrace_scope mtrace_scope_push_(const uint32_t *domain, mtrace_site *site) {
     before = mtrace_context_();
     inside.session = (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32);
     inside.number = mtrace_node_child_(before.number, site);
-    inside.domain = domain != NULL ? *domain : before.domain;
+    inside.domain = domain != NULL && *domain != MTRACE_INHERIT_ ? *domain : before.domain;
     mtrace_context_set_(inside);
     MTRACE_UNLOCK();
     return before;
@@ -2203,8 +2245,8 @@ static void mtrace_account_store_(uint32_t number, const void *content) {
 static uint32_t mtrace_account_intern_(const mtrace_account_ *account) {
     uint32_t hash = mtrace_mix_(mtrace_mix_(account->place | (uint32_t)account->node << 16, 0),
                                 account->domain);
-    uint32_t number = mtrace_intern_(&mtrace_g_.account_pool, hash ^ hash >> 16, account,
-                                     mtrace_account_equal_, mtrace_account_store_);
+    uint32_t number = mtrace_intern_(&mtrace_g_.account_pool, hash, account, mtrace_account_equal_,
+                                     mtrace_account_store_);
     return number != 0 ? number : (uint32_t)MTRACE_ACCOUNT_OTHER_;
 }
 
@@ -2213,11 +2255,11 @@ static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_
     mtrace_account_ account;
     uint32_t number;
     memset(&account, 0, sizeof account);
-    account.place = (uint16_t)mtrace_place_of_(site);
+    account.place = (uint16_t)mtrace_place_of_(site, &mtrace_g_.account_pool);
     account.node = (uint16_t)context.number;
     account.domain = domain == MTRACE_INHERIT_ ? context.domain : domain;
     number = mtrace_account_intern_(&account);
-    if (account.node == 0 && account.domain == 0) {
+    if (account.node == 0 && account.domain == 0 && number != MTRACE_ACCOUNT_OTHER_) {
         MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | number);
     }
     return number;
@@ -2231,7 +2273,8 @@ static MTRACE_HOT_ uint64_t mtrace_account_cached_(const mtrace_site *site) {
 
 static uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
     uint64_t account = mtrace_account_cached_(site);
-    bool plain = account <= 0xffff && domain == MTRACE_INHERIT_ && MTRACE_CONTEXT_.session == 0;
+    bool plain = account <= 0xffff && (domain == MTRACE_INHERIT_ || domain == 0) &&
+                 MTRACE_CONTEXT_.session == 0;
     return plain ? (uint32_t)account : mtrace_account_find_(site, domain);
 }
 
@@ -2248,6 +2291,7 @@ static uint32_t mtrace_traceback_length_(const mtrace_account_ *account) {
 static uint32_t mtrace_traceback_total_(const mtrace_account_ *account) {
     return account->node == 0                   ? 1
            : account->node == MTRACE_NODE_LOST_ ? 0
+           : mtrace_g_.frames == 1              ? account->node
                                                 : mtrace_g_.nodes[account->node].depth + 1u;
 }
 
@@ -2261,10 +2305,10 @@ static void mtrace_frame_fill_(mtrace_frame *frame, uint32_t number) {
 /* The `length` most recent frames, the call site last. */
 static void mtrace_traceback_fill_(const mtrace_account_ *account, mtrace_frame *frames,
                                    uint32_t length) {
-    uint32_t node = account->node, place = account->place;
+    uint32_t node = account->node;
+    mtrace_frame_fill_(&frames[--length], account->place);
     while (length-- > 0) {
-        mtrace_frame_fill_(&frames[length], place);
-        place = mtrace_g_.nodes[node].place;
+        mtrace_frame_fill_(&frames[length], mtrace_g_.nodes[node].place);
         node = mtrace_g_.nodes[node].parent;
     }
 }
@@ -2850,8 +2894,8 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
     mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), block, size, false, 0);
 }
 
-/* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home slot that
-   nothing else calls its home. Everything else goes the whole way. */
+/* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home
+   slot that nothing else calls its home. Everything else goes the whole way. */
 static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_plain_();
@@ -2967,8 +3011,8 @@ static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace) {
     MTRACE_UNLOCK();
 }
 
-/* The realloc is done. `old` NULL: the block had no trace. Paused, a trace keeps its line. */
-static void mtrace_moved_(uintptr_t block, size_t size, mtrace_site *site,
+/* The realloc is done. `old` NULL: the block had no trace and comes into `domain`. Paused, a trace keeps its line. */
+static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_site *site,
                           const mtrace_trace_ *old) {
     mtrace_lane_ *lane;
     uint32_t account;
@@ -2978,9 +3022,10 @@ static void mtrace_moved_(uintptr_t block, size_t size, mtrace_site *site,
     }
     MTRACE_LOCK();
     lane = mtrace_lane_get_();
-    account = !recording    ? old->account
-              : old == NULL ? mtrace_account_of_(site, MTRACE_INHERIT_)
-                            : mtrace_account_of_(site, mtrace_g_.accounts[old->account].domain);
+    if (old != NULL && recording) {
+        domain = mtrace_g_.accounts[old->account].domain;
+    }
+    account = recording ? mtrace_account_of_(site, domain) : old->account;
     if (old != NULL) {
         mtrace_count_out_(lane, old->account, old->size);
     }
@@ -2990,13 +3035,14 @@ static void mtrace_moved_(uintptr_t block, size_t size, mtrace_site *site,
     MTRACE_UNLOCK();
 }
 
-void *mtrace_realloc_(void *block, size_t size, mtrace_site *site) {
+void *mtrace_realloc_in_(uint32_t domain, void *block, size_t size, mtrace_site *site) {
     mtrace_trace_ trace;
     uintptr_t old = (uintptr_t)block; /* the number outlives the block */
     bool known;
     void *moved;
     if (block == NULL) {
-        return mtrace_malloc_at(size, site);
+        return domain == MTRACE_INHERIT_ ? mtrace_malloc_at(size, site)
+                                         : mtrace_malloc_in_at(domain, size, site);
     }
     if (size == 0) {
         mtrace_free_(block, site);
@@ -3005,11 +3051,15 @@ void *mtrace_realloc_(void *block, size_t size, mtrace_site *site) {
     known = mtrace_remove_(old, site, &trace);
     moved = MTRACE_BASE_REALLOC(block, size);
     if (moved != NULL) {
-        mtrace_moved_((uintptr_t)moved, size, site, known ? &trace : NULL);
+        mtrace_moved_(domain, (uintptr_t)moved, size, site, known ? &trace : NULL);
     } else if (known) {
         mtrace_put_back_(old, &trace);
     }
     return moved;
+}
+
+void *mtrace_realloc_(void *block, size_t size, mtrace_site *site) {
+    return mtrace_realloc_in_(MTRACE_INHERIT_, block, size, site);
 }
 
 char *mtrace_strndup_at(const char *text, size_t length, mtrace_site *site) {
@@ -3112,9 +3162,8 @@ static size_t mtrace_power_of_two_(size_t n) {
 static void mtrace_layout_for_(mtrace_layout_ *l, const mtrace_desc *desc, size_t sites,
                                size_t capacity) {
     l->capacity = capacity;
-    size_t nodes = desc->max_scopes != 0 ? desc->max_scopes : desc->frames > 1 ? sites : 64;
-    size_t places =
-        sites + (desc->frames > 1 ? nodes : 0); /* scopes have a place in windows only */
+    size_t nodes = desc->frames <= 1 ? 0 : desc->max_scopes != 0 ? desc->max_scopes : sites;
+    size_t places = sites + nodes;
     l->accounts = sites + MTRACE_FIRST_;
     l->nodes = nodes + MTRACE_FIRST_;
     l->places = (places < 65533 ? places : 65533) + MTRACE_FIRST_;
@@ -4219,7 +4268,9 @@ static mtrace_result mtrace_copy_(mtrace_snapshot **out, const mtrace_snapshot_p
         return MTRACE_ERR_NO_MEMORY;
     }
     map = (uint32_t *)(void *)((unsigned char *)s + layout.map);
-    memcpy(s->names, from->names, from->name_bytes);
+    if (from->name_bytes != 0) {
+        memcpy(s->names, from->names, from->name_bytes);
+    }
     mtrace_copy_rows_(s, from, keep, map);
     mtrace_copy_blocks_(s, from, map);
     s->has_blocks = from->has_blocks;
@@ -4625,6 +4676,23 @@ static void mtrace_row_sum_(mtrace_statistic *sum, const mtrace_statistic *rows,
     }
 }
 
+/* What the rows add up to. In cumulative mode they overlap: there it is the sum of what they were
+   made of. */
+static void mtrace_total_(const mtrace_job_ *job, mtrace_statistic *total) {
+    uint32_t rows = (uint32_t)(job->snapshot->row_count + (job->is_diff ? job->old->row_count : 0));
+    uint32_t i;
+    memset(total, 0, sizeof *total);
+    if ((job->key_type & MTRACE_CUMULATIVE) == 0) {
+        mtrace_row_sum_(total, job->rows, job->count);
+        return;
+    }
+    for (i = 0; i < rows; i++) {
+        mtrace_row_add_(job, total, i);
+    }
+    total->size_diff = job->is_diff ? total->size_diff : 0;
+    total->count_diff = job->is_diff ? total->count_diff : 0;
+}
+
 static void mtrace_clear_diffs_(mtrace_job_ *job) {
     uint32_t i;
     for (i = 0; i < job->count; i++) {
@@ -4677,8 +4745,7 @@ static void mtrace_statistics_fill_(mtrace_statistics *out, mtrace_job_ *job) {
         mtrace_clear_diffs_(job);
     }
     mtrace_rank_(job);
-    memset(&out->total, 0, sizeof out->total);
-    mtrace_row_sum_(&out->total, job->rows, job->count);
+    mtrace_total_(job, &out->total);
     out->rows = job->rows;
     out->count = job->count;
     out->key_type = job->key_type;
@@ -4888,19 +4955,17 @@ static bool mtrace_shows_function_(mtrace_key_type key_type) {
     return key == MTRACE_BY_LINE || key == MTRACE_BY_TRACEBACK;
 }
 
-/* The scopes around a call site, the innermost first, each between `before` and `after`. */
-static void mtrace_put_scopes_(mtrace_text_ *t, const mtrace_statistic *row, const char *before,
-                               const char *after) {
+/* The scopes around a call site, the innermost first, in its line. */
+static void mtrace_put_scopes_(mtrace_text_ *t, const mtrace_statistic *row) {
     uint32_t i;
     for (i = row->traceback.count; i > 1; i--) {
         const mtrace_frame *frame = &row->traceback.frames[i - 2];
-        mtrace_put_(t, before);
+        mtrace_put_(t, " < ");
         mtrace_put_line_number_(t, frame->file, frame->line);
         if (frame->function != NULL) {
             mtrace_put_char_(t, ' ');
             mtrace_put_(t, frame->function);
         }
-        mtrace_put_(t, after);
     }
 }
 
@@ -4934,7 +4999,7 @@ static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
         mtrace_put_char_(t, ' ');
         mtrace_put_(t, row->function);
     }
-    mtrace_put_scopes_(t, row, " < ", "");
+    mtrace_put_scopes_(t, row);
     mtrace_put_char_(t, '\n');
 }
 
@@ -5030,14 +5095,13 @@ static void mtrace_put_percent_(mtrace_text_ *t, uint64_t part, uint64_t whole, 
     mtrace_put_right_(t, buffer, column);
 }
 
-/* The end of a table's row: "*" when inexact, the key cut at its front to fit, the function if it
- * fits. */
-static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
-                              mtrace_key_type key_type, size_t columns) {
+enum { MTRACE_C1_ = 10, MTRACE_C2_ = 21, MTRACE_C3_ = 31, MTRACE_C4_ = 39 }; /* column ends */
+
+/* file:line and function, the former cut at its front to fit, the latter left out if too long. */
+static void mtrace_put_cut_(mtrace_text_ *t, const mtrace_statistic *row, mtrace_key_type key_type,
+                            size_t columns) {
     mtrace_text_ dry;
-    size_t room, length;
-    mtrace_put_(t, row->dropped_count != 0 ? " *" : "  ");
-    room = columns > t->column ? columns - t->column : 0;
+    size_t room = columns > t->column ? columns - t->column : 0, length;
     mtrace_text_to_buffer_(&dry, NULL, 0);
     mtrace_put_key_(&dry, row, key_type);
     length = dry.length;
@@ -5054,7 +5118,18 @@ static void mtrace_put_where_(mtrace_text_ *t, const mtrace_statistic *row,
     mtrace_put_char_(t, '\n');
 }
 
-enum { MTRACE_C1_ = 10, MTRACE_C2_ = 21, MTRACE_C3_ = 31, MTRACE_C4_ = 39 }; /* column ends */
+/* The scopes around a call site, the innermost first, a line each. */
+static void mtrace_put_scope_rows_(mtrace_text_ *t, const mtrace_statistic *row, size_t columns) {
+    mtrace_statistic scope = *row;
+    uint32_t i;
+    for (i = row->traceback.count; i > 1; i--) {
+        scope.file = row->traceback.frames[i - 2].file;
+        scope.function = row->traceback.frames[i - 2].function;
+        scope.line = row->traceback.frames[i - 2].line;
+        mtrace_put_right_(t, "from ", MTRACE_C4_ + 9);
+        mtrace_put_cut_(t, &scope, MTRACE_BY_LINE, columns);
+    }
+}
 
 static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
                                   const mtrace_statistic *row, size_t columns) {
@@ -5074,7 +5149,8 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
             mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
         }
     }
-    mtrace_put_where_(t, row, s->key_type, columns);
+    mtrace_put_(t, row->dropped_count != 0 ? " *" : "  ");
+    mtrace_put_cut_(t, row, s->key_type, columns);
 }
 
 static const char *mtrace_key_noun_(mtrace_key_type key_type) {
@@ -5162,7 +5238,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
     switch (desc->style) {
     case MTRACE_STYLE_TABLE:
         mtrace_put_table_row_(t, s, row, desc->columns == 0 ? 80 : desc->columns);
-        mtrace_put_scopes_(t, row, "                                           from ", "\n");
+        mtrace_put_scope_rows_(t, row, desc->columns == 0 ? 80 : desc->columns);
         break;
     case MTRACE_STYLE_PYTHON:
         mtrace_put_python_(t, row, s->key_type, s->is_diff);
@@ -5212,7 +5288,7 @@ static void mtrace_report_(mtrace_text_ *t, const mtrace_statistics *s,
     for (i = 0; i < shown; i++) {
         mtrace_put_row_(t, s, &s->rows[i], desc);
     }
-    if (shown < s->count) {
+    if (shown < s->count && (s->key_type & MTRACE_CUMULATIVE) == 0) { /* those rows overlap */
         mtrace_put_other_(t, s, desc, shown);
     }
     mtrace_put_foot_(t, s, desc->style);
@@ -5235,16 +5311,17 @@ mtrace_result mtrace_report(const mtrace_statistics *statistics, const mtrace_re
     return MTRACE_OK;
 }
 
-/* Snapshot, statistics by line, report, all in the tracer's memory. */
-static mtrace_result mtrace_print_(const mtrace_snapshot *old, mtrace_view view, mtrace_style style,
-                                   size_t top) {
+/* Snapshot, statistics, report, all in the tracer's memory. */
+static mtrace_result mtrace_print_(const mtrace_snapshot *old, mtrace_view view,
+                                   mtrace_key_type key_type, mtrace_style style, size_t top) {
+    bool with_blocks = (key_type & MTRACE_KEY_) == MTRACE_BY_SIZE_CLASS;
     mtrace_report_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *now;
     mtrace_statistics *statistics = NULL;
-    mtrace_result result = mtrace_snapshot_take(&now, false, NULL);
+    mtrace_result result = mtrace_snapshot_take(&now, with_blocks, NULL);
     if (result == MTRACE_OK) {
         mtrace_snapshot_set_view(now, view);
-        result = mtrace_statistics_make_(&statistics, now, old, old != NULL, MTRACE_BY_LINE, NULL);
+        result = mtrace_statistics_make_(&statistics, now, old, old != NULL, key_type, NULL);
     }
     if (result == MTRACE_OK) {
         desc.style = style;
@@ -5256,21 +5333,26 @@ static mtrace_result mtrace_print_(const mtrace_snapshot *old, mtrace_view view,
     return result;
 }
 
+mtrace_result mtrace_print_by(mtrace_key_type key_type, size_t top) {
+    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, key_type, MTRACE_STYLE_TABLE, top);
+}
+
 mtrace_result mtrace_print_top(size_t top) {
-    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, MTRACE_STYLE_TABLE, top);
+    return mtrace_print_by(MTRACE_BY_LINE, top);
 }
 
 mtrace_result mtrace_print_peak(size_t top) {
-    return mtrace_print_(NULL, MTRACE_VIEW_PEAK, MTRACE_STYLE_TABLE, top);
+    return mtrace_print_(NULL, MTRACE_VIEW_PEAK, MTRACE_BY_LINE, MTRACE_STYLE_TABLE, top);
 }
 
 mtrace_result mtrace_print_diff(const mtrace_snapshot *old, size_t top) {
-    return old == NULL ? MTRACE_ERR_ARGUMENT
-                       : mtrace_print_(old, MTRACE_VIEW_LIVE, MTRACE_STYLE_TABLE, top);
+    return old == NULL
+               ? MTRACE_ERR_ARGUMENT
+               : mtrace_print_(old, MTRACE_VIEW_LIVE, MTRACE_BY_LINE, MTRACE_STYLE_TABLE, top);
 }
 
 mtrace_result mtrace_print_leaks(void) {
-    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, MTRACE_STYLE_WARNINGS, 0);
+    return mtrace_print_(NULL, MTRACE_VIEW_LIVE, MTRACE_BY_LINE, MTRACE_STYLE_WARNINGS, 0);
 }
 
 void mtrace_write_message(const char *message) {
@@ -5364,7 +5446,7 @@ static const char *mtrace_check_table_(void) {
 }
 
 static uint32_t mtrace_check_place_(uint32_t number) {
-    return mtrace_place_intern_(&mtrace_g_.places[number]);
+    return mtrace_place_intern_(&mtrace_g_.places[number], false);
 }
 
 static uint32_t mtrace_check_node_(uint32_t number) {
@@ -5376,8 +5458,7 @@ static uint32_t mtrace_check_node_(uint32_t number) {
 
 static uint32_t mtrace_check_account_(uint32_t number) {
     const mtrace_account_ *account = &mtrace_g_.accounts[number];
-    bool known =
-        account->node < mtrace_g_.node_pool.count && account->place < mtrace_g_.place_pool.count;
+    bool known = mtrace_node_known_(account->node) && account->place < mtrace_g_.place_pool.count;
     return known ? mtrace_account_intern_(account) : 0;
 }
 

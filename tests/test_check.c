@@ -8,6 +8,7 @@ static void start(void) {
     mtrace_desc desc = MTRACE_ZERO_;
     uintptr_t key;
     desc.capacity = 64;
+    desc.frames = 4;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     site = test_site("check.c", 1);
     for (key = 1; key <= 40; key++) {

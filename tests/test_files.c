@@ -528,6 +528,7 @@ static void test_killed_writer(void **state) {
 
 static int make_folder(void **state) {
     (void)state;
+    test_measures = true;
     snprintf(path, sizeof path, "%s/snapshot", mkdtemp(folder));
     return 0;
 }

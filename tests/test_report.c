@@ -822,6 +822,13 @@ static void test_print(void **state) {
                    "      30 B    6.9        3        30 B  a.c:2 f\n"
                    "       2 B    0.5        1         2 B  a.c:5 f\n",
                    foot_now());
+    expect_printed(mtrace_print_by(MTRACE_BY_FILE, 0),
+                   "mtrace: 432 B in 5 blocks held, peak 7098 B; 2 of 2 files\n"
+                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+                   "     400 B   92.6        1         0 B  c.c\n"
+                   "      32 B    7.4        4        32 B  a.c\n",
+                   foot_now());
+    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_ONCE, 0), MTRACE_ERR_ARGUMENT);
     expect_printed(mtrace_print_peak(2),
                    "mtrace: 7098 B in 6 blocks held at the peak; 2 of 4 lines\n"
                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
@@ -849,6 +856,7 @@ static void test_print_when_stopped(void **state) {
     (void)state;
     mtrace_stop();
     assert_int_equal(mtrace_print_top(3), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(mtrace_print_by(MTRACE_BY_DOMAIN, 3), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_print_peak(3), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_print_diff(old, 3), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_print_leaks(), MTRACE_ERR_NOT_TRACING);

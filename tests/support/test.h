@@ -25,10 +25,13 @@ extern "C" {
 static int test_fail_next;       /* the next n allocations fail; every one when negative */
 static int test_fail_after = -1; /* n more succeed, then one fails; -1: never */
 
+static bool test_measures;  /* one thread at a time: */
 static size_t test_largest; /* bytes of the largest allocation asked for */
 
 static bool test_fails(size_t size) {
-    test_largest = size > test_largest ? size : test_largest;
+    if (test_measures && size > test_largest) {
+        test_largest = size;
+    }
     if (test_fail_after >= 0 && test_fail_after-- == 0) {
         return true;
     }
