@@ -118,10 +118,10 @@
    starts; that one call may then be charged wrongly. Memory given in desc.memory must stay until no
    thread is.
 
-   Scopes belong to a thread. What one allocates inside of them is charged to its traceback: the last
+   Scopes belong to a thread. What it allocates inside of them is charged to its traceback: the last
    desc.frames frames of it tell tracebacks apart, as does how many there were. With frames 1, the
-   default, scopes only count. They cost nothing where none is entered; to enter and leave one costs
-   about as much as a small allocation, and allocations inside take a longer way.
+   default, scopes only count. They cost nothing where none is entered; inside of them allocations
+   take a longer way (see docs/DESIGN.md).
 
    Domains. MT_MALLOC_IN, MT_SCOPE_IN. MT_FREE finds a heap block whatever its domain. Keys of
    MT_TRACK are apart from each other in each domain but 0, and from heap blocks: 0 is the heap.
@@ -683,9 +683,9 @@ MTRACE_API mtrace_result mtrace_report(const mtrace_statistics *statistics,
                                        const mtrace_report_desc *desc);
 
 /* The debug console's questions, answered now, by line, in the tracer's memory, to the default
-   writer: the `top` largest lines; the same by another key; those that held most at the peak; what changed since `old`, the
-   `top` largest changes; every line that holds memory as a warning. Errors: those of the calls they
-   are made of. O(n log n) in call sites. */
+   writer: the `top` largest lines; the same by another key; those that held most at the peak; what
+   changed since `old`, the `top` largest changes; every line that holds memory as a warning.
+   Errors: those of the calls they are made of. O(n log n) in call sites. */
 MTRACE_API mtrace_result mtrace_print_top(size_t top);
 MTRACE_API mtrace_result mtrace_print_by(mtrace_key_type key_type, size_t top);
 MTRACE_API mtrace_result mtrace_print_peak(size_t top);

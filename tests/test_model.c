@@ -327,7 +327,8 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
     mtrace_block block;
     for (i = 0; mtrace_snapshot_block(snapshot, i, &block) == MTRACE_OK; i++) {
         mtrace_block found;
-        assert_int_equal(mtrace_find_tracked(block.domain, block.address, &found), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(block.domain, (uintptr_t)block.address, &found),
+                         MTRACE_OK);
         assert_int_equal(found.size, block.size);
         assert_int_equal(found.line, block.line);
         assert_int_equal(found.serial, block.serial);
