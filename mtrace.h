@@ -1979,9 +1979,14 @@ static char *mtrace_name_room_(uint32_t size) {
     return g->name_pool + used;
 }
 
+/* A snapshot may copy the pool meanwhile, hence not memcpy. */
 static const char *mtrace_name_copy_(const char *name, size_t size) {
     char *copy = size > UINT32_MAX ? NULL : mtrace_name_room_((uint32_t)size);
-    return copy == NULL ? NULL : (const char *)memcpy(copy, name, size);
+    size_t i;
+    for (i = 0; copy != NULL && i < size; i++) {
+        MTRACE_SET_(&copy[i], name[i]);
+    }
+    return copy;
 }
 
 /* The one pointer that stands for a name's content; NULL stays NULL. "<unknown>" when it is new and
@@ -2098,14 +2103,14 @@ static MTRACE_COLD_ uint32_t mtrace_place_find_(mtrace_site *site, bool make) {
     place.line = site->line;
     number = mtrace_place_intern_(&place, make);
     if (number != MTRACE_PLACE_OTHER_) {
-        MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | (uint64_t)number << 16);
+        MTRACE_SET_RELEASE_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | (uint64_t)number << 16);
     }
     return number;
 }
 
 /* A new place is made for what has room in `pool`, accounts or nodes: what they lose takes none. */
 static uint32_t mtrace_place_of_(mtrace_site *site, const mtrace_pool_ *pool) {
-    uint64_t cache = MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
+    uint64_t cache = MTRACE_GET_ACQUIRE_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
     return cache <= 0xffff       ? mtrace_g_.accounts[cache].place
            : cache <= UINT32_MAX ? (uint32_t)(cache >> 16)
                                  : mtrace_place_find_(site, MTRACE_GET_(&pool->count) < pool->max);
@@ -2238,8 +2243,24 @@ static bool mtrace_account_equal_(uint32_t number, const void *content) {
     return a->place == b->place && a->node == b->node && a->domain == b->domain;
 }
 
+/* A snapshot counts numbers, not what the index shows: an account without a place is not there. */
 static void mtrace_account_store_(uint32_t number, const void *content) {
-    mtrace_g_.accounts[number] = *(const mtrace_account_ *)content;
+    const mtrace_account_ *from = (const mtrace_account_ *)content;
+    mtrace_account_ *to = &mtrace_g_.accounts[number];
+    MTRACE_SET_(&to->node, from->node);
+    MTRACE_SET_(&to->domain, from->domain);
+    MTRACE_SET_RELEASE_(&to->place, from->place);
+}
+
+static mtrace_account_ mtrace_account_read_(uint32_t number) {
+    mtrace_account_ *from = &mtrace_g_.accounts[number], account;
+    memset(&account, 0, sizeof account);
+    account.place = MTRACE_GET_ACQUIRE_(&from->place);
+    if (account.place != 0) {
+        account.node = MTRACE_GET_(&from->node);
+        account.domain = MTRACE_GET_(&from->domain);
+    }
+    return account;
 }
 
 static uint32_t mtrace_account_intern_(const mtrace_account_ *account) {
@@ -2260,7 +2281,7 @@ static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_
     account.domain = domain == MTRACE_INHERIT_ ? context.domain : domain;
     number = mtrace_account_intern_(&account);
     if (account.node == 0 && account.domain == 0 && number != MTRACE_ACCOUNT_OTHER_) {
-        MTRACE_SET_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | number);
+        MTRACE_SET_RELEASE_(&site->cache, MTRACE_GET_(&mtrace_g_.session) | number);
     }
     return number;
 }
@@ -2268,7 +2289,7 @@ static MTRACE_NOINLINE_ uint32_t mtrace_account_find_(mtrace_site *site, uint32_
 /* At most 0xffff: the account of a site outside of scopes and domains, once it has been seen in
    this session. */
 static MTRACE_HOT_ uint64_t mtrace_account_cached_(const mtrace_site *site) {
-    return MTRACE_GET_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
+    return MTRACE_GET_ACQUIRE_(&site->cache) ^ MTRACE_GET_(&mtrace_g_.session);
 }
 
 static uint32_t mtrace_account_of_(mtrace_site *site, uint32_t domain) {
@@ -2785,7 +2806,7 @@ static uint64_t mtrace_events_(int event) {
 
 /* One account's counters over all lanes. What was freed is read first: whoever sees a free sees the
    allocation before it, so that live is never negative. */
-static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
+static void mtrace_account_pass_(uint32_t account, mtrace_cell_ *out) {
     uint32_t i, n = mtrace_lane_total_();
     size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
     memset(out, 0, sizeof *out);
@@ -2806,6 +2827,22 @@ static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
             saved ? MTRACE_GET_(&cell->peak_bytes) : bytes - MTRACE_GET_(&cell->freed_bytes);
         out->peak_count += saved ? MTRACE_GET_(&cell->peak_count)
                                  : (size_t)count - MTRACE_GET_(&cell->freed_count);
+    }
+}
+
+/* Read until two passes agree: then it was so at one moment. Where others never leave time for two,
+   the last is short or long by what they did during one pass, which is tens of nanoseconds. */
+static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
+    enum { PASSES = MTRACE_ATOMICS_ ? 16 : 0 };
+    mtrace_cell_ again;
+    int i;
+    mtrace_account_pass_(account, out);
+    for (i = 0; i < PASSES; i++) {
+        mtrace_account_pass_(account, &again);
+        if (memcmp(out, &again, sizeof again) == 0) {
+            break;
+        }
+        *out = again;
     }
 }
 
@@ -3011,7 +3048,8 @@ static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace) {
     MTRACE_UNLOCK();
 }
 
-/* The realloc is done. `old` NULL: the block had no trace and comes into `domain`. Paused, a trace keeps its line. */
+/* The realloc is done. `old` NULL: the block had no trace and comes into `domain`. Paused, a trace
+   keeps its line. */
 static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_site *site,
                           const mtrace_trace_ *old) {
     mtrace_lane_ *lane;
@@ -3953,8 +3991,10 @@ static void mtrace_snapshot_layout_now_(mtrace_snapshot_layout_ *l, size_t block
     l->row_count = accounts - MTRACE_ACCOUNT_OTHER_;
     l->frame_count = 0;
     for (i = MTRACE_ACCOUNT_OTHER_; i < accounts; i++) {
-        l->frame_count += mtrace_traceback_length_(&g->accounts[i]);
+        mtrace_account_ account = mtrace_account_read_(i);
+        l->frame_count += mtrace_traceback_length_(&account);
     }
+    /* counted after the accounts: their names are there */
     l->domain_bytes = MTRACE_GET_ACQUIRE_(&g->domain_names) * sizeof(mtrace_domain_name_);
     l->name_bytes = MTRACE_GET_(&g->name_used) + l->domain_bytes;
     l->block_room = block_room;
@@ -3989,11 +4029,14 @@ typedef struct mtrace_snapshot_names_ {
 
 static void mtrace_snapshot_names_copy_(mtrace_snapshot_names_ *n, mtrace_snapshot *s,
                                         size_t domain_bytes) {
+    size_t i;
     n->domain_bytes = domain_bytes;
     n->pool_bytes = s->name_bytes - domain_bytes;
     n->pool = s->names;
     n->domains = s->names + n->pool_bytes;
-    memcpy(s->names, mtrace_g_.name_pool, n->pool_bytes);
+    for (i = 0; i < n->pool_bytes; i++) { /* another thread may be adding a name */
+        s->names[i] = MTRACE_GET_(&mtrace_g_.name_pool[i]);
+    }
     memcpy(s->names + n->pool_bytes, mtrace_g_.domains, domain_bytes);
 }
 
@@ -4050,25 +4093,31 @@ static void mtrace_snapshot_rows_(mtrace_snapshot *s, const mtrace_snapshot_name
     for (s->row_count = 0; s->row_count < l->row_count; s->row_count++) {
         mtrace_statistic *row = &s->rows[s->row_count];
         uint32_t number = (uint32_t)s->row_count + MTRACE_ACCOUNT_OTHER_;
-        const mtrace_account_ *account = &mtrace_g_.accounts[number];
+        mtrace_account_ account = mtrace_account_read_(number);
         size_t rows_behind = l->row_count - s->row_count - 1;
         const mtrace_frame *call_site;
         memset(row, 0, sizeof *row);
         mtrace_snapshot_counters_(row, number);
-        mtrace_snapshot_traceback_(s, n, account, &row->traceback,
+        mtrace_snapshot_traceback_(s, n, &account, &row->traceback,
                                    l->frame_count - s->frame_count - rows_behind);
         call_site = &row->traceback.frames[row->traceback.count - 1];
         row->file = call_site->file;
         row->function = call_site->function;
         row->line = call_site->line;
-        row->type = mtrace_pool_name_(n, mtrace_g_.places[account->place].type);
-        row->domain = account->domain;
-        row->domain_name = mtrace_snapshot_domain_(n, account->domain);
+        row->type = mtrace_pool_name_(n, mtrace_g_.places[account.place].type);
+        row->domain = account.domain;
+        row->domain_name = mtrace_snapshot_domain_(n, account.domain);
         if (at_peak) {
             row->peak_size = row->size;
             row->peak_count = row->count;
         }
     }
+}
+
+/* Did the row know of blocks when it was copied? Its account may have been in the making. */
+static bool mtrace_snapshot_has_row_(const mtrace_snapshot *s, uint32_t account) {
+    uint32_t row = account - MTRACE_ACCOUNT_OTHER_;
+    return row < s->row_count && s->rows[row].total_count != 0;
 }
 
 /* False when the blocks are more than the room. */
@@ -4079,7 +4128,7 @@ static bool mtrace_snapshot_blocks_(mtrace_snapshot *s) {
         uintptr_t key;
         bool tracked;
         if (mtrace_slot_read_(at, &trace, &key, &tracked) &&
-            trace.account - MTRACE_ACCOUNT_OTHER_ < s->row_count) {
+            mtrace_snapshot_has_row_(s, trace.account)) {
             mtrace_live_block *copy = &s->blocks[s->block_count];
             if (s->block_count == s->block_room) {
                 return false;

@@ -506,7 +506,8 @@ static void *allocate_until_stopped(void *unused) {
     size_t i;
     for (i = 0; !__atomic_load_n(&thread_stops, __ATOMIC_RELAXED); i++) {
         mtrace_free_at(blocks[i % 16], &site);
-        blocks[i % 16] = mtrace_malloc_at(8 + i % 500, &site);
+        /* not small: side by side they could fill all that a tiny table probes for another block */
+        blocks[i % 16] = mtrace_malloc_at(400 + i % 500, &site);
     }
     for (i = 0; i < 16; i++) {
         mtrace_free_at(blocks[i], &site);

@@ -328,7 +328,8 @@ static void ask(mtrace_snapshot *s) {
 }
 
 /* Whoever makes up a file can make up its hash too. Each byte takes other values; what is then read
-   is refused, or is a snapshot like any other, and took no more memory than a few times the file. */
+   is refused, or is a snapshot like any other, and took no more memory than a few times the file.
+ */
 static void test_hostile(void **state) {
     static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff};
     mtrace_snapshot *s = some_snapshot(), *out;
