@@ -151,6 +151,8 @@ static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *des
 #if defined(MTRACE) && defined(MTRACE_IMPLEMENTATION) && !defined(MTRACE_EXT_IMPLEMENTATION_DONE_)
 #define MTRACE_EXT_IMPLEMENTATION_DONE_
 
+#include "mtrace.h" /* its implementation, if it is not there yet */
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,20 +15,27 @@ use='static int *use(size_t n) { int *p = MT_NEW_ARRAY(int, n); char *s = MT_STR
   p = (int *)MT_REALLOCARRAY(p, n, sizeof *p); MT_FREE(MT_STRNDUP(s, 1)); MT_FREE(s);
   MT_FREE(MT_ALIGNED_ALLOC(64, 64)); MT_FREE(MT_CALLOC(n, 2)); MT_FREE(MT_REALLOC(MT_MALLOC(n), n));
   MT_FREE(MT_NEW(int)); (void)MT_TRACK(1, p, n); (void)MT_UNTRACK(1, p); return p; }
-int main(void) { mtrace_snapshot *old; mtrace_start(NULL); mtrace_snapshot_take(&old, false, NULL); MT_FREE(use(3));
+static int in_scopes(size_t n) { mtrace_scope way = MT_SCOPE_PUSH(); MT_SCOPE_POP(way); MT_FREE(MT_MALLOC_IN(2, n));
+  way = MT_SCOPE_PUSH_IN(4); MT_FREE(MT_CALLOC_IN(2, n, 2)); MT_SCOPE_POP(way); MT_FREE(MT_REALLOC_IN(3, NULL, n));
+  MT_FREE(MT_NEW_IN(2, int)); { MT_SCOPE_IN(5); MT_FREE(MT_NEW_ARRAY_IN(2, int, n)); } { MT_SCOPE(); } return 0; }
+int main(void) { mtrace_snapshot *old; mtrace_start(NULL); mtrace_snapshot_take(&old, false, NULL); MT_FREE(use(3)); if (in_scopes(9)) { return 2; }
   MT_ASSERT_NO_GROWTH(old, 0); mtrace_print_top(3); mtrace_snapshot_free(old); return mtrace_check() != NULL; }'
-h='#include "mtrace.h"' i='#define MTRACE_IMPLEMENTATION'
+h='#include "mtrace.h"' e='#include "mtrace_ext.h"' i='#define MTRACE_IMPLEMENTATION'
 printf '%s\n' "$h" "int main(void) { return 0; }" >"$tmp/alone"
 printf '%s\n' "$h" "$h" "$h" "$h" "$h" "$i" "$h" "$use" >"$tmp/five_times"
 printf '%s\n' "$i" "$h" "$h" "$use" >"$tmp/implementation_first"
 printf '%s\n' "$h" "$i" "$h" "$i" "$h" "$use" | sed '4s/.*/#undef MTRACE_IMPLEMENTATION\n&/' >"$tmp/implementation_twice"
+printf '%s\n' "$e" "int main(void) { return 0; }" >"$tmp/ext_alone"
+printf '%s\n' "$e" "$h" "$e" "$e" "$i" "$e" "$e" "$use" >"$tmp/ext_five_times"
+printf '%s\n' "$i" "$h" "$e" "$use" >"$tmp/ext_after_the_core"
 printf '%s\n' "#include <mcheck.h>" "$i" "$h" "#include <mcheck.h>" "$use" >"$tmp/with_mcheck"
 
 for language in "gcc -std=c99 -x c" "gcc -std=c11 -x c" "gcc -std=c17 -x c" "clang -std=c99 -x c" \
     "clang -std=c11 -x c" "clang -std=c17 -x c" "g++ -std=c++11 -x c++" "g++ -std=c++20 -x c++" \
     "clang++ -std=c++11 -x c++" "clang++ -std=c++20 -x c++"; do
     case $language in *++*) kinds="2 1" w=$W ;; *) kinds="2 0" w="$W -Wstrict-prototypes" ;; esac
-    for file in alone five_times implementation_first implementation_twice with_mcheck; do
+    for file in alone five_times implementation_first implementation_twice with_mcheck ext_alone ext_five_times \
+        ext_after_the_core; do
         for mode in "" "-DMTRACE"; do
             for kind in $kinds; do
                 name="$file, ${language% -x*}, ${mode:-no MTRACE}, sites $kind"

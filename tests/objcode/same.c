@@ -15,6 +15,7 @@
 #undef MT_ALIGNED_ALLOC
 #undef MT_NEW
 #undef MT_NEW_ARRAY
+#undef MT_MALLOC_IN
 char *strdup(const char *text);
 char *strndup(const char *text, size_t length);
 #define MT_MALLOC(size)                   malloc(size)
@@ -26,9 +27,12 @@ char *strndup(const char *text, size_t length);
 #define MT_ALIGNED_ALLOC(alignment, size) aligned_alloc(alignment, size)
 #define MT_NEW(type)                      ((type *)calloc(1, sizeof(type)))
 #define MT_NEW_ARRAY(type, count)         ((type *)calloc(count, sizeof(type)))
+#define MT_MALLOC_IN(domain, size)        malloc(size)
+#define SCOPE()                           ((void)0)
 #define TRACE(call)                       ((void)0)
 #define ASSERT_NO_GROWTH()                ((void)0)
 #else
+#define SCOPE()            MT_SCOPE()
 #define TRACE(call)        ((void)(call))
 #define ASSERT_NO_GROWTH() MT_ASSERT_NO_GROWTH((mtrace_snapshot *)0, 0)
 #endif
@@ -69,8 +73,17 @@ double *use_new_array(size_t count) {
     return MT_NEW_ARRAY(double, count);
 }
 
+void *use_malloc_in(size_t size) {
+    return MT_MALLOC_IN(3, size);
+}
+
 void use_nothing(void) {
     ASSERT_NO_GROWTH();
+}
+
+void *use_scope(size_t size) {
+    SCOPE();
+    return MT_MALLOC(size);
 }
 
 #ifdef __OPTIMIZE__ /* inline no-ops vanish when the compiler inlines at all */
@@ -78,6 +91,7 @@ void use_calls(void *block) {
     TRACE(mtrace_start((const mtrace_desc *)0));
     TRACE(MT_TRACK(1, block, 5));
     TRACE(mtrace_print_top(3));
+    TRACE((MT_SCOPE_POP(MT_SCOPE_PUSH_IN(4)), 0));
     TRACE((mtrace_stop(), 0));
     MT_FREE(block);
 }
