@@ -56,15 +56,15 @@ static void touch(void *block) {
 #define RELEASE(block) MT_FREE(block)
 #include "workload.h"
 
-enum { PAIR, CHURN_1K, CHURN_1M, ORDERED, WORKLOADS };
-enum { PLAIN, OFF, TRACED, MODES };
+enum { PAIR, CHURN_1K, CHURN_1M, ORDERED, SCOPE, WORKLOADS };
+enum { PLAIN, OFF, TRACED, DEEP, MODES }; /* deep: with tracebacks of 8 frames */
 #ifndef BENCH_ROUNDS
 #define BENCH_ROUNDS 7
 #endif
 enum { MILLION = 1000000, ROUNDS = BENCH_ROUNDS };
 
-static const char *const workload_names[] = {"pair", "churn1k", "churn1m", "ordered"};
-static const char *const mode_names[] = {"plain", "off", "traced"};
+static const char *const workload_names[] = {"pair", "churn1k", "churn1m", "ordered", "scope"};
+static const char *const mode_names[] = {"plain", "off", "traced", "deep"};
 static void *blocks[MILLION];
 
 static double now(void) {
@@ -88,6 +88,19 @@ static NOINLINE void run_plain(int workload, size_t operations) {
     }
 }
 
+/* A scope entered and left. */
+static NOINLINE void one_scope(void) {
+    MT_SCOPE();
+    touch(NULL);
+}
+
+static void scopes(size_t operations) {
+    size_t i;
+    for (i = 0; i < operations; i++) {
+        one_scope();
+    }
+}
+
 static NOINLINE void run_traced(int workload, size_t operations) {
     size_t live = workload == CHURN_1M ? MILLION : 1000;
     switch (workload) {
@@ -96,6 +109,9 @@ static NOINLINE void run_traced(int workload, size_t operations) {
         break;
     case ORDERED:
         traced_ordered(operations, blocks);
+        break;
+    case SCOPE:
+        scopes(operations);
         break;
     default:
         traced_churn(operations, blocks, live);
@@ -113,15 +129,30 @@ static void keep_the_heap(void) {
     mallopt(M_MMAP_THRESHOLD, INT_MAX);
 }
 
+/* Seven of them: with the call site a traceback of 8 frames. */
+static mtrace_scope enter_scopes(void) {
+    mtrace_scope outside = MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    MT_SCOPE_PUSH();
+    return outside;
+}
+
 /* Nanoseconds an operation; the blocks that churn starts from and leaves are not in it. */
 static double measure(int workload, int mode, size_t operations) {
     mtrace_desc desc = {0};
+    mtrace_scope outside = {0};
     double start, end;
     desc.capacity = 2 * MILLION;
-    if (mode == TRACED && mtrace_start(&desc) != MTRACE_OK) {
+    desc.frames = mode == DEEP ? 8 : 1;
+    if (mode >= TRACED && mtrace_start(&desc) != MTRACE_OK) {
         fputs("bench: mtrace_start failed\n", stderr);
         exit(1);
     }
+    outside = mode == DEEP ? enter_scopes() : outside;
     if (mode == PLAIN) {
         plain_fill(blocks, prepared(workload));
     } else {
@@ -139,6 +170,7 @@ static double measure(int workload, int mode, size_t operations) {
     } else {
         traced_drain(blocks, prepared(workload));
     }
+    mtrace_scope_pop(outside);
     mtrace_stop();
     return (end - start) / (double)operations;
 }
@@ -216,7 +248,7 @@ static void threads_table(void) {
     for (n = 1; n <= 2; n++) {
         double best[MODES] = {1e30, 1e30, 1e30};
         for (round = 0; round < ROUNDS; round++) {
-            for (mode = 0; mode < MODES; mode++) {
+            for (mode = 0; mode <= TRACED; mode++) {
                 double ns = measure_threads(n, mode);
                 best[mode] = ns < best[mode] ? ns : best[mode];
             }
@@ -229,20 +261,24 @@ static void threads_table(void) {
 static void table(void) {
     static const size_t operations[] = {4 * MILLION, 4 * MILLION, 2 * MILLION, MILLION};
     int workload, mode, round;
-    printf("%-9s %9s %9s %9s %9s %9s   (ns per malloc+free; ratios to plain)\n", "workload",
-           "plain", "off", "traced", "off/plain", "traced/pl");
-    for (workload = 0; workload < WORKLOADS; workload++) {
-        double best[MODES] = {1e30, 1e30, 1e30};
+    printf("%-9s %9s %9s %9s %9s %9s %9s %9s   (ns per malloc+free; ratios to plain)\n", "workload",
+           "plain", "off", "traced", "8 frames", "off/plain", "traced/pl", "8 fr./pl");
+    for (workload = 0; workload < SCOPE; workload++) {
+        double best[MODES] = {1e30, 1e30, 1e30, 1e30};
         for (round = 0; round < ROUNDS; round++) {
             for (mode = 0; mode < MODES; mode++) {
                 double ns = measure_apart(workload, mode, operations[workload]);
                 best[mode] = ns < best[mode] ? ns : best[mode];
             }
         }
-        printf("%-9s %9.2f %9.2f %9.2f %8.2fx %8.2fx\n", workload_names[workload], best[PLAIN],
-               best[OFF], best[TRACED], best[OFF] / best[PLAIN], best[TRACED] / best[PLAIN]);
+        printf("%-9s %9.2f %9.2f %9.2f %9.2f %8.2fx %8.2fx %8.2fx\n", workload_names[workload],
+               best[PLAIN], best[OFF], best[TRACED], best[DEEP], best[OFF] / best[PLAIN],
+               best[TRACED] / best[PLAIN], best[DEEP] / best[PLAIN]);
         fflush(stdout);
     }
+    printf("\na scope entered and left: off %.2f ns, traced %.2f ns, with 8 frames %.2f ns\n",
+           measure_apart(SCOPE, OFF, MILLION), measure_apart(SCOPE, TRACED, MILLION),
+           measure_apart(SCOPE, DEEP, MILLION));
 }
 
 /* A million live blocks from 500 call sites: what a question costs then. */
