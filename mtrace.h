@@ -2812,22 +2812,27 @@ static uint64_t mtrace_events_(int event) {
     return sum;
 }
 
-/* One account's counters over all lanes. What was freed is read first: whoever sees a free sees the
-   allocation before it, so that live is never negative. */
-static void mtrace_account_pass_(uint32_t account, mtrace_cell_ *out) {
+static void mtrace_account_freed_(uint32_t account, uint64_t *bytes, size_t *count) {
+    uint32_t i, n = mtrace_lane_total_();
+    *bytes = 0;
+    *count = 0;
+    for (i = 0; i < n; i++) {
+        const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
+        *bytes += MTRACE_GET_ACQUIRE_(&cell->freed_bytes);
+        *count += MTRACE_GET_ACQUIRE_(&cell->freed_count);
+    }
+}
+
+/* All but what was freed. */
+static void mtrace_account_made_(uint32_t account, mtrace_cell_ *out) {
     uint32_t i, n = mtrace_lane_total_();
     size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
     memset(out, 0, sizeof *out);
     for (i = 0; i < n; i++) {
         const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
-        out->freed_bytes += MTRACE_GET_ACQUIRE_(&cell->freed_bytes);
-        out->freed_count += MTRACE_GET_ACQUIRE_(&cell->freed_count);
-    }
-    for (i = 0; i < n; i++) {
-        const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
         bool saved = MTRACE_GET_(&cell->peak_number) == number;
-        uint64_t bytes = MTRACE_GET_(&cell->total_bytes);
-        uint64_t count = MTRACE_GET_(&cell->total_count);
+        uint64_t bytes = MTRACE_GET_ACQUIRE_(&cell->total_bytes);
+        uint64_t count = MTRACE_GET_ACQUIRE_(&cell->total_count);
         out->total_bytes += bytes;
         out->total_count += count;
         out->reallocs += MTRACE_GET_(&cell->reallocs);
@@ -2838,20 +2843,21 @@ static void mtrace_account_pass_(uint32_t account, mtrace_cell_ *out) {
     }
 }
 
-/* Where there are other threads, read until two passes agree: then it was so at one moment. If they
-   never leave time for two, the last is short or long by what they did during one pass, which is
-   tens of nanoseconds. */
+/* One account's counters over all lanes. What was freed is read first: whoever sees a free sees the
+   allocation before it, so that live is never negative; and again at the end: when nothing was
+   freed meanwhile, live was so at one moment. Where others leave no time for that, it is too large
+   by what they freed during one reading, which takes tens of nanoseconds. */
 static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
-    int left = MTRACE_GET_(&mtrace_g_.lane_count) > 1 ? 16 : 0;
-    mtrace_cell_ again;
-    mtrace_account_pass_(account, out);
-    for (; left > 0; left--) {
-        mtrace_account_pass_(account, &again);
-        if (memcmp(out, &again, sizeof again) == 0) {
-            break;
-        }
-        *out = again;
-    }
+    uint64_t bytes, bytes_after;
+    size_t count, count_after;
+    int left = 16;
+    do {
+        mtrace_account_freed_(account, &bytes, &count);
+        mtrace_account_made_(account, out);
+        mtrace_account_freed_(account, &bytes_after, &count_after);
+    } while ((bytes != bytes_after || count != count_after) && --left > 0);
+    out->freed_bytes = bytes;
+    out->freed_count = count;
 }
 
 /* ============================================================================================== */

@@ -282,7 +282,7 @@ static void table(void) {
 }
 
 /* A million live blocks from 500 call sites: what a question costs then. */
-static void questions(void) {
+static void questions(const char *threads) {
     enum { SITES = 500 };
     static mtrace_site sites[SITES];
     double snapshot_best = 1e30, statistics_best = 1e30;
@@ -311,9 +311,9 @@ static void questions(void) {
         statistics_best = end - middle < statistics_best ? end - middle : statistics_best;
     }
     info = mtrace_get_info();
-    printf("\n1,000,000 live blocks from %d call sites: snapshot %.0f us, statistics by line %.0f "
-           "us\n",
-           SITES, snapshot_best / 1e3, statistics_best / 1e3);
+    printf("\n1,000,000 live blocks from %d call sites, %s: snapshot %.0f us, statistics by line "
+           "%.0f us\n",
+           SITES, threads, snapshot_best / 1e3, statistics_best / 1e3);
     printf("trace table: %zu bytes a live block at %.0f %% load, longest probe %zu, dropped %.0f\n",
            info.capacity * sizeof(mtrace_slot_) / info.live,
            100.0 * (double)info.live / (double)info.capacity, info.longest_probe,
@@ -341,8 +341,9 @@ int main(int argc, char **argv) {
         }
     } else if (argc == 1) {
         table();
+        questions("this one thread seen");
         threads_table();
-        questions();
+        questions("16 threads and more seen");
         return 0;
     }
     fputs("usage: bench [WORKLOAD MODE COUNT]\n", stderr);
