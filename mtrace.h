@@ -460,6 +460,28 @@ typedef struct mtrace_statistics {
     size_t own_size;
 } mtrace_statistics;
 
+/* A snapshot's parts, to write it elsewhere, and to make one of what was read. */
+typedef struct mtrace_live_block {
+    uint64_t address;
+    uint64_t size;
+    uint64_t serial;
+    uint32_t row;
+} mtrace_live_block;
+
+typedef struct mtrace_snapshot_parts {
+    const mtrace_statistic *rows; /* each of a traceback in a domain, by itself complete */
+    size_t row_count;
+    const mtrace_live_block *blocks;
+    size_t block_count;
+    bool has_blocks;
+    const char *names; /* strings of the rows that lie here are copied, others must live on */
+    size_t name_bytes;
+    uint64_t generation; /* the same in two snapshots: their totals can be subtracted */
+    mtrace_view view;
+    mtrace_info info;
+    mtrace_traced_memory traced_memory;
+} mtrace_snapshot_parts;
+
 /* How a report looks. */
 typedef enum mtrace_style {
     MTRACE_STYLE_TABLE = 0,  /* for people, 80 columns */
@@ -609,34 +631,12 @@ MTRACE_API size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot);
    string. O(name x pattern). Any context. */
 MTRACE_API bool mtrace_match(const char *name, const char *pattern);
 
-/* A snapshot's parts, to write it elsewhere, and to make one of what was read. */
-typedef struct mtrace_live_block {
-    uint64_t address;
-    uint64_t size;
-    uint64_t serial;
-    uint32_t row;
-} mtrace_live_block;
-
-typedef struct mtrace_snapshot_parts {
-    const mtrace_statistic *rows; /* each of a traceback in a domain, by itself complete */
-    size_t row_count;
-    const mtrace_live_block *blocks;
-    size_t block_count;
-    bool has_blocks;
-    const char *names; /* strings of the rows that lie here are copied, others must live on */
-    size_t name_bytes;
-    uint64_t generation; /* the same in two snapshots: their totals can be subtracted */
-    mtrace_view view;
-    mtrace_info info;
-    mtrace_traced_memory traced_memory;
-} mtrace_snapshot_parts;
-
-/* O(1); what it shows is the snapshot's. Any context. */
+/* A snapshot's parts; they are the snapshot's and live as long as it does. O(1). Any context. */
 MTRACE_API mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot);
 
 /* A snapshot of its own with a copy of these parts. Errors: ARGUMENT (a row without a frame, a
    block of a row that is not there), NO_MEMORY (*out is NULL). O(rows x frames + blocks + names).
- */
+   Any thread; in the caller's memory any context. */
 MTRACE_API mtrace_result mtrace_snapshot_make(mtrace_snapshot **out,
                                               const mtrace_snapshot_parts *parts,
                                               const mtrace_memory *memory);
@@ -973,6 +973,19 @@ static inline mtrace_result mtrace_snapshot_filter(mtrace_snapshot **out,
 static inline size_t mtrace_snapshot_filter_size(const mtrace_snapshot *snapshot) {
     (void)snapshot;
     return 0;
+}
+static inline mtrace_snapshot_parts mtrace_snapshot_get_parts(const mtrace_snapshot *snapshot) {
+    mtrace_snapshot_parts zero = MTRACE_ZERO_;
+    (void)snapshot;
+    return zero;
+}
+static inline mtrace_result mtrace_snapshot_make(mtrace_snapshot **out,
+                                                 const mtrace_snapshot_parts *parts,
+                                                 const mtrace_memory *memory) {
+    (void)parts;
+    (void)memory;
+    *out = NULL;
+    return MTRACE_ERR_COMPILED_OUT;
 }
 static inline bool mtrace_match(const char *name, const char *pattern) {
     (void)name;

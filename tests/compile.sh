@@ -56,6 +56,22 @@ printf '%s\n' '#include <stddef.h>' '#include <stdint.h>' \
 if gcc -std=c99 $W -DMTRACE -I. -x c -o "$tmp/program" - <"$tmp/own_hash" >"$tmp/log" 2>&1 && "$tmp/program" >/dev/null
 then ok "own hash"; else bad "own hash"; fi
 
+# Every public call is there without MTRACE, too.
+if python3 - mtrace.h mtrace_ext.h >"$tmp/log" <<'END'
+import re, sys
+missing = []
+for name in sys.argv[1:]:
+    on, off = open(name).read().split("#else /* not MTRACE", 1)
+    off = off.split("#endif /* MTRACE */")[0]
+    calls = set(re.findall(r"MTRACE_API [^;]*?\b(mtrace_\w*[a-z0-9])\(", on))
+    calls |= set(re.findall(r"^static inline [^;{]*?\b(mtrace_\w*[a-z0-9])\(", on, re.M))
+    missing += sorted(calls - set(re.findall(r"static inline [^;{]*?\b(mtrace_\w*[a-z0-9])\(", off)))
+    missing += [name] if len(calls) < 5 else []
+print("missing without MTRACE:", *missing)
+sys.exit(1 if missing else 0)
+END
+then ok "every call without MTRACE"; else bad "every call without MTRACE"; fi
+
 # What cannot work says so.
 refuses() {
     if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only "${@:3}" - <"$tmp/implementation_first" >"$tmp/log" 2>&1; then
