@@ -217,14 +217,14 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #define MTRACE_COLD_                __attribute__((cold, noinline))
 #define MTRACE_NOINLINE_            __attribute__((noinline))
 #define MTRACE_HOT_                 inline __attribute__((always_inline))
-#define MTRACE_STATE_()             __atomic_load_n(&mtrace_state_, __ATOMIC_RELAXED)
+#define MTRACE_STATE_()             __atomic_load_n(mtrace_state_, __ATOMIC_RELAXED)
 #else
 #define MTRACE_LIKELY_(condition)   (condition)
 #define MTRACE_UNLIKELY_(condition) (condition)
 #define MTRACE_COLD_
 #define MTRACE_NOINLINE_
 #define MTRACE_HOT_     inline
-#define MTRACE_STATE_() (*(volatile unsigned char *)&mtrace_state_)
+#define MTRACE_STATE_() (*(volatile unsigned char *)mtrace_state_)
 #endif
 
 #ifdef __cplusplus
@@ -742,7 +742,7 @@ MTRACE_API uint64_t mtrace_growth(const mtrace_snapshot *old, uint64_t tolerance
    dropped. O(1) beside the allocator's own cost. Any thread; where the allocator may be called,
    also signal handler and interrupt (mtrace_track_at and mtrace_untrack_at call no allocator). */
 
-MTRACE_API unsigned char mtrace_state_; /* bit 0: frees are looked up, bit 1: blocks are recorded */
+MTRACE_API unsigned char mtrace_state_[]; /* bit 0: frees are looked up, 1: blocks recorded */
 
 MTRACE_API mtrace_site mtrace_unknown_site_; /* stands for NULL */
 #define MTRACE_SITE_(site) ((site) != NULL ? (site) : &mtrace_unknown_site_)
@@ -1428,6 +1428,10 @@ MTRACE_SINGLE_THREAD"
 #define MTRACE_NEXT_(p) __atomic_add_fetch((p), 1, __ATOMIC_RELAXED)
 #define MTRACE_FENCE_() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
+/* Two cache lines: processors fetch them in pairs. */
+#define MTRACE_APART_BYTES_ 128
+#define MTRACE_APART_       __attribute__((aligned(MTRACE_APART_BYTES_)))
+
 #ifndef MTRACE_THREAD_LOCAL
 #define MTRACE_THREAD_LOCAL __thread
 #endif
@@ -1458,6 +1462,9 @@ static mtrace_scope mtrace_context_word_;
 #define MTRACE_NEXT_(p) (++*(p))
 #define MTRACE_FENCE_() ((void)0)
 
+#define MTRACE_APART_BYTES_ 1
+#define MTRACE_APART_
+
 #endif
 
 /* Adds to a word that only this thread writes. On x86-64 that is one instruction, whole to a signal
@@ -1465,24 +1472,27 @@ static mtrace_scope mtrace_context_word_;
    interrupts them then takes the shared lane. */
 #if !MTRACE_ATOMICS_
 #define MTRACE_ADD_OWN_(p, v)  MTRACE_ADD_(p, v)
+#define MTRACE_SUB_OWN_(p, v)  MTRACE_ADD_(p, -(v))
 #define MTRACE_BUSY_(lane, is) ((void)0)
 #define MTRACE_IS_BUSY_(lane)  false
 #elif defined(__x86_64__) && !defined(__ILP32__) && !defined(__SANITIZE_THREAD__) &&               \
     !defined(MTRACE_NO_ASM)
 #define MTRACE_ADD_OWN_(p, v)  __asm__("addq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
+#define MTRACE_SUB_OWN_(p, v)  __asm__("subq %1, %0" : "+m"(*(p)) : "er"((uint64_t)(v)))
 #define MTRACE_BUSY_(lane, is) ((void)0)
 #define MTRACE_IS_BUSY_(lane)  false
 #define MTRACE_X86_ASM_        1
 #else
 #define MTRACE_ADD_OWN_(p, v) MTRACE_SET_(p, MTRACE_GET_(p) + (v))
+#define MTRACE_SUB_OWN_(p, v) MTRACE_SET_(p, MTRACE_GET_(p) - (v))
 #define MTRACE_BUSY_(lane, is)                                                                     \
     (__atomic_signal_fence(__ATOMIC_SEQ_CST), MTRACE_SET_(&(lane)->busy, is),                      \
      __atomic_signal_fence(__ATOMIC_SEQ_CST))
 #define MTRACE_IS_BUSY_(lane) (MTRACE_GET_(&(lane)->busy) != 0)
 #endif
 
-/* Compare-and-swap of a slot's account. While the process has one thread, x86 needs no lock prefix:
-   one instruction is still whole to a signal handler, and it saves 4 ns of 5. */
+/* While the process has one thread, nothing but a signal handler can come between: x86 needs no lock
+   prefix then, for one instruction is whole to a handler, and saves 4 ns of 5. */
 #if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) /* two tests: others lack the macro */
 #if __GLIBC_PREREQ(2, 32)
 #define MTRACE_KNOWS_SINGLE_THREAD_ 1
@@ -1490,22 +1500,26 @@ static mtrace_scope mtrace_context_word_;
 #endif
 #ifdef MTRACE_KNOWS_SINGLE_THREAD_
 #include <sys/single_threaded.h>
-static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
-    if (__libc_single_threaded) {
-        bool done;
-        __asm__ __volatile__("cmpxchgw %3, %1"
-                             : "=@ccz"(done), "+m"(*p), "+a"(expected)
-                             : "r"(desired)
-                             : "memory");
-        return done;
-    }
-    return MTRACE_CAS_(p, &expected, desired);
+#define MTRACE_ALONE_() (__libc_single_threaded != 0)
+static MTRACE_HOT_ bool mtrace_cas16_alone_(uint16_t *p, uint16_t expected, uint16_t desired) {
+    bool done;
+    __asm__ __volatile__("cmpxchgw %3, %1"
+                         : "=@ccz"(done), "+m"(*p), "+a"(expected)
+                         : "r"(desired)
+                         : "memory");
+    return done;
 }
 #else
-static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+#define MTRACE_ALONE_() (!MTRACE_ATOMICS_)
+static MTRACE_HOT_ bool mtrace_cas16_alone_(uint16_t *p, uint16_t expected, uint16_t desired) {
     return MTRACE_CAS_(p, &expected, desired);
 }
 #endif
+
+static MTRACE_HOT_ bool mtrace_cas16_(uint16_t *p, uint16_t expected, uint16_t desired) {
+    return MTRACE_ALONE_() ? mtrace_cas16_alone_(p, expected, desired)
+                           : MTRACE_CAS_(p, &expected, desired);
+}
 
 /* --- the system's memory (zeroed), for who gives none --- */
 
@@ -1638,7 +1652,7 @@ typedef struct mtrace_slot_ {
     uintptr_t key;
     uint32_t size_low;
     uint16_t account;
-    uint8_t size_high; /* 7 bits of size; top bit: a tracked key, not a heap block */
+    uint8_t size_high; /* 7 bits of size; top bit: a tracked key, not a heap block; 0 when free */
     uint8_t displaced; /* traces with this home that sit elsewhere */
 } mtrace_slot_;        /* 16 bytes; 12 on 32-bit */
 
@@ -1760,9 +1774,10 @@ typedef struct mtrace_tracer_ {
     mtrace_domain_name_ domains[MTRACE_MAX_DOMAIN_NAMES];
 } mtrace_tracer_;
 
-unsigned char mtrace_state_;
+/* On cache lines of their own: every call reads them, and who knows what the program keeps beside. */
+MTRACE_APART_ unsigned char mtrace_state_[MTRACE_APART_BYTES_];
+static MTRACE_APART_ mtrace_tracer_ mtrace_g_;
 mtrace_site mtrace_unknown_site_;
-static mtrace_tracer_ mtrace_g_;
 
 static void mtrace_control_lock_(void) {
     uint32_t idle = 0;
@@ -2479,6 +2494,7 @@ static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
     out->size = mtrace_slot_size_(slot);
     out->serial = mtrace_g_.serials == NULL ? 0 : MTRACE_GET_(&mtrace_g_.serials[at]);
     mtrace_displaced_add_(home, at, -1);
+    MTRACE_SET_(&slot->size_high, 0);
     MTRACE_SET_RELEASE_(&slot->account, 0);
     return true;
 }
@@ -2512,6 +2528,25 @@ static inline bool mtrace_take_(uintptr_t key, bool tracked, uint32_t domain, mt
 static inline bool mtrace_slot_claim_(mtrace_slot_ *slot) {
     return MTRACE_GET_(&slot->account) == 0 &&
            mtrace_cas16_(&slot->account, 0, MTRACE_ACCOUNT_BUSY_);
+}
+
+/* Free, and home of no trace that sits elsewhere: the three bytes beside the size in one look. */
+#if MTRACE_ATOMICS_
+typedef uint32_t __attribute__((may_alias)) mtrace_alias_;
+static MTRACE_HOT_ bool mtrace_slot_is_fresh_(const mtrace_slot_ *slot) {
+    return MTRACE_GET_((const mtrace_alias_ *)(const void *)&slot->account) == 0;
+}
+#else
+static MTRACE_HOT_ bool mtrace_slot_is_fresh_(const mtrace_slot_ *slot) {
+    return slot->account == 0 && slot->size_high == 0 && slot->displaced == 0;
+}
+#endif
+
+static MTRACE_HOT_ bool mtrace_slot_claim_fresh_(mtrace_slot_ *slot, bool alone) {
+    uint16_t free_slot = 0;
+    return mtrace_slot_is_fresh_(slot) &&
+           (alone ? mtrace_cas16_alone_(&slot->account, 0, MTRACE_ACCOUNT_BUSY_)
+                  : MTRACE_CAS_(&slot->account, &free_slot, MTRACE_ACCOUNT_BUSY_));
 }
 
 /* A free slot for a trace with that home, now BUSY: at home, near, else the next one behind;
@@ -2652,12 +2687,6 @@ static void mtrace_settle_(void) {
     } while (wanted != MTRACE_GET_(&g->settle_wanted));
 }
 
-/* An allocation has led a lane above its limit: the gap is shared out anew, or the peak has been
-   passed. */
-static MTRACE_COLD_ void mtrace_peak_near_(void) {
-    mtrace_settle_();
-}
-
 /* Called before what is held goes down, when it may be at a new peak: sums exactly, and if so
    numbers the peak. A cell that changes after that first saves what it held
    (mtrace_cell_rebase_). */
@@ -2676,6 +2705,16 @@ static MTRACE_COLD_ void mtrace_peak_leave_(void) {
         }
     }
     mtrace_settle_();
+}
+
+/* The same for a cell that only this thread writes, which may hence be read plainly. */
+static MTRACE_HOT_ void mtrace_cell_rebase_own_(mtrace_cell_ *cell) {
+    size_t number = MTRACE_GET_(&mtrace_g_.peak_number);
+    if (cell->peak_number != number) {
+        MTRACE_SET_(&cell->peak_bytes, cell->total_bytes - cell->freed_bytes);
+        MTRACE_SET_(&cell->peak_count, (size_t)cell->total_count - cell->freed_count);
+        MTRACE_SET_(&cell->peak_number, number);
+    }
 }
 
 static inline void mtrace_cell_rebase_(mtrace_cell_ *cell) {
@@ -2702,18 +2741,22 @@ static MTRACE_COLD_ void mtrace_lane_join_(void) {
 }
 
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_behind_(size_t at) {
-    mtrace_lane_ *lane = (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
-    return at == 0 || MTRACE_IS_BUSY_(lane) ? NULL : lane;
+    return (mtrace_lane_ *)(void *)((unsigned char *)mtrace_g_.lanes + at);
 }
 
-/* The thread's own lane, NULL when it has none or a handler has interrupted an addition to it. */
+/* The thread's own lane; the shared one when it has none. */
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
     return mtrace_lane_behind_(mtrace_thread_lane_);
 }
 
-/* The same, NULL inside of scopes, too. */
+/* The same; inside of scopes the shared one, too. */
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
     return mtrace_lane_behind_(mtrace_thread_plain_lane_);
+}
+
+/* May the thread add to it without atomics? Not when a handler has interrupted an addition. */
+static MTRACE_HOT_ bool mtrace_lane_is_own_(const mtrace_lane_ *lane) {
+    return lane != mtrace_g_.lanes && !MTRACE_IS_BUSY_(lane);
 }
 
 /* Its own, or the shared one. */
@@ -2723,7 +2766,7 @@ static mtrace_lane_ *mtrace_lane_get_(void) {
         mtrace_lane_join_();
     }
     lane = mtrace_lane_own_();
-    return lane != NULL ? lane : mtrace_lane_at_(0);
+    return mtrace_lane_is_own_(lane) ? lane : mtrace_lane_at_(0);
 }
 #else
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_get_(void) {
@@ -2737,55 +2780,51 @@ static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
     return MTRACE_CONTEXT_.session == 0 ? mtrace_g_.lanes : NULL;
 }
+
+static MTRACE_HOT_ bool mtrace_lane_is_own_(const mtrace_lane_ *lane) {
+    return lane != NULL;
+}
 #endif
 
+/* Can a lane of one's own take `size` bytes more without a look at the others? */
+static MTRACE_HOT_ bool mtrace_lane_has_room_(const mtrace_lane_ *lane, uint64_t size) {
+    return lane->bytes.value + (int64_t)size <= MTRACE_GET_(&lane->bytes.up) &&
+           lane->blocks.value < MTRACE_GET_(&lane->blocks.up);
+}
+
+/* Is a lane of one's own, that something is about to leave, high enough to look at the others? */
+static MTRACE_HOT_ bool mtrace_lane_is_high_(const mtrace_lane_ *lane) {
+    return lane->bytes.value > MTRACE_GET_(&lane->bytes.down) ||
+           lane->blocks.value > MTRACE_GET_(&lane->blocks.down);
+}
+
 /* A block of `size` bytes has come to an account: counted in a lane of the thread's own. */
-static MTRACE_HOT_ void mtrace_count_in_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+static MTRACE_HOT_ void mtrace_add_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     mtrace_cell_ *cell = &lane->cells[account];
     MTRACE_BUSY_(lane, 1);
-    mtrace_cell_rebase_(cell);
+    mtrace_cell_rebase_own_(cell);
     MTRACE_ADD_OWN_(&cell->total_bytes, size);
     MTRACE_ADD_OWN_(&cell->total_count, 1);
     MTRACE_ADD_OWN_(&lane->bytes.value, (int64_t)size);
     MTRACE_ADD_OWN_(&lane->blocks.value, 1);
     MTRACE_BUSY_(lane, 0);
-    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.up) ||
-                         MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.up))) {
-        mtrace_peak_near_();
-    }
 }
 
-static MTRACE_HOT_ void mtrace_leave_if_high_(const mtrace_lane_ *lane) {
-    if (MTRACE_UNLIKELY_(MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.down) ||
-                         MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.down))) {
-        mtrace_peak_leave_();
-    }
-}
-
-/* It is about to go: freed, or on its way to another account. */
-static MTRACE_HOT_ void mtrace_count_out_own_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
+static MTRACE_HOT_ void mtrace_add_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     mtrace_cell_ *cell = &lane->cells[account];
-    mtrace_leave_if_high_(lane);
     MTRACE_BUSY_(lane, 1);
-    mtrace_cell_rebase_(cell);
+    mtrace_cell_rebase_own_(cell);
     MTRACE_ADD_OWN_(&cell->freed_bytes, size);
     MTRACE_ADD_OWN_(&cell->freed_count, 1);
-    MTRACE_ADD_OWN_(&lane->bytes.value, -(int64_t)size);
-    MTRACE_ADD_OWN_(&lane->blocks.value, -1);
+    MTRACE_SUB_OWN_(&lane->bytes.value, (int64_t)size);
+    MTRACE_SUB_OWN_(&lane->blocks.value, 1);
     MTRACE_BUSY_(lane, 0);
 }
 
 /* The same in the shared lane, which any thread may write. */
-static MTRACE_COLD_ void mtrace_count_shared_(uint32_t account, uint64_t size, bool in) {
+static MTRACE_COLD_ void mtrace_add_shared_(uint32_t account, uint64_t size, bool in) {
     mtrace_lane_ *lane = mtrace_lane_at_(0);
     mtrace_cell_ *cell = &lane->cells[account];
-    if (!MTRACE_GET_(&mtrace_g_.shared_used)) {
-        MTRACE_SET_(&mtrace_g_.shared_used, 1);
-        mtrace_settle_();
-    }
-    if (!in) {
-        mtrace_leave_if_high_(lane);
-    }
     mtrace_cell_rebase_(cell);
     MTRACE_ADD_(in ? &cell->total_bytes : &cell->freed_bytes, size);
     if (in) {
@@ -2795,24 +2834,39 @@ static MTRACE_COLD_ void mtrace_count_shared_(uint32_t account, uint64_t size, b
     }
     MTRACE_ADD_(&lane->bytes.value, in ? (int64_t)size : -(int64_t)size);
     MTRACE_ADD_(&lane->blocks.value, in ? 1 : -1);
-    if (in && MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.up)) {
-        mtrace_peak_near_();
+}
+
+static void mtrace_lane_open_(const mtrace_lane_ *lane) {
+    if (lane == mtrace_lane_at_(0) && !MTRACE_GET_(&mtrace_g_.shared_used)) {
+        MTRACE_SET_(&mtrace_g_.shared_used, 1);
+        mtrace_settle_();
     }
 }
 
 static void mtrace_count_in_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
-    if (lane == mtrace_lane_own_()) {
-        mtrace_count_in_own_(lane, account, size);
+    mtrace_lane_open_(lane);
+    if (mtrace_lane_is_own_(lane)) {
+        mtrace_add_in_(lane, account, size);
     } else {
-        mtrace_count_shared_(account, size, true);
+        mtrace_add_shared_(account, size, true);
+    }
+    if (MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.up) ||
+        MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.up)) {
+        mtrace_settle_(); /* the gap is shared out anew, or the peak has been passed */
     }
 }
 
+/* It is about to go: freed, or on its way to another account. */
 static void mtrace_count_out_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
-    if (lane == mtrace_lane_own_()) {
-        mtrace_count_out_own_(lane, account, size);
+    mtrace_lane_open_(lane);
+    if (MTRACE_GET_(&lane->bytes.value) > MTRACE_GET_(&lane->bytes.down) ||
+        MTRACE_GET_(&lane->blocks.value) > MTRACE_GET_(&lane->blocks.down)) {
+        mtrace_peak_leave_();
+    }
+    if (mtrace_lane_is_own_(lane)) {
+        mtrace_add_out_(lane, account, size);
     } else {
-        mtrace_count_shared_(account, size, false);
+        mtrace_add_shared_(account, size, false);
     }
 }
 
@@ -2959,30 +3013,44 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
 }
 
 /* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home
-   slot that nothing else calls its home. Everything else goes the whole way. */
-static MTRACE_HOT_ void mtrace_add_fast_(uintptr_t block, size_t size, mtrace_site *site) {
+   slot that nothing else calls its home. False: it must go the whole way; nothing is done. `alone`
+   is a constant: then no other thread's free could leave a peak unseen, and limits do not matter. */
+static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtrace_site *site,
+                                         bool alone) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_plain_();
     uint64_t account = mtrace_account_cached_(site);
-    if (MTRACE_LIKELY_(account <= 0xffff && lane != NULL && size < mtrace_g_.fast_size &&
-                       MTRACE_GET_(&slot->displaced) == 0) &&
-        MTRACE_LIKELY_(mtrace_slot_claim_(slot))) {
-        MTRACE_SET_(&slot->key, block);
-        MTRACE_SET_(&slot->size_low, (uint32_t)size);
-        MTRACE_SET_(&slot->size_high, 0);
-        MTRACE_SET_RELEASE_(&slot->account, (uint16_t)account);
-        mtrace_count_in_own_(lane, (uint32_t)account, size);
-    } else {
-        mtrace_add_heap_(block, size, site, MTRACE_INHERIT_);
+    if (MTRACE_UNLIKELY_(size >= mtrace_g_.fast_size) || MTRACE_UNLIKELY_(account > 0xffff) ||
+        MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
+        MTRACE_UNLIKELY_(!alone && !mtrace_lane_has_room_(lane, size)) ||
+        MTRACE_UNLIKELY_(!mtrace_slot_claim_fresh_(slot, alone))) {
+        return false;
     }
+    MTRACE_SET_(&slot->key, block);
+    MTRACE_SET_(&slot->size_low, (uint32_t)size);
+    MTRACE_SET_RELEASE_(&slot->account, (uint16_t)account);
+    mtrace_add_in_(lane, (uint32_t)account, size);
+    return true;
 }
 
-static MTRACE_HOT_ void mtrace_record_fast_(void *block, size_t size, mtrace_site *site) {
-    if (MTRACE_LIKELY_(block != NULL)) {
+/* Returns the block, so that calling it is the last thing the straight way does. */
+static MTRACE_NOINLINE_ void *mtrace_record_slowly_(void *block, size_t size, mtrace_site *site) {
+    if (block != NULL) {
         MTRACE_LOCK();
-        mtrace_add_fast_((uintptr_t)block, size, site);
+        mtrace_add_heap_((uintptr_t)block, size, site, MTRACE_INHERIT_);
         MTRACE_UNLOCK();
     }
+    return block;
+}
+
+static MTRACE_HOT_ void *mtrace_record_fast_(void *block, size_t size, mtrace_site *site) {
+    bool done;
+    MTRACE_LOCK();
+    done =
+        block != NULL && (MTRACE_ALONE_() ? mtrace_add_fast_((uintptr_t)block, size, site, true)
+                                          : mtrace_add_fast_((uintptr_t)block, size, site, false));
+    MTRACE_UNLOCK();
+    return MTRACE_LIKELY_(done) ? block : mtrace_record_slowly_(block, size, site);
 }
 
 void mtrace_record_(void *block, size_t size, mtrace_site *site) {
@@ -2990,9 +3058,7 @@ void mtrace_record_(void *block, size_t size, mtrace_site *site) {
 }
 
 void *mtrace_malloc_(size_t size, mtrace_site *site) {
-    void *block = MTRACE_BASE_MALLOC(size);
-    mtrace_record_fast_(block, size, site);
-    return block;
+    return mtrace_record_fast_(MTRACE_BASE_MALLOC(size), size, site);
 }
 
 void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
@@ -3021,7 +3087,7 @@ void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site 
     return block;
 }
 
-static MTRACE_NOINLINE_ void mtrace_forget_(uintptr_t block, mtrace_site *site) {
+static void mtrace_forget_(uintptr_t block, mtrace_site *site) {
     mtrace_trace_ trace;
     if (mtrace_remove_(block, site, &trace)) {
         MTRACE_LOCK();
@@ -3030,39 +3096,65 @@ static MTRACE_NOINLINE_ void mtrace_forget_(uintptr_t block, mtrace_site *site) 
     }
 }
 
-/* The straight way of a free: the trace is in its home slot and the thread has a lane. False: not
- * done. */
+/* Takes a block of less than 4 GiB out of its home slot. Of two threads that free it only one gets
+   it; who is alone need not ask. */
+static MTRACE_HOT_ bool mtrace_slot_empty_(mtrace_slot_ *slot, uintptr_t block, uint16_t account,
+                                           uint32_t *size) {
+    if (MTRACE_ALONE_()) {
+        *size = MTRACE_GET_(&slot->size_low);
+        MTRACE_SET_RELEASE_(&slot->account, 0);
+        return true;
+    }
+    if (MTRACE_UNLIKELY_(!MTRACE_CAS_(&slot->account, &account, MTRACE_ACCOUNT_BUSY_))) {
+        return false;
+    }
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->key) != block)) {
+        MTRACE_SET_RELEASE_(&slot->account, account); /* another's by now: see mtrace_clear */
+        return false;
+    }
+    *size = MTRACE_GET_(&slot->size_low);
+    MTRACE_SET_RELEASE_(&slot->account, 0);
+    return true;
+}
+
+/* The straight way of a free: the trace is in its home slot, the thread has a lane, and no peak is
+   about to be left. False: not done. */
 static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_own_();
     uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
-    if (MTRACE_LIKELY_(MTRACE_GET_(&slot->key) == block && mtrace_slot_live_(account) &&
-                       MTRACE_GET_(&slot->size_high) == 0 && lane != NULL) &&
-        MTRACE_LIKELY_(mtrace_cas16_(&slot->account, account, MTRACE_ACCOUNT_BUSY_))) {
-        if (MTRACE_LIKELY_(MTRACE_GET_(&slot->key) == block)) {
-            uint32_t size = MTRACE_GET_(&slot->size_low);
-            MTRACE_SET_RELEASE_(&slot->account, 0);
-            mtrace_count_out_own_(lane, account, size);
-            return true;
-        }
-        MTRACE_SET_RELEASE_(&slot->account, account); /* another's by now: see mtrace_clear */
+    uint32_t size;
+    if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->key) != block) ||
+        MTRACE_UNLIKELY_(!mtrace_slot_live_(account)) ||
+        MTRACE_UNLIKELY_(MTRACE_GET_(&slot->size_high) != 0) ||
+        MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
+        MTRACE_UNLIKELY_(mtrace_lane_is_high_(lane)) ||
+        !mtrace_slot_empty_(slot, block, account, &size)) {
+        return false;
     }
-    return false;
+    mtrace_add_out_(lane, account, size);
+    return true;
+}
+
+static MTRACE_NOINLINE_ void mtrace_free_slowly_(void *block, mtrace_site *site) {
+    if (block != NULL) {
+        mtrace_forget_((uintptr_t)block, site);
+        MTRACE_BASE_FREE(block);
+    }
 }
 
 /* The trace is gone before the block is: else another thread could get the address, record it, and
    lose its record (CPython's tracemalloc has this fault). */
 void mtrace_free_(void *block, mtrace_site *site) {
     bool done;
-    if (MTRACE_LIKELY_(block != NULL)) {
-        MTRACE_LOCK();
-        done = mtrace_forget_fast_((uintptr_t)block);
-        MTRACE_UNLOCK();
-        if (MTRACE_UNLIKELY_(!done)) {
-            mtrace_forget_((uintptr_t)block, site);
-        }
-        MTRACE_BASE_FREE(block);
+    MTRACE_LOCK();
+    done = block != NULL && mtrace_forget_fast_((uintptr_t)block);
+    MTRACE_UNLOCK();
+    if (MTRACE_UNLIKELY_(!done)) {
+        mtrace_free_slowly_(block, site);
+        return;
     }
+    MTRACE_BASE_FREE(block);
 }
 
 /* The realloc failed: the trace goes back as it was. */
@@ -3399,7 +3491,7 @@ static mtrace_result mtrace_start_(const mtrace_desc *desc) {
     g->write_user = desc->write_user;
     MTRACE_SET_(&g->session, g->session + ((uint64_t)1 << 32));
     g->fast_size = g->serials != NULL ? 0 : (uint64_t)1 << 32;
-    MTRACE_SET_RELEASE_(&mtrace_state_, 3);
+    MTRACE_SET_RELEASE_(mtrace_state_, 3);
     return MTRACE_OK;
 }
 
@@ -3425,7 +3517,7 @@ size_t mtrace_memory_size(const mtrace_desc *desc) {
 
 void mtrace_stop(void) {
     mtrace_control_lock_();
-    MTRACE_SET_(&mtrace_state_, 0);
+    MTRACE_SET_(mtrace_state_, 0);
     mtrace_g_.own_memory -= mtrace_g_.given_memory;
     mtrace_g_.given_memory = 0;
     mtrace_control_unlock_();
@@ -3433,12 +3525,12 @@ void mtrace_stop(void) {
 
 /* Changes the state of a started tracer. */
 static mtrace_result mtrace_switch_(unsigned char state) {
-    unsigned char old = MTRACE_GET_(&mtrace_state_);
+    unsigned char old = MTRACE_GET_(mtrace_state_);
     do {
         if (old == 0) {
             return MTRACE_ERR_NOT_TRACING;
         }
-    } while (!MTRACE_CAS_(&mtrace_state_, &old, state));
+    } while (!MTRACE_CAS_(mtrace_state_, &old, state));
     return MTRACE_OK;
 }
 
