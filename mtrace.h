@@ -325,7 +325,7 @@ typedef struct mtrace_info {
     size_t capacity;         /* slots of the trace table */
     size_t live;             /* slots in use */
     size_t high_water;       /* the most slots in use at once since start or clear */
-    size_t longest_probe;    /* slots behind its home's cache line that an entry ever had to go */
+    size_t longest_probe;    /* slots beside its home that an entry ever had to look at */
     size_t max_sites;        /* call sites x domains that fit */
     size_t sites;            /* seen */
     uint64_t dropped_count;  /* blocks handed out but not traced: no slot, or 512 GiB and larger */
@@ -1381,18 +1381,23 @@ static inline void mtrace_scope_leave_(const mtrace_scope *before) {
 #endif
 #endif
 
-#ifndef MTRACE_PAGE_HASH
-#define MTRACE_PAGE_HASH(page) ((uint32_t)(((uint64_t)(page)*0x9E3779B97F4A7C15u) >> 32))
+/* 2^bits / golden ratio: multiplied by numbers that follow each other, its high bits are as far apart
+   as can be. */
+#if UINTPTR_MAX > 0xffffffffu
+#define MTRACE_GOLDEN_ ((uintptr_t)0x9E3779B97F4A7C15u)
+#else
+#define MTRACE_GOLDEN_ ((uintptr_t)0x9E3779B1u)
 #endif
 
 /* Blocks of one page of 2^MTRACE_PAGE_BITS bytes stand in the table in their order, one slot
    for 2^MTRACE_KEY_SHIFT bytes: glibc's smallest block. */
 #ifndef MTRACE_PAGE_BITS
-#define MTRACE_PAGE_BITS 12
+#define MTRACE_PAGE_BITS (MTRACE_HOSTED_ ? 16 : 10) /* small tables, small pages */
 #endif
 #ifndef MTRACE_KEY_SHIFT
 #define MTRACE_KEY_SHIFT 5
 #endif
+#define MTRACE_PAGE_SLOTS_ (1u << (MTRACE_PAGE_BITS - MTRACE_KEY_SHIFT))
 
 /* --- threads: either atomics and lanes, or the user's lock (or none) around plain operations ---
  */
@@ -1622,10 +1627,11 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
    grow (clear subtracts in lane 0), so that live = allocated - freed, over all lanes.
 
    A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home
-   slot, near it (another slot of the same cache line), or far, up to MTRACE_MAX_PROBE slots behind
-   that line. The home counts both in `displaced`, which tells a search when to stop. Hence nothing
-   moves, there are no tombstones and no slow decay; insert and remove are one compare-and-swap
-   each, lock nothing, and may be interrupted anywhere.
+   slot, near (another slot of the same cache line), or far: in the next line of its own sequence of
+   lines that had room, with the slot at which it comes to that line for a home. Each slot at which
+   it came to a line counts in `displaced` whether it sits near or went on, which tells a search when
+   to stop. Hence nothing moves, there are no tombstones and no slow decay; insert and remove are at
+   most one compare-and-swap each, lock nothing, and may be interrupted anywhere.
 
    Invariants, checked by mtrace_check() when nothing else runs:
      I1  a slot's account is 0 or a known account
@@ -1643,9 +1649,10 @@ enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_BUSY_ = 0xffff };
    table could not tell. */
 enum { MTRACE_PLACE_OTHER_ = 1, MTRACE_NODE_LOST_ = 1, MTRACE_FIRST_ = 2 };
 #define MTRACE_INHERIT_ UINT32_MAX /* the domain of the scope */
-/* A home's cache line, its slot number xor 1 to 3, is near. The count of its displaced traces: near
-   ones in the low bits, far ones above. */
-enum { MTRACE_NEAR_ = 3, MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
+/* A cache line has four slots. `displaced` counts near traces in its low bits, far ones above. */
+enum { MTRACE_LINE_SLOTS_ = 4 };
+enum { MTRACE_FAR_ONE_ = 4, MTRACE_FAR_MAX_ = 63 };
+enum { MTRACE_MAX_LINES_ = (MTRACE_MAX_PROBE + 3) / 4 };
 #define MTRACE_NONE_ UINT32_MAX /* no slot: tables have 2^31 at most */
 
 typedef struct mtrace_slot_ {
@@ -1734,6 +1741,8 @@ typedef struct mtrace_tracer_ {
     mtrace_account_ *accounts;
     mtrace_place_ *places;
     mtrace_node_ *nodes;
+    uintptr_t page_factor; /* see mtrace_heap_home_ */
+    uint32_t hash_shift;
     uint32_t mask; /* of the trace table: slots - 1 */
     uint32_t longest_probe;
     uint64_t session;   /* its number << 32: a site's cached account is good for one */
@@ -2381,13 +2390,32 @@ typedef struct mtrace_trace_ {
 } mtrace_trace_;
 
 /* Heap blocks of one page keep their order in the table: neighbours in memory are neighbours there,
-   which saves most cache misses of ordered work. Keys that are not addresses are scattered. */
-static inline uint32_t mtrace_home_(uintptr_t key, bool tracked) {
-    if (tracked) {
-        return MTRACE_PAGE_HASH(key) & mtrace_g_.mask;
-    }
-    return (MTRACE_PAGE_HASH(key >> MTRACE_PAGE_BITS) + (uint32_t)(key >> MTRACE_KEY_SHIFT)) &
-           mtrace_g_.mask;
+   which saves most cache misses of ordered work. Where a page begins is golden, so that pages that
+   follow each other meet as late as possible. Keys that are not addresses are scattered. */
+static MTRACE_HOT_ uint32_t mtrace_heap_home_(uintptr_t key) {
+    const mtrace_tracer_ *g = &mtrace_g_;
+    uintptr_t page = (key >> MTRACE_PAGE_BITS) * g->page_factor >> g->hash_shift;
+    return ((uint32_t)page + (uint32_t)(key >> MTRACE_KEY_SHIFT)) & g->mask;
+}
+
+static MTRACE_HOT_ uint32_t mtrace_home_(uintptr_t key, bool tracked) {
+    return tracked ? (uint32_t)(key * MTRACE_GOLDEN_ >> mtrace_g_.hash_shift)
+                   : mtrace_heap_home_(key);
+}
+
+/* How far apart the lines are that a key tries after its home's: one step for all of a page, so that
+   neighbours remain such; odd in lines, so that every line comes once; and with no relation to
+   the home, so that pages that meet do not meet again. */
+static uint32_t mtrace_step_(uintptr_t key, bool tracked) {
+    uintptr_t hash = (tracked ? key : key >> MTRACE_PAGE_BITS) * MTRACE_GOLDEN_;
+    hash = (hash ^ hash >> (sizeof hash * 4)) * MTRACE_GOLDEN_;
+    return (uint32_t)(hash >> (sizeof hash * 4)) * (2 * MTRACE_LINE_SLOTS_) + MTRACE_LINE_SLOTS_;
+}
+
+/* Lines that a key may try, its home's among them. */
+static uint32_t mtrace_lines_(void) {
+    uint32_t all = (mtrace_g_.mask + 1) / MTRACE_LINE_SLOTS_;
+    return all < MTRACE_MAX_LINES_ ? all : MTRACE_MAX_LINES_;
 }
 
 static inline uint32_t mtrace_slot_home_(const mtrace_slot_ *slot) {
@@ -2409,60 +2437,60 @@ static inline bool mtrace_slot_is_(mtrace_slot_ *slot, uintptr_t key, bool track
            (!tracked || mtrace_g_.accounts[account].domain == domain);
 }
 
-/* Searches the slots behind the home's cache line until every trace that has gone there from this
-   home was seen; MTRACE_NONE_ when the key is not among them. */
-static MTRACE_COLD_ uint32_t mtrace_find_far_(uint32_t home, uintptr_t key, bool tracked,
-                                              uint32_t domain, uint32_t left) {
+/* A key that is not at home: it looks at the other slots of the line, and where traces have gone on
+   from there, at the next line. Its own trace is counted wherever it has passed, so a trace that is
+   there is found, whatever other threads do. */
+static MTRACE_NOINLINE_ uint32_t mtrace_find_displaced_(uint32_t home, uintptr_t key, bool tracked,
+                                                        uint32_t domain) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t longest = MTRACE_GET_(&g->longest_probe);
-    uint32_t at = home | MTRACE_NEAR_, distance;
-    for (distance = 0; left != 0 && distance < longest; distance++) {
-        mtrace_slot_ *slot;
-        at = (at + 1) & g->mask;
-        slot = &g->slots[at];
-        if (mtrace_slot_is_(slot, key, tracked, domain)) {
-            return at;
+    uint32_t step = mtrace_step_(key, tracked), left = mtrace_lines_(), at = home, i;
+    for (; left > 0; left--, at = (at + step) & g->mask) {
+        uint32_t displaced = MTRACE_GET_ACQUIRE_(&g->slots[at].displaced);
+        for (i = 0; i < (displaced == 0 ? 1 : MTRACE_LINE_SLOTS_); i++) {
+            if (mtrace_slot_is_(&g->slots[at ^ i], key, tracked, domain)) {
+                return at ^ i;
+            }
         }
-        if (left != MTRACE_FAR_MAX_ && mtrace_slot_live_(MTRACE_GET_(&slot->account)) &&
-            mtrace_slot_home_(slot) == home) {
-            left--;
+        if (displaced < MTRACE_FAR_ONE_) {
+            break;
         }
     }
     return MTRACE_NONE_;
 }
 
-/* Where the key's trace is: at home, near (in the home's cache line), or far; else MTRACE_NONE_. */
+/* Where the key's trace is; else MTRACE_NONE_. */
 static inline uint32_t mtrace_find_slot_(uint32_t home, uintptr_t key, bool tracked,
                                          uint32_t domain) {
-    uint32_t displaced, i;
-    if (mtrace_slot_is_(&mtrace_g_.slots[home], key, tracked, domain)) {
-        return home;
-    }
-    displaced = MTRACE_GET_ACQUIRE_(&mtrace_g_.slots[home].displaced);
-    for (i = 1; i <= MTRACE_NEAR_ && displaced != 0; i++) {
-        if (mtrace_slot_is_(&mtrace_g_.slots[home ^ i], key, tracked, domain)) {
-            return home ^ i;
-        }
-    }
-    return displaced <= MTRACE_NEAR_
+    mtrace_slot_ *slot = &mtrace_g_.slots[home];
+    return mtrace_slot_is_(slot, key, tracked, domain) ? home
+           : MTRACE_GET_ACQUIRE_(&slot->displaced) == 0
                ? MTRACE_NONE_
-               : mtrace_find_far_(home, key, tracked, domain, displaced / MTRACE_FAR_ONE_);
+               : mtrace_find_displaced_(home, key, tracked, domain);
 }
 
-/* Counts, at its home, a trace that has come to another slot (+1) or leaves it (-1). The slot is
-   BUSY meanwhile, so near never exceeds the three slots that there are. */
-static void mtrace_displaced_add_(uint32_t home, uint32_t at, int change) {
-    uint8_t *count = &mtrace_g_.slots[home].displaced;
+/* One more or less near trace, or far one. The three near ones that there can be always fit; far
+   ones that are too many stay so for good, and searches go on from there. */
+static void mtrace_displaced_add_(uint32_t at, bool far, int change) {
+    uint8_t *count = &mtrace_g_.slots[at].displaced;
     uint8_t old = MTRACE_GET_(count);
-    int step = (home ^ at) <= MTRACE_NEAR_ ? change : change * MTRACE_FAR_ONE_;
-    if (at == home) {
-        return;
+    int step = far ? change * MTRACE_FAR_ONE_ : change;
+    while ((!far || old / MTRACE_FAR_ONE_ != MTRACE_FAR_MAX_) &&
+           !MTRACE_CAS_(count, &old, (uint8_t)(old + step))) {
     }
-    do {
-        if (step != change && old / MTRACE_FAR_ONE_ == MTRACE_FAR_MAX_) {
-            return; /* stuck: searches from here go the whole way */
-        }
-    } while (!MTRACE_CAS_(count, &old, (uint8_t)(old + step)));
+}
+
+/* Counts a trace that has come to slot `at` (+1) or leaves it (-1) wherever it has passed. The slot
+   is BUSY meanwhile. */
+static MTRACE_NOINLINE_ void mtrace_passed_(uint32_t home, uint32_t at, uintptr_t key, bool tracked,
+                                            int change) {
+    uint32_t step = mtrace_step_(key, tracked), passed = home;
+    while ((passed ^ at) >= MTRACE_LINE_SLOTS_) {
+        mtrace_displaced_add_(passed, true, change);
+        passed = (passed + step) & mtrace_g_.mask;
+    }
+    if (passed != at) {
+        mtrace_displaced_add_(passed, false, change);
+    }
 }
 
 static void mtrace_longest_probe_raise_(uint32_t distance) {
@@ -2493,29 +2521,18 @@ static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
     out->account = account;
     out->size = mtrace_slot_size_(slot);
     out->serial = mtrace_g_.serials == NULL ? 0 : MTRACE_GET_(&mtrace_g_.serials[at]);
-    mtrace_displaced_add_(home, at, -1);
+    if (MTRACE_UNLIKELY_(at != home)) {
+        mtrace_passed_(home, at, key, (MTRACE_GET_(&slot->size_high) & MTRACE_TRACKED_) != 0, -1);
+    }
     MTRACE_SET_(&slot->size_high, 0);
     MTRACE_SET_RELEASE_(&slot->account, 0);
     return true;
 }
 
-/* The same, for who must not miss a trace that is there: while others remove and insert far traces
-   of this home, the count can be used up before the search has come to ours. Then it goes the
-   whole way. */
-static inline uint32_t mtrace_find_surely_(uint32_t home, uintptr_t key, bool tracked,
-                                           uint32_t domain) {
-    uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
-    if (MTRACE_UNLIKELY_(at == MTRACE_NONE_ &&
-                         MTRACE_GET_ACQUIRE_(&mtrace_g_.slots[home].displaced) > MTRACE_NEAR_)) {
-        at = mtrace_find_far_(home, key, tracked, domain, MTRACE_FAR_MAX_);
-    }
-    return at;
-}
-
 static inline bool mtrace_take_(uintptr_t key, bool tracked, uint32_t domain, mtrace_trace_ *out) {
     uint32_t home = mtrace_home_(key, tracked);
     for (;;) {
-        uint32_t at = mtrace_find_surely_(home, key, tracked, domain);
+        uint32_t at = mtrace_find_slot_(home, key, tracked, domain);
         if (at == MTRACE_NONE_) {
             return false;
         }
@@ -2549,22 +2566,21 @@ static MTRACE_HOT_ bool mtrace_slot_claim_fresh_(mtrace_slot_ *slot, bool alone)
                   : MTRACE_CAS_(&slot->account, &free_slot, MTRACE_ACCOUNT_BUSY_));
 }
 
-/* A free slot for a trace with that home, now BUSY: at home, near, else the next one behind;
-   MTRACE_NONE_ when there is none near enough. */
-static inline uint32_t mtrace_claim_(uint32_t home) {
+/* A free slot for a trace with that home, now BUSY; MTRACE_NONE_ when no line that it may try has
+   one. */
+static inline uint32_t mtrace_claim_(uint32_t home, uintptr_t key, bool tracked) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t limit = g->mask < MTRACE_MAX_PROBE ? g->mask : MTRACE_MAX_PROBE;
-    uint32_t at = home | MTRACE_NEAR_, distance;
-    for (distance = 0; distance <= MTRACE_NEAR_; distance++) {
-        if (mtrace_slot_claim_(&g->slots[home ^ distance])) {
-            return home ^ distance;
-        }
+    uint32_t step, lines = mtrace_lines_(), line, at = home, i;
+    if (mtrace_slot_claim_(&g->slots[home])) {
+        return home;
     }
-    for (distance = 1; distance <= limit; distance++) {
-        at = (at + 1) & g->mask;
-        if (mtrace_slot_claim_(&g->slots[at])) {
-            mtrace_longest_probe_raise_(distance);
-            return at;
+    step = mtrace_step_(key, tracked);
+    for (line = 0; line < lines; line++, at = (at + step) & g->mask) {
+        for (i = 0; i < MTRACE_LINE_SLOTS_; i++) {
+            if (mtrace_slot_claim_(&g->slots[at ^ i])) {
+                mtrace_longest_probe_raise_(line * MTRACE_LINE_SLOTS_ + i);
+                return at ^ i;
+            }
         }
     }
     return MTRACE_NONE_;
@@ -2574,12 +2590,14 @@ static inline uint32_t mtrace_claim_(uint32_t home) {
 static inline bool mtrace_insert_(uint32_t home, uintptr_t key, bool tracked,
                                   const mtrace_trace_ *trace) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t at = mtrace_claim_(home);
+    uint32_t at = mtrace_claim_(home, key, tracked);
     mtrace_slot_ *slot;
     if (at == MTRACE_NONE_) {
         return false;
     }
-    mtrace_displaced_add_(home, at, 1);
+    if (at != home) {
+        mtrace_passed_(home, at, key, tracked, 1);
+    }
     slot = &g->slots[at];
     MTRACE_SET_(&slot->key, key);
     MTRACE_SET_(&slot->size_low, (uint32_t)trace->size);
@@ -3308,7 +3326,7 @@ static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
 
 /* The least power of two that is not below n; at most 2^31. */
 static size_t mtrace_power_of_two_(size_t n) {
-    size_t power = MTRACE_NEAR_ + 1;
+    size_t power = MTRACE_LINE_SLOTS_;
     while (power < n && power < (size_t)1 << 31) {
         power *= 2;
     }
@@ -3428,6 +3446,14 @@ static void mtrace_wire_pool_(mtrace_pool_ *pool, uint16_t **index, size_t max) 
     *index += 2 * max;
 }
 
+static uint32_t mtrace_bits_(uint32_t value) {
+    uint32_t bits = 0;
+    for (; value != 0; value >>= 1) {
+        bits++;
+    }
+    return bits;
+}
+
 /* Points the tracer into its block. */
 static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
     mtrace_tracer_ *g = &mtrace_g_;
@@ -3442,6 +3468,9 @@ static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
     g->serials = l->serials == l->slots ? NULL : (uint64_t *)(void *)(block + l->serials);
     g->slots = (mtrace_slot_ *)(void *)(block + l->slots);
     g->mask = (uint32_t)(l->capacity - 1);
+    g->hash_shift = (uint32_t)(sizeof(uintptr_t) * 8) - mtrace_bits_(g->mask);
+    /* the offset of a block has its page's number in its high bits: taken off beforehand */
+    g->page_factor = MTRACE_GOLDEN_ - ((uintptr_t)MTRACE_PAGE_SLOTS_ << g->hash_shift);
     g->name_slots = (uint32_t)l->name_slots;
     g->name_bytes = (uint32_t)l->name_bytes;
     mtrace_wire_pool_(&g->account_pool, &index, l->accounts);
@@ -3747,7 +3776,7 @@ static mtrace_result mtrace_find_key_(uint32_t domain, uintptr_t key, mtrace_tra
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    at = mtrace_find_surely_(mtrace_home_(key, tracked), key, tracked, domain);
+    at = mtrace_find_slot_(mtrace_home_(key, tracked), key, tracked, domain);
     if (at == MTRACE_NONE_ || !mtrace_slot_read_(at, trace, &found, &is_tracked) || found != key) {
         return MTRACE_ERR_NOT_FOUND;
     }
@@ -5542,19 +5571,23 @@ static uint64_t mtrace_weight_(uint32_t account) {
     return ((uint64_t)account + 1) * 0x9E3779B97F4A7C15u;
 }
 
-/* What the home's count of displaced traces should be. */
-static uint32_t mtrace_check_displaced_(uint32_t home) {
-    mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t at = home | MTRACE_NEAR_, distance, count = 0;
-    for (distance = 1; distance <= MTRACE_NEAR_; distance++) {
-        const mtrace_slot_ *slot = &g->slots[home ^ distance];
-        count += slot->account != 0 && mtrace_slot_home_(slot) == home ? 1 : 0;
+/* A sum over slots that is hard to cancel: what they count as displaced, without those whose count
+   is stuck, less what the traces have passed. */
+static uint64_t mtrace_check_counted_(uint32_t at) {
+    uint32_t displaced = mtrace_g_.slots[at].displaced;
+    return displaced / MTRACE_FAR_ONE_ == MTRACE_FAR_MAX_ ? displaced % MTRACE_FAR_ONE_ : displaced;
+}
+
+static uint64_t mtrace_check_passed_(uint32_t at) {
+    const mtrace_slot_ *slots = mtrace_g_.slots, *slot = &slots[at];
+    uint32_t passed = mtrace_slot_home_(slot);
+    uint32_t step = mtrace_step_(slot->key, (slot->size_high & MTRACE_TRACKED_) != 0);
+    uint64_t sum = 0;
+    for (; (passed ^ at) >= MTRACE_LINE_SLOTS_; passed = (passed + step) & mtrace_g_.mask) {
+        bool stuck = slots[passed].displaced / MTRACE_FAR_ONE_ == MTRACE_FAR_MAX_;
+        sum += stuck ? 0 : MTRACE_FAR_ONE_ * mtrace_weight_(passed);
     }
-    for (distance = 1; distance <= g->longest_probe; distance++) {
-        const mtrace_slot_ *slot = &g->slots[at = (at + 1) & g->mask];
-        count += slot->account != 0 && mtrace_slot_home_(slot) == home ? MTRACE_FAR_ONE_ : 0;
-    }
-    return count;
+    return sum + (passed == at ? 0 : mtrace_weight_(passed));
 }
 
 static const char *mtrace_check_slot_(uint32_t at) {
@@ -5573,16 +5606,12 @@ static const char *mtrace_check_slot_(uint32_t at) {
             return "I3: a displaced trace is not counted at its home";
         }
     }
-    if (slot->displaced != 0 && slot->displaced / MTRACE_FAR_ONE_ != MTRACE_FAR_MAX_ &&
-        slot->displaced != mtrace_check_displaced_(at)) {
-        return "I3: a home's count of displaced traces is wrong";
-    }
     return NULL;
 }
 
 static const char *mtrace_check_table_(void) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint64_t bytes = 0, blocks = 0, weighted = 0;
+    uint64_t bytes = 0, blocks = 0, weighted = 0, displaced = 0;
     uint32_t at, i;
     for (at = 0; at <= g->mask; at++) {
         const mtrace_slot_ *slot = &g->slots[at];
@@ -5590,12 +5619,17 @@ static const char *mtrace_check_table_(void) {
         if (broken != NULL) {
             return broken;
         }
+        displaced += mtrace_check_counted_(at) * mtrace_weight_(at);
         if (slot->account != 0) {
+            displaced -= mtrace_check_passed_(at);
             bytes += mtrace_slot_size_(slot);
             blocks += 1;
             weighted +=
                 (mtrace_slot_size_(slot) + ((uint64_t)1 << 40)) * mtrace_weight_(slot->account);
         }
+    }
+    if (displaced != 0) {
+        return "I3: a slot's count of displaced traces is wrong";
     }
     for (i = MTRACE_ACCOUNT_OTHER_; i < g->account_pool.count; i++) {
         mtrace_cell_ sum;

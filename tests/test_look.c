@@ -216,12 +216,12 @@ static void test_info_counts_slots(void **state) {
     test_sound();
 }
 
-/* Keys of one home fill its cache line of four slots, then the slots behind it one by one. */
+/* Keys of one home fill its cache line of four slots; the later ones go to lines far apart. */
 static void test_info_longest_probe(void **state) {
     mtrace_site site = test_site("look.c", 9);
     mtrace_block found = MTRACE_ZERO_;
     uintptr_t key, keys[10];
-    size_t n = 0, i;
+    size_t n = 0, i, longest = 0;
     (void)state;
     test_start(256, 8);
     for (key = 0; n < 10; key++) {
@@ -229,11 +229,12 @@ static void test_info_longest_probe(void **state) {
             keys[n++] = key;
             assert_int_equal(mtrace_track_at(1, key, n, &site), MTRACE_OK);
             test_sound();
-            assert_int_equal(mtrace_get_info().longest_probe, n <= 4 ? 0 : n - 4);
+            longest = mtrace_get_info().longest_probe;
+            assert_in_range(longest, n <= 4 ? n - 1 : 4, n <= 4 ? n - 1 : 7);
         }
     }
     assert_int_equal(mtrace_untrack_at(1, keys[9], &site), MTRACE_OK);
-    assert_int_equal(mtrace_get_info().longest_probe, 6); /* ever */
+    assert_int_equal(mtrace_get_info().longest_probe, longest); /* ever */
     for (i = 0; i < 9; i++) {
         assert_int_equal(mtrace_find_tracked(1, keys[i], &found), MTRACE_OK);
         assert_int_equal(found.size, i + 1);
@@ -250,7 +251,7 @@ static void test_info_longest_probe(void **state) {
     assert_int_equal(mtrace_track_at(1, keys[8], 80, &site), MTRACE_OK);
     test_sound();
     assert_int_equal(mtrace_get_info().live, 8);
-    assert_int_equal(mtrace_get_info().longest_probe, 6);
+    assert_int_equal(mtrace_get_info().longest_probe, longest);
 }
 
 static void test_info_counts_events(void **state) {

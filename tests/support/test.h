@@ -62,7 +62,7 @@ static inline void *test_aligned(size_t alignment, size_t size) {
 
 #ifdef MTRACE_TEST_TINY
 #define MTRACE_LANES     2
-#define MTRACE_MAX_PROBE 6
+#define MTRACE_MAX_PROBE 12
 #endif
 
 #define MTRACE_IMPLEMENTATION
