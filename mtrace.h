@@ -2403,13 +2403,20 @@ static MTRACE_HOT_ uint32_t mtrace_home_(uintptr_t key, bool tracked) {
                    : mtrace_heap_home_(key);
 }
 
-/* How far apart the lines are that a key tries after its home's: one step for all of a page, so that
-   neighbours remain such; odd in lines, so that every line comes once; and with no relation to
-   the home, so that pages that meet do not meet again. */
+/* How far it is from a key's home to the line that it tries next; the same for all of a page, so that
+   neighbours remain such, and with no relation to the home, so that pages that meet do not meet
+   again. Steps grow, lest they fall in with a pattern in the table; odd in lines and growing by
+   four, they come to every line once. */
 static uint32_t mtrace_step_(uintptr_t key, bool tracked) {
     uintptr_t hash = (tracked ? key : key >> MTRACE_PAGE_BITS) * MTRACE_GOLDEN_;
     hash = (hash ^ hash >> (sizeof hash * 4)) * MTRACE_GOLDEN_;
     return (uint32_t)(hash >> (sizeof hash * 4)) * (2 * MTRACE_LINE_SLOTS_) + MTRACE_LINE_SLOTS_;
+}
+
+static inline uint32_t mtrace_next_line_(uint32_t at, uint32_t *step) {
+    at = (at + *step) & mtrace_g_.mask;
+    *step += 4 * MTRACE_LINE_SLOTS_;
+    return at;
 }
 
 /* Lines that a key may try, its home's among them. */
@@ -2444,7 +2451,7 @@ static MTRACE_NOINLINE_ uint32_t mtrace_find_displaced_(uint32_t home, uintptr_t
                                                         uint32_t domain) {
     mtrace_tracer_ *g = &mtrace_g_;
     uint32_t step = mtrace_step_(key, tracked), left = mtrace_lines_(), at = home, i;
-    for (; left > 0; left--, at = (at + step) & g->mask) {
+    for (; left > 0; left--, at = mtrace_next_line_(at, &step)) {
         uint32_t displaced = MTRACE_GET_ACQUIRE_(&g->slots[at].displaced);
         for (i = 0; i < (displaced == 0 ? 1 : MTRACE_LINE_SLOTS_); i++) {
             if (mtrace_slot_is_(&g->slots[at ^ i], key, tracked, domain)) {
@@ -2486,7 +2493,7 @@ static MTRACE_NOINLINE_ void mtrace_passed_(uint32_t home, uint32_t at, uintptr_
     uint32_t step = mtrace_step_(key, tracked), passed = home;
     while ((passed ^ at) >= MTRACE_LINE_SLOTS_) {
         mtrace_displaced_add_(passed, true, change);
-        passed = (passed + step) & mtrace_g_.mask;
+        passed = mtrace_next_line_(passed, &step);
     }
     if (passed != at) {
         mtrace_displaced_add_(passed, false, change);
@@ -2575,7 +2582,7 @@ static inline uint32_t mtrace_claim_(uint32_t home, uintptr_t key, bool tracked)
         return home;
     }
     step = mtrace_step_(key, tracked);
-    for (line = 0; line < lines; line++, at = (at + step) & g->mask) {
+    for (line = 0; line < lines; line++, at = mtrace_next_line_(at, &step)) {
         for (i = 0; i < MTRACE_LINE_SLOTS_; i++) {
             if (mtrace_slot_claim_(&g->slots[at ^ i])) {
                 mtrace_longest_probe_raise_(line * MTRACE_LINE_SLOTS_ + i);
@@ -5583,7 +5590,7 @@ static uint64_t mtrace_check_passed_(uint32_t at) {
     uint32_t passed = mtrace_slot_home_(slot);
     uint32_t step = mtrace_step_(slot->key, (slot->size_high & MTRACE_TRACKED_) != 0);
     uint64_t sum = 0;
-    for (; (passed ^ at) >= MTRACE_LINE_SLOTS_; passed = (passed + step) & mtrace_g_.mask) {
+    for (; (passed ^ at) >= MTRACE_LINE_SLOTS_; passed = mtrace_next_line_(passed, &step)) {
         bool stuck = slots[passed].displaced / MTRACE_FAR_ONE_ == MTRACE_FAR_MAX_;
         sum += stuck ? 0 : MTRACE_FAR_ONE_ * mtrace_weight_(passed);
     }

@@ -63,6 +63,7 @@ static inline void *test_aligned(size_t alignment, size_t size) {
 #ifdef MTRACE_TEST_TINY
 #define MTRACE_LANES     2
 #define MTRACE_MAX_PROBE 12
+#define MTRACE_PAGE_BITS 10
 #endif
 
 #define MTRACE_IMPLEMENTATION
