@@ -172,6 +172,9 @@ static double measure(int workload, size_t operations) {
     outside = enter_scopes();
     ns = mode == PLAIN ? plain_run(workload, operations) : traced_run(workload, operations);
     mtrace_scope_pop(outside);
+    if (workload == LEAK) {
+        mtrace_print_leaks();
+    }
     mtrace_stop();
     return ns;
 }
@@ -242,6 +245,7 @@ int main(int argc, char **argv) {
     BENCH_BEGIN();
     measure(workload, count); /* the second time finds the heap, its pages there */
     printf("%.3f\n", measure(workload, count));
+    fflush(stdout); /* leak detectors may end the process before */
     BENCH_END();
     return 0;
 }
