@@ -26,14 +26,15 @@ TOO_LONG = {"churn1m": "one run takes more than 20 seconds"}
 NOT_PYTHON = dict.fromkeys(("realloc", *THREADED), "Python has no realloc, and one lock around all threads")
 
 # command: {run} is the program with its arguments, {tmp} a directory that is removed. slow: divides the operations.
-# proof: a command whose output must match `named` after the workload `leak`; it sees {tmp}/out, too. no: workload -> why.
+# proof: a command whose output must match `named` after the workload `leak`; {tmp}/out is what the run printed.
+# no: workload -> why not.
 Way = collections.namedtuple("Way", "name command build mode base slow package proof named no note",
                              defaults=("bench", "plain", "plain", 1, "", "", NAMED, {}, ""))
 ways = [
     Way("plain", "{run}", base=""),
     Way("jemalloc", "env LD_PRELOAD=libjemalloc.so.2 {run}", package="libjemalloc2"),
     Way("tcmalloc", "env LD_PRELOAD=libtcmalloc.so.4 {run}", package="libgoogle-perftools4"),
-    Way("python", "python3 bench/workload.py {args}", build="", base="", slow=20, package="python3", no=NOT_PYTHON),
+    Way("python", "python3 bench/workload.py {args}", build="", base="", slow=20, no=NOT_PYTHON),
     Way("mtrace.h off", "{run}", mode="off", note="compiled in, not started"),
     Way("mtrace.h", "{run}", mode="traced", proof="cat {tmp}/out", note="every block, one frame"),
     Way("mtrace.h, 8 frames", "{run}", mode="deep", proof="cat {tmp}/out", note="every block, inside of seven scopes"),
@@ -74,7 +75,7 @@ ways = [
     Way("memusage", "memusage {run}", slow=4, package="libc-devtools", proof="cat {tmp}/out", named=r"512-527 +40000",
         note="totals and a histogram of sizes; no call sites"),
     Way("tracemalloc", "python3 -X tracemalloc bench/workload.py {args}", build="", base="python", slow=20,
-        package="python3", proof="cat {tmp}/out", named=r"workload\.py", no=NOT_PYTHON,
+        proof="cat {tmp}/out", named=r"workload\.py", no=NOT_PYTHON,
         note="Python objects, not C blocks"),
 ]
 if "sample_interval" not in open("mtrace.h").read():
@@ -146,8 +147,8 @@ def instructions(workload, mode, count=50000):
     return round((totals[1] - totals[0]) / (2 * count))  # bench does everything twice
 
 
-def table(head, rows):
-    line = "| " + " | ".join(["---"] + ["---:"] * (len(head) - 1)) + " |"
+def table(head, rows, column="---:"):
+    line = "| " + " | ".join(["---"] + [column] * (len(head) - 1)) + " |"
     return "\n".join(["| " + " | ".join(head) + " |", line] + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
 
 
@@ -177,17 +178,20 @@ def picture(best):
         if way.base and way.note:
             each = {w: best[way.name, w] / best[way.base, w] for w in WORKLOADS if (way.name, w) in best}
             label = way.name + (f" (to {way.base})" if way.base != "plain" else "")
-            bars.append((each["churn1k"], min(each.values()), max(each.values()), label, way.name.startswith("mtrace.h")))
+            color = 0x2a6fbb if way.name.startswith("mtrace.h") else 0xb8bcc4
+            bars.append((each["churn1k"], min(each.values()), max(each.values()), label, color))
     bars.sort(reverse=True)
-    data = "".join(f'"{label}" {y} {x} {low} {high} {0x2a6fbb if ours else 0xb8bcc4} "{digits(x)}"\n'
-                   for y, (x, low, high, label, ours) in enumerate(bars))
-    script = f"""set terminal svg size 900,{90 + 30 * len(bars)} font "DejaVu Sans,13" background "#ffffff"
+    data = "".join(f'"{label}" {y} {x} {low} {high} {color} "{digits(x)}"\n'
+                   for y, (x, low, high, label, color) in enumerate(bars))
+    script = f"""set terminal svg size 900,{120 + 28 * len(bars)} noenhanced font "DejaVu Sans,13" background "#ffffff"
 set output "docs/benchmarks.svg"
-set title "Time with a tracer / time without it (bench/run): churn1k; the line spans all workloads"
+set title "What tracers cost: time with / time without, measured by bench/run\\nbar: churn1k; line: from the least to the most of all workloads"
+set lmargin 34
+set rmargin 6
 set logscale x
-set xrange [0.7:*]
+set xrange [0.4:*]
 set yrange [-0.6:{len(bars) - 0.4}]
-set xlabel "times the time without (log scale; 1 = costs nothing)"
+set xlabel "ratio, log scale; 1: costs nothing"
 set grid xtics lc rgb "#dddddd"
 set border 3 lc rgb "#444444"
 set tics nomirror out
@@ -220,9 +224,9 @@ def text(best):
 Written by `bench/run`, which builds and measures everything again.
 {machine()}.
 
-Each number is the least of {ROUNDS} rounds; a round runs everything once, each run in a process of its own, measured the
-second time in it. {", ".join(WORKLOADS)}: see `bench/workload.h`. Ratios are to the same program without the tracer, in
-the same rounds; whatever the machine does besides is in both. Every tracer's report was looked at once: it names the
+Each number is the least of {ROUNDS} round{"s" * (ROUNDS > 1)}. A round runs everything once, each workload
+(`bench/workload.h`) in a process of its own, measured the second time in it. Ratios are to the same program without the
+tracer, in the same rounds. Slow tracers do fewer operations. Every tracer's report was checked once: it names the
 workload. Call stacks are about five deep here; deeper ones cost more with the tracers that walk them.
 
 ![What tracers cost, drawn by bench/run](benchmarks.svg)
@@ -237,7 +241,8 @@ Nanoseconds an operation (an allocation and its free; one realloc){"; millisecon
     parts.append("""
 ## Time with a tracer, as a multiple
 
-The last column is how much two threads do, each with blocks of its own, in the time in which one does 1.
+The last column is what two threads do together, each with blocks of its own, where one alone does 1. valgrind runs one
+thread at a time.
 """)
     parts.append(table(["", "to", *names, "2 threads"], rows))
     parts.append("\n" + "\n".join(f"({number}) {why}.  " for why, number in notes.items()))
@@ -263,7 +268,7 @@ What a snapshot and statistics cost with 1,000,000 live blocks from 500 call sit
     parts.append(table(["", "package", "command", "what it does"], [
         [way.name, f"{way.package} {version.get(way.package, '')}".strip(),
          "`" + way.command.format(run=f"{way.build} WORKLOAD {way.mode} COUNT", args="WORKLOAD COUNT", tmp="DIR") + "`",
-         way.note] for way in ways]))
+         way.note] for way in ways], "---"))
     for script in ("bench/curves", "bench/footprint"):  # each prints a section
         if os.path.exists(script):
             parts.append("\n" + subprocess.run([script], text=True, stdout=subprocess.PIPE, check=True).stdout.rstrip())

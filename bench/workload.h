@@ -1,6 +1,6 @@
-/* The workloads, once for each allocator: WORK(name), ALLOC(size), RESIZE(block, size), RELEASE(block)
-   and SCOPE() are defined by who includes this. No include guard: that is the point. Nothing is
-   inlined into its caller, so that profilers have a name to show. */
+/* The workloads, once for each allocator: WORK(name), ALLOC(size), RESIZE(block, size),
+   RELEASE(block) and SCOPE() are defined by who includes this. No include guard: that is the point.
+   Nothing is inlined into its caller, so that profilers have a name to show. */
 
 /* A block of one size, allocated and freed at once. */
 static NOINLINE void WORK(pair)(size_t operations) {
@@ -56,8 +56,8 @@ static NOINLINE void WORK(ordered)(size_t operations) {
     }
 }
 
-/* 16 buffers grow by turns from 16 bytes to 64 KiB, half of them to the double each time, half to one
-   and a half; then they are freed and start again. */
+/* 16 buffers grow by turns from 16 bytes to 64 KiB, half of them to the double each time, half to
+   one and a half; then they are freed and start again. */
 static NOINLINE void WORK(growth)(size_t operations) {
     enum { BUFFERS = 16, SMALLEST = 16, LARGEST = 65536 };
     void *buffers[BUFFERS] = {NULL};
