@@ -134,7 +134,7 @@ def measure():
 
 
 def why_not(way):
-    programs = "not the same program" if way.build != "bench" else "left out for its time" if way.slow > 1 else ""
+    programs = "not the same program" if way.build != "bench" else "left out for its time" if way.slow > 20 else ""
     return {**way.no, **(dict.fromkeys(PROGRAMS, programs) if programs else {})}
 
 
