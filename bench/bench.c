@@ -1,9 +1,9 @@
-/* What tracing costs: plain malloc, compiled in but off, and tracing, side by side in one run.
+/* One workload in one mode, in a process of its own: prints nanoseconds per operation.
 
-     bench                      the tables: nanoseconds per malloc+free pair, and ratios to plain
-     bench WORKLOAD MODE COUNT  one workload alone, to count its instructions (see bench/run)
+     bench WORKLOAD MODE [COUNT]      COUNT operations, a million unless told
+     bench questions MODE [THREADS]   what a snapshot and statistics cost after as many threads
 
-   Rounds are interleaved and the least of each is taken, so that a busy machine hurts all alike. */
+   bench/run builds it, once more with each peer's header, and compares. */
 
 #define _POSIX_C_SOURCE 200112L
 #ifdef BENCH_LOCKS /* for bench/variants */
@@ -24,48 +24,55 @@ static inline uint32_t bench_xxh3(uintptr_t page) {
 #include <limits.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#ifdef _MSC_VER
-#define NOINLINE __declspec(noinline)
-#else
-#define NOINLINE __attribute__((noinline))
+#ifdef BENCH_PEER /* a peer's header that takes malloc's place: after all others */
+#include BENCH_PEER
+#endif
+#ifndef BENCH_BEGIN /* what a peer wants called */
+#define BENCH_BEGIN() ((void)0)
+#endif
+#ifndef BENCH_END
+#define BENCH_END() ((void)0)
 #endif
 
-static void *volatile sink; /* keeps the compiler from removing a malloc and its free */
+#define NOINLINE __attribute__((noinline))
+
+enum {
+    PAIR,
+    CHURN_1K,
+    CHURN_100K,
+    CHURN_1M,
+    ORDERED,
+    REALLOC,
+    HANDOVER,
+    THREADS_1,
+    THREADS_2,
+    SCOPE_IN_OUT,
+    LEAK,
+    WORKLOADS
+};
+enum { PLAIN, OFF, TRACED, DEEP, SAMPLED, MODES };
+enum { MILLION = 1000000, RING = 1024 };
+
+static const char *const workload_names[] = {"pair",      "churn1k", "churn100k", "churn1m",
+                                             "ordered1m", "realloc", "handover",  "threads1",
+                                             "threads2",  "scope",   "leak"};
+static const char *const mode_names[] = {"plain", "off", "traced", "deep", "sampled"};
+static void *blocks[MILLION], *ring[RING];
+static int mode;
+
+/* Keeps the compiler from removing a malloc and its free. A thread's own: a shared one would share
+   its cache line, too. */
+static __thread void *volatile sink;
 
 static void touch(void *block) {
     sink = block;
 }
-
-#define WORK(name)     plain_##name
-#define ALLOC(size)    malloc(size)
-#define RELEASE(block) free(block)
-#include "workload.h"
-#undef WORK
-#undef ALLOC
-#undef RELEASE
-
-#define WORK(name)     traced_##name
-#define ALLOC(size)    MT_MALLOC(size)
-#define RELEASE(block) MT_FREE(block)
-#include "workload.h"
-
-enum { PAIR, CHURN_1K, CHURN_1M, ORDERED, SCOPE, WORKLOADS };
-enum { PLAIN, OFF, TRACED, DEEP, MODES }; /* deep: with tracebacks of 8 frames */
-#ifndef BENCH_ROUNDS
-#define BENCH_ROUNDS 7
-#endif
-enum { MILLION = 1000000, ROUNDS = BENCH_ROUNDS };
-
-static const char *const workload_names[] = {"pair", "churn1k", "churn1m", "ordered", "scope"};
-static const char *const mode_names[] = {"plain", "off", "traced", "deep"};
-static void *blocks[MILLION];
 
 static double now(void) {
     struct timespec t;
@@ -73,55 +80,74 @@ static double now(void) {
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static NOINLINE void run_plain(int workload, size_t operations) {
-    size_t live = workload == CHURN_1M ? MILLION : 1000;
-    switch (workload) {
-    case PAIR:
-        plain_pair(operations);
-        break;
-    case ORDERED:
-        plain_ordered(operations, blocks);
-        break;
-    default:
-        plain_churn(operations, blocks, live);
-        break;
+static void fail(const char *why) {
+    fprintf(stderr, "bench: %s\n", why);
+    exit(1);
+}
+
+static void begin(pthread_t *thread, void *(*function)(void *), void *argument) {
+    if (pthread_create(thread, NULL, function, argument) != 0) {
+        fail("no thread");
     }
 }
 
-/* A scope entered and left. */
-static NOINLINE void one_scope(void) {
-    MT_SCOPE();
-    touch(NULL);
+static void put(size_t i, void *block) {
+    while (__atomic_load_n(&ring[i % RING], __ATOMIC_ACQUIRE) != NULL) {
+        sched_yield();
+    }
+    __atomic_store_n(&ring[i % RING], block, __ATOMIC_RELEASE);
 }
 
-static void scopes(size_t operations) {
-    size_t i;
-    for (i = 0; i < operations; i++) {
-        one_scope();
+static void *take(size_t i) {
+    void *block;
+    while ((block = __atomic_load_n(&ring[i % RING], __ATOMIC_ACQUIRE)) == NULL) {
+        sched_yield();
+    }
+    __atomic_store_n(&ring[i % RING], NULL, __ATOMIC_RELEASE);
+    return block;
+}
+
+/* Seven of them in mode deep: with the call site a traceback of 8 frames. */
+static mtrace_scope enter_scopes(void) {
+    mtrace_scope outside = {0};
+    if (mode == DEEP) {
+        outside = MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+        MT_SCOPE_PUSH();
+    }
+    return outside;
+}
+
+#define WORK(name)          plain_##name
+#define ALLOC(size)         malloc(size)
+#define RESIZE(block, size) realloc(block, size)
+#define RELEASE(block)      free(block)
+#define SCOPE()             ((void)0)
+#include "workload.h"
+
+#define WORK(name)          traced_##name
+#define ALLOC(size)         MT_MALLOC(size)
+#define RESIZE(block, size) MT_REALLOC(block, size)
+#define RELEASE(block)      MT_FREE(block)
+#define SCOPE()             MT_SCOPE()
+#include "workload.h"
+
+#ifdef BENCH_SAMPLING /* this mtrace.h has desc.sample_interval */
+static void sample(mtrace_desc *desc) {
+    desc->sample_interval = mode == SAMPLED ? 512 * 1024 : 0;
+}
+#else
+static void sample(mtrace_desc *desc) {
+    (void)desc;
+    if (mode == SAMPLED) {
+        fail("this mtrace.h does not sample");
     }
 }
-
-static NOINLINE void run_traced(int workload, size_t operations) {
-    size_t live = workload == CHURN_1M ? MILLION : 1000;
-    switch (workload) {
-    case PAIR:
-        traced_pair(operations);
-        break;
-    case ORDERED:
-        traced_ordered(operations, blocks);
-        break;
-    case SCOPE:
-        scopes(operations);
-        break;
-    default:
-        traced_churn(operations, blocks, live);
-        break;
-    }
-}
-
-static size_t prepared(int workload) {
-    return workload == CHURN_1K ? 1000 : workload == CHURN_1M ? MILLION : 0;
-}
+#endif
 
 /* glibc would give a large free heap back and fault it in again, in every second round. */
 static void keep_the_heap(void) {
@@ -129,195 +155,68 @@ static void keep_the_heap(void) {
     mallopt(M_MMAP_THRESHOLD, INT_MAX);
 }
 
-/* Seven of them: with the call site a traceback of 8 frames. */
-static mtrace_scope enter_scopes(void) {
-    mtrace_scope outside = MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    MT_SCOPE_PUSH();
-    return outside;
-}
-
-/* Nanoseconds an operation; the blocks that churn starts from and leaves are not in it. */
-static double measure(int workload, int mode, size_t operations) {
+static void start(void) {
     mtrace_desc desc = {0};
-    mtrace_scope outside = {0};
-    double start, end;
     desc.capacity = 2 * MILLION;
     desc.frames = mode == DEEP ? 8 : 1;
+    sample(&desc);
     if (mode >= TRACED && mtrace_start(&desc) != MTRACE_OK) {
-        fputs("bench: mtrace_start failed\n", stderr);
-        exit(1);
+        fail("mtrace_start failed");
     }
-    outside = mode == DEEP ? enter_scopes() : outside;
-    if (mode == PLAIN) {
-        plain_fill(blocks, prepared(workload));
-    } else {
-        traced_fill(blocks, prepared(workload));
-    }
-    start = now();
-    if (mode == PLAIN) {
-        run_plain(workload, operations);
-    } else {
-        run_traced(workload, operations);
-    }
-    end = now();
-    if (mode == PLAIN) {
-        plain_drain(blocks, prepared(workload));
-    } else {
-        traced_drain(blocks, prepared(workload));
-    }
-    mtrace_scope_pop(outside);
-    mtrace_stop();
-    return (end - start) / (double)operations;
 }
 
-/* The same in a process of its own, the second time: every measurement finds the same heap, its
- * pages there. */
-static double measure_apart(int workload, int mode, size_t operations) {
-    double ns = 0;
-    int ends[2], status = 0;
-    pid_t child;
-    if (pipe(ends) != 0 || (child = fork()) < 0) {
-        perror("bench");
-        exit(1);
+static double measure(int workload, size_t operations) {
+    mtrace_scope outside;
+    double ns;
+    start();
+    outside = enter_scopes();
+    ns = mode == PLAIN ? plain_run(workload, operations) : traced_run(workload, operations);
+    mtrace_scope_pop(outside);
+    if (workload == LEAK) {
+        mtrace_print_leaks();
     }
-    if (child == 0) {
-        measure(workload, mode, operations);
-        ns = measure(workload, mode, operations);
-        _exit(write(ends[1], &ns, sizeof ns) == (ssize_t)sizeof ns ? 0 : 1);
-    }
-    if (read(ends[0], &ns, sizeof ns) != (ssize_t)sizeof ns || waitpid(child, &status, 0) < 0 ||
-        status != 0) {
-        fputs("bench: a measurement failed\n", stderr);
-        exit(1);
-    }
-    close(ends[0]);
-    close(ends[1]);
+    mtrace_stop();
     return ns;
 }
 
-typedef struct job {
-    void *blocks[1000];
-    int mode;
-} job;
-
-static void *churn_in_thread(void *argument) {
-    job *own = (job *)argument;
-    if (own->mode == PLAIN) {
-        plain_fill(own->blocks, 1000);
-        plain_churn(4 * MILLION, own->blocks, 1000);
-        plain_drain(own->blocks, 1000);
-    } else {
-        traced_fill(own->blocks, 1000);
-        traced_churn(4 * MILLION, own->blocks, 1000);
-        traced_drain(own->blocks, 1000);
-    }
-    return NULL;
-}
-
-/* Nanoseconds an operation of each of n threads, each churning 1,000 blocks of its own. */
-static double measure_threads(int n, int mode) {
-    static job jobs[2];
-    pthread_t threads[2];
-    double start;
-    int i;
-    if (mode == TRACED) {
-        mtrace_start(NULL);
-    }
-    start = now();
-    for (i = 0; i < n; i++) {
-        jobs[i].mode = mode;
-        pthread_create(&threads[i], NULL, churn_in_thread, &jobs[i]);
-    }
-    for (i = 0; i < n; i++) {
-        pthread_join(threads[i], NULL);
-    }
-    start = now() - start;
-    mtrace_stop();
-    return start / (4.0 * MILLION);
-}
-
-static void threads_table(void) {
-    int mode, n, round;
-    printf("\nthreads   %9s %9s %9s %9s   (churn1k, ns per malloc+free of each thread)\n", "plain",
-           "off", "traced", "traced/pl");
-    for (n = 1; n <= 2; n++) {
-        double best[MODES] = {1e30, 1e30, 1e30};
-        for (round = 0; round < ROUNDS; round++) {
-            for (mode = 0; mode <= TRACED; mode++) {
-                double ns = measure_threads(n, mode);
-                best[mode] = ns < best[mode] ? ns : best[mode];
-            }
-        }
-        printf("%-9d %9.2f %9.2f %9.2f %8.2fx\n", n, best[PLAIN], best[OFF], best[TRACED],
-               best[TRACED] / best[PLAIN]);
-    }
-}
-
-static void table(void) {
-    static const size_t operations[] = {4 * MILLION, 4 * MILLION, 2 * MILLION, MILLION};
-    int workload, mode, round;
-    printf("%-9s %9s %9s %9s %9s %9s %9s %9s   (ns per malloc+free; ratios to plain)\n", "workload",
-           "plain", "off", "traced", "8 frames", "off/plain", "traced/pl", "8 fr./pl");
-    for (workload = 0; workload < SCOPE; workload++) {
-        double best[MODES] = {1e30, 1e30, 1e30, 1e30};
-        for (round = 0; round < ROUNDS; round++) {
-            for (mode = 0; mode < MODES; mode++) {
-                double ns = measure_apart(workload, mode, operations[workload]);
-                best[mode] = ns < best[mode] ? ns : best[mode];
-            }
-        }
-        printf("%-9s %9.2f %9.2f %9.2f %9.2f %8.2fx %8.2fx %8.2fx\n", workload_names[workload],
-               best[PLAIN], best[OFF], best[TRACED], best[DEEP], best[OFF] / best[PLAIN],
-               best[TRACED] / best[PLAIN], best[DEEP] / best[PLAIN]);
-        fflush(stdout);
-    }
-    printf("\na scope entered and left: off %.2f ns, traced %.2f ns, with 8 frames %.2f ns\n",
-           measure_apart(SCOPE, OFF, MILLION), measure_apart(SCOPE, TRACED, MILLION),
-           measure_apart(SCOPE, DEEP, MILLION));
-}
-
 /* A million live blocks from 500 call sites: what a question costs then. */
-static void questions(const char *threads) {
-    enum { SITES = 500 };
+static void questions(size_t threads) {
+    enum { SITES = 500, TIMES = 35 };
     static mtrace_site sites[SITES];
     double snapshot_best = 1e30, statistics_best = 1e30;
-    mtrace_desc desc = {0};
+    size_t i, one = 1;
     mtrace_info info;
-    int i;
-    desc.capacity = 2 * MILLION;
-    mtrace_start(&desc);
+    start();
+    for (i = 1; i < threads; i++) {
+        traced_threads(one, 1);
+    }
     for (i = 0; i < MILLION; i++) {
         mtrace_site *site = &sites[i % SITES];
         site->file = i % 3 == 0 ? "src/renderer/texture.c" : "src/audio/mixer.c";
         site->line = (uint32_t)(i % SITES) + 1;
-        blocks[i] = mtrace_malloc_at(16 + (size_t)i % 100, site);
+        blocks[i] = mtrace_malloc_at(16 + i % 100, site);
     }
-    for (i = 0; i < 5 * ROUNDS; i++) {
+    for (i = 0; i < TIMES; i++) {
         mtrace_snapshot *snapshot;
         mtrace_statistics *statistics;
-        double start = now(), middle, end;
+        double begun = now(), middle, end;
         mtrace_snapshot_take(&snapshot, false, NULL);
         middle = now();
         mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL);
         end = now();
         mtrace_statistics_free(statistics);
         mtrace_snapshot_free(snapshot);
-        snapshot_best = middle - start < snapshot_best ? middle - start : snapshot_best;
+        snapshot_best = middle - begun < snapshot_best ? middle - begun : snapshot_best;
         statistics_best = end - middle < statistics_best ? end - middle : statistics_best;
     }
     info = mtrace_get_info();
-    printf("\n1,000,000 live blocks from %d call sites, %s: snapshot %.0f us, statistics by line "
-           "%.0f us\n",
-           SITES, threads, snapshot_best / 1e3, statistics_best / 1e3);
-    printf("trace table: %zu bytes a live block at %.0f %% load, longest probe %zu, dropped %.0f\n",
-           info.capacity * sizeof(mtrace_slot_) / info.live,
-           100.0 * (double)info.live / (double)info.capacity, info.longest_probe,
-           (double)info.dropped_count);
+    printf(
+        "%lu threads seen: snapshot %.0f us, statistics by line %.0f us; table: %lu bytes a live "
+        "block at %.0f %% load, longest probe %lu, dropped %.0f\n",
+        (unsigned long)threads, snapshot_best / 1e3, statistics_best / 1e3,
+        (unsigned long)(info.capacity * sizeof(mtrace_slot_) / (info.live ? info.live : 1)),
+        100.0 * (double)info.live / (double)(info.capacity ? info.capacity : 1),
+        (unsigned long)info.longest_probe, (double)info.dropped_count);
     traced_drain(blocks, MILLION);
     mtrace_stop();
 }
@@ -330,22 +229,23 @@ static int find(const char *name, const char *const *names, int count) {
 }
 
 int main(int argc, char **argv) {
+    int workload = argc > 2 ? find(argv[1], workload_names, WORKLOADS) : WORKLOADS;
+    size_t count = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 0;
+    mode = argc > 2 ? find(argv[2], mode_names, MODES) : MODES;
     keep_the_heap();
-    if (argc == 4) {
-        int workload = find(argv[1], workload_names, WORKLOADS);
-        int mode = find(argv[2], mode_names, MODES);
-        size_t operations = (size_t)strtoul(argv[3], NULL, 10);
-        if (workload < WORKLOADS && mode < MODES && operations <= MILLION) {
-            measure(workload, mode, operations);
-            return 0;
-        }
-    } else if (argc == 1) {
-        table();
-        questions("this one thread seen");
-        threads_table();
-        questions("16 threads and more seen");
+    if (mode < MODES && strcmp(argv[1], "questions") == 0) {
+        questions(count ? count : 1);
         return 0;
     }
-    fputs("usage: bench [WORKLOAD MODE COUNT]\n", stderr);
-    return 2;
+    count = count ? count : MILLION;
+    if (workload == WORKLOADS || mode == MODES || (workload == ORDERED && count > MILLION)) {
+        fputs("usage: bench WORKLOAD MODE [COUNT]\n", stderr);
+        return 2;
+    }
+    BENCH_BEGIN();
+    measure(workload, count); /* the second time finds the heap, its pages there */
+    printf("%.3f\n", measure(workload, count));
+    fflush(stdout); /* leak detectors may end the process before */
+    BENCH_END();
+    return 0;
 }

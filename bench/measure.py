@@ -1,0 +1,285 @@
+"""Measures what bench/run built, in interleaved rounds; writes docs/BENCHMARKS.md and docs/benchmarks.svg."""
+import collections
+import csv
+import os
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
+LOAD = os.getloadavg()[0]  # other programs on the machine make small ratios worthless
+BUILD = "build/bench/"
+NAMED = r"plain_leak|workload\.h"  # what a report must name
+
+# Operations a run, and the fewest that a slow tracer may do: less would be another workload.
+WORKLOADS = {"pair": (4000000, 20000), "churn1k": (4000000, 20000), "churn100k": (1000000, 200000),
+             "churn1m": (1000000, 1000000), "ordered1m": (1000000, 1000000), "realloc": (1000000, 20000),
+             "handover": (1000000, 20000), "threads1": (4000000, 20000), "threads2": (4000000, 20000)}
+THREADED = ("handover", "threads1", "threads2")
+PROGRAMS = ("lua", "sqlite", "duktape") if os.path.exists("bench/programs.c") else ()
+
+UNLOCKED = dict.fromkeys(("handover", "threads2"), "it has no lock: not for threads")
+TOO_LONG = {"churn1m": "one run takes more than 20 seconds"}
+NOT_PYTHON = dict.fromkeys(("realloc", *THREADED), "Python has no realloc, and one lock around all threads")
+
+# command: {run} is the program with its arguments, {tmp} a directory that is removed. slow: divides the operations.
+# proof: a command whose output must match `named` after the workload `leak`; {tmp}/out is what the run printed.
+# no: workload -> why not.
+Way = collections.namedtuple("Way", "name command build mode base slow package proof named no note",
+                             defaults=("bench", "plain", "plain", 1, "", "", NAMED, {}, ""))
+ways = [
+    Way("plain", "{run}", base=""),
+    Way("jemalloc", "env LD_PRELOAD=libjemalloc.so.2 {run}", package="libjemalloc2"),
+    Way("tcmalloc", "env LD_PRELOAD=libtcmalloc.so.4 {run}", package="libgoogle-perftools4"),
+    Way("python", "python3 bench/workload.py {args}", build="", base="", slow=20, no=NOT_PYTHON),
+    Way("mtrace.h off", "{run}", mode="off", note="compiled in, not started"),
+    Way("mtrace.h", "{run}", mode="traced", proof="cat {tmp}/out", note="every block, one frame"),
+    Way("mtrace.h, 8 frames", "{run}", mode="deep", proof="cat {tmp}/out", note="every block, inside of seven scopes"),
+    Way("mtrace.h, sampled", "{run}", mode="sampled", proof="cat {tmp}/out", note="a sample, one in 512 KiB"),
+    Way("stb_leakcheck.h", "{run}", build="stb", package="libstb-dev", proof="cat {tmp}/out", no=UNLOCKED,
+        note="a list of live blocks with file and line; no reports but leaks"),
+    Way("dmalloc", "env DMALLOC_OPTIONS=debug=0x2,log={tmp}/log {run}", build="dmalloc", slow=100,
+        package="libdmalloc-dev", proof="cat {tmp}/log",
+        note="leaks with file and line, nothing checked: its cheapest setting of that kind"),
+    Way("heaptrack", "heaptrack --raw -o {tmp}/log {run}", slow=20, package="heaptrack",
+        proof="zstd -dc {tmp}/log.raw.zst | /usr/lib/heaptrack/libexec/heaptrack_interpret >{tmp}/whole && "
+              "heaptrack_print {tmp}/whole",
+        note="every call stack; interpreting its log afterwards is not in the time"),
+    Way("jemalloc profile", "env LD_PRELOAD=libjemalloc.so.2 "
+        "MALLOC_CONF=prof:true,prof_final:true,prof_prefix:{tmp}/log {run}", base="jemalloc", package="libjemalloc2",
+        proof="jeprof --text build/bench/bench {tmp}/log.*.heap",
+        note="call stacks of a sample, one in 512 KiB"),
+    Way("jemalloc profile of all", "env LD_PRELOAD=libjemalloc.so.2 "
+        "MALLOC_CONF=prof:true,prof_final:true,lg_prof_sample:0,prof_prefix:{tmp}/log {run}", base="jemalloc",
+        slow=100, package="libjemalloc2", proof="jeprof --text build/bench/bench {tmp}/log.*.heap",
+        note="call stacks of every block"),
+    Way("tcmalloc heap profile", "env LD_PRELOAD=libtcmalloc.so.4 HEAPPROFILE={tmp}/log {run}", base="tcmalloc",
+        slow=200, package="libgoogle-perftools4", proof="google-pprof --text build/bench/bench {tmp}/log.*.heap",
+        no=TOO_LONG, note="call stacks of every block"),
+    Way("valgrind massif", "valgrind --tool=massif --massif-out-file={tmp}/log {run}", slow=50, package="valgrind",
+        proof="ms_print {tmp}/log",
+        note="the whole program runs on valgrind's processor; heap over time"),
+    Way("valgrind dhat", "valgrind --tool=dhat --dhat-out-file={tmp}/log {run}", slow=100, package="valgrind",
+        proof="cat {tmp}/log", no=TOO_LONG,
+        note="the whole program runs on valgrind's processor; also counts accesses to each block"),
+    Way("glibc mtrace()", "env LD_PRELOAD=libc_malloc_debug.so.0 MALLOC_TRACE={tmp}/log {run}", build="glibc", slow=50,
+        package="libc6", proof="mtrace build/bench/glibc {tmp}/log", named=r"0x200 +at .*/bench/bench\.c",
+        note="a line of text a call, to a file"),
+    Way("LeakSanitizer", "{run}", build="lsan", slow=4, package="gcc-12", proof="cat {tmp}/out",
+        note="leaks with call stacks; built with gcc -fsanitize=leak"),
+    Way("AddressSanitizer", "{run}", build="asan", slow=10, package="gcc-12", proof="cat {tmp}/out",
+        note="finds wrong accesses, too; built with gcc -fsanitize=address"),
+    Way("memusage", "memusage {run}", slow=4, package="libc-devtools", proof="cat {tmp}/out", named=r"512-527 +40000",
+        note="totals and a histogram of sizes; no call sites"),
+    Way("tracemalloc", "python3 -X tracemalloc bench/workload.py {args}", build="", base="python", slow=20,
+        proof="cat {tmp}/out", named=r"workload\.py", no=NOT_PYTHON,
+        note="Python objects, not C blocks"),
+]
+if "sample_interval" not in open("mtrace.h").read():
+    ways = [way for way in ways if way.mode != "sampled"]
+
+
+def fail(why):
+    sys.exit(f"bench: {why}")
+
+
+def shell(command):
+    done = subprocess.run(command, shell=True, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120)
+    return done.stdout
+
+
+def run(way, workload, count, check=False):
+    """The number that one run prints; with check, what it reports must name the workload instead."""
+    tmp = tempfile.mkdtemp(prefix="mtrace-bench-")
+    program = "programs" if workload in PROGRAMS else way.build
+    args = f"{workload} {way.mode}" if workload in PROGRAMS else f"{workload} {way.mode} {count}"
+    command = way.command.format(run=f"{BUILD}{program} {args}", tmp=tmp, args=f"{workload} {count}")
+    try:
+        with open(f"{tmp}/out", "w") as out:
+            subprocess.run(shlex.split(command), stdout=out, stderr=subprocess.STDOUT, timeout=120)
+        if check and not re.search(way.named, shell(way.proof.format(tmp=tmp))):
+            fail(f"{way.name}: its report does not name the workload: {command}")
+        printed = open(f"{tmp}/out", errors="replace").read()
+        numbers = re.findall(r"^(\d+(?:\.\d+)?)$", printed, re.M)
+        if len(numbers) != 1:
+            fail(f"{command}: {printed[-500:]}")
+        return float(numbers[0])
+    except subprocess.TimeoutExpired:
+        fail(f"more than two minutes: {command}")
+    finally:
+        shutil.rmtree(tmp)
+
+
+def measure():
+    """The least that each way took for each workload, in rounds that are interleaved."""
+    best, rows = {}, []
+    fast = [way for way in ways if way.slow == 1]
+    for way in ways:
+        if way.proof:
+            run(way, "leak", 20000, check=True)
+    for number in range(ROUNDS):
+        for workload in (*WORKLOADS, *PROGRAMS):
+            count, least = WORKLOADS.get(workload, (0, 0))
+            for way in ways + 2 * fast:  # what takes little time gets more tries
+                if workload not in why_not(way):
+                    value = run(way, workload, max(count // way.slow, least))
+                    best[way.name, workload] = min(value, best.get((way.name, workload), value))
+                    rows.append((number, workload, way.name, value))
+        print(f"round {number + 1} of {ROUNDS}", flush=True)
+    with open(BUILD + "results.csv", "w", newline="") as file:
+        csv.writer(file).writerows([("round", "workload", "way", "ns an operation, ms a program"), *rows])
+    return best
+
+
+def why_not(way):
+    programs = "not the same program" if way.build != "bench" else "left out for its time" if way.slow > 20 else ""
+    return {**way.no, **(dict.fromkeys(PROGRAMS, programs) if programs else {})}
+
+
+def instructions(workload, mode, count=50000):
+    """An operation's instructions: those of twice as many less those of as many; start and end cancel out."""
+    totals = []
+    for n in (count, 2 * count):
+        out = shell(f"valgrind --tool=callgrind --callgrind-out-file=/dev/null {BUILD}bench {workload} {mode} {n}")
+        totals.append(int(re.search(r"refs: *([\d,]+)", out).group(1).replace(",", "")))
+    return round((totals[1] - totals[0]) / (2 * count))  # bench does everything twice
+
+
+def table(head, rows, column="---:"):
+    line = "| " + " | ".join(["---"] + [column] * (len(head) - 1)) + " |"
+    return "\n".join(["| " + " | ".join(head) + " |", line] + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
+
+
+def digits(x):
+    return f"{x:.2f}" if x < 9.995 else f"{x:.1f}" if x < 99.95 else f"{x:.0f}"
+
+
+def ratios(best, notes):
+    """Rows of the main table; a dash has a number that `notes` explains."""
+    for way in ways:
+        if not way.base or not way.note:
+            continue
+        row = [way.name, way.base]
+        for workload in (*WORKLOADS, *PROGRAMS):
+            why = why_not(way).get(workload)
+            if why:
+                notes.setdefault(why, len(notes) + 1)
+            row.append(f"- ({notes[why]})" if why else digits(best[way.name, workload] / best[way.base, workload]))
+        one, two = best.get((way.name, "threads1")), best.get((way.name, "threads2"))
+        yield row + [digits(2 * one / two) if two else "-"]
+
+
+def picture(best):
+    """Bars for churn1k, with a line from the least to the most of all workloads."""
+    bars = []
+    for way in ways:
+        if way.base and way.note:
+            each = {w: best[way.name, w] / best[way.base, w] for w in WORKLOADS if (way.name, w) in best}
+            label = way.name + (f" (to {way.base})" if way.base != "plain" else "")
+            color = 0x2a6fbb if way.name.startswith("mtrace.h") else 0xb8bcc4
+            bars.append((each["churn1k"], min(each.values()), max(each.values()), label, color))
+    bars.sort(reverse=True)
+    data = "".join(f'"{label}" {y} {x} {low} {high} {color} "{digits(x)}"\n'
+                   for y, (x, low, high, label, color) in enumerate(bars))
+    script = f"""set terminal svg size 900,{120 + 28 * len(bars)} noenhanced font "DejaVu Sans,13" background "#ffffff"
+set output "docs/benchmarks.svg"
+set title "What tracers cost: time with / time without, measured by bench/run\\nbar: churn1k; line: from the least to the most of all workloads"
+set lmargin 34
+set rmargin 6
+set logscale x
+set xrange [0.4:*]
+set yrange [-0.6:{len(bars) - 0.4}]
+set xlabel "ratio, log scale; 1: costs nothing"
+set grid xtics lc rgb "#dddddd"
+set border 3 lc rgb "#444444"
+set tics nomirror out
+set arrow from 1,graph 0 to 1,graph 1 nohead lc rgb "#444444"
+set style fill solid noborder
+unset key
+$data << E
+{data}E
+plot $data using (1):2:(1):3:($2-0.36):($2+0.36):6:ytic(1) with boxxyerror lc rgb variable, \\
+     $data using 3:2:4:5 with xerrorbars pt 0 lw 1.4 lc rgb "#444444", \\
+     $data using 5:2:(sprintf("  %s", strcol(7))) with labels left font ",12"
+"""
+    subprocess.run(["gnuplot"], input=script, text=True, check=True)
+
+
+def machine():
+    cpu = re.search(r"model name\s*: (.*)", open("/proc/cpuinfo").read())
+    quiet = "a quiet" if LOAD < 0.5 else "A BUSY"
+    return (f"{cpu.group(1) if cpu else platform.machine()}, {os.cpu_count()} processors; Linux {platform.release()}; "
+            f"{' '.join(platform.libc_ver())}; {shell('gcc --version').splitlines()[0]}, -O2; Python "
+            f"{platform.python_version()}.\nLoad average when it began: {LOAD:.1f}, {quiet} machine")
+
+
+def text(best):
+    notes, parts = {}, []
+    names = (*WORKLOADS, *PROGRAMS)
+    modes = [way for way in ways if way.name == "plain" or way.name.startswith("mtrace.h")]
+    rows = list(ratios(best, notes))
+    parts.append(f"""# Benchmarks
+
+Written by `bench/run`, which builds and measures everything again.
+{machine()}.
+
+Each number is the least of {ROUNDS} round{"s" * (ROUNDS > 1)}. A round runs everything once, each workload
+(`bench/workload.h`) in a process of its own, measured the second time in it. Ratios are to the same program without the
+tracer, in the same rounds. Slow tracers do fewer operations; what is fast runs three times a round. Every tracer's
+report was checked once: it names the workload. Call stacks are about five deep here; deeper ones cost more with the
+tracers that walk them.
+
+![What tracers cost, drawn by bench/run](benchmarks.svg)
+
+## Time without a tracer
+
+Nanoseconds an operation (an allocation and its free; one realloc){"; milliseconds a program" if PROGRAMS else ""}.
+""")
+    plain = [[way.name] + [digits(best[way.name, w]) if (way.name, w) in best else "-" for w in names]
+             for way in ways if not way.note]
+    parts.append(table(["", *names], plain))
+    parts.append("""
+## Time with a tracer, as a multiple
+
+The last column is what two threads do together, each with blocks of its own, where one alone does 1. valgrind runs one
+thread at a time.
+""")
+    parts.append(table(["", "to", *names, "2 threads"], rows))
+    parts.append("\n" + "\n".join(f"({number}) {why}.  " for why, number in notes.items()))
+    parts.append("""
+## Instructions
+
+Counted by callgrind an operation (a malloc and a free, a realloc, a scope entered and left), the same on every run.
+""")
+    counted = ("pair", "churn1k", "ordered1m", "realloc", "scope")
+    parts.append(table(["", *counted], [[way.name, *(instructions(w, way.mode) for w in counted)] for way in modes]))
+    parts.append("""
+## Questions
+
+What a snapshot and statistics cost with 1,000,000 live blocks from 500 call sites.
+
+```""")
+    parts.append("".join(shell(f"{BUILD}bench questions traced {threads}") for threads in (1, 16)).rstrip())
+    parts.append("""```
+
+## How each was run
+""")
+    version = {way.package: shell(f"dpkg-query -W -f '${{Version}}' {way.package}") for way in ways if way.package}
+    parts.append(table(["", "package", "command", "what it does"], [
+        [way.name, f"{way.package} {version.get(way.package, '')}".strip(),
+         "`" + way.command.format(run=f"{way.build} WORKLOAD {way.mode} COUNT", args="WORKLOAD COUNT", tmp="DIR") + "`",
+         way.note] for way in ways], "---"))
+    for script in ("bench/curves", "bench/footprint"):  # each prints a section
+        if os.path.exists(script):
+            parts.append("\n" + subprocess.run([script], text=True, stdout=subprocess.PIPE, check=True).stdout.rstrip())
+    return "\n".join(parts) + "\n"
+
+
+best = measure()
+picture(best)
+with open("docs/BENCHMARKS.md", "w") as file:
+    file.write(text(best))

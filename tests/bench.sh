@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The benchmark still builds and runs, every workload in every mode with a tiny count; nothing is timed here.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+modes=(plain off traced deep) sampling=()
+if grep -q sample_interval mtrace.h; then modes+=(sampled) sampling=(-DBENCH_SAMPLING); fi
+if ! gcc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -DMTRACE "${sampling[@]}" -I. -o "$build/bench" bench/bench.c \
+    -pthread >"$build/log" 2>&1; then
+    echo "not ok bench: $(head -n 1 "$build/log")"
+    exit 1
+fi
+failed=0
+
+check() { # PATTERN COMMAND...: a line of what it prints matches
+    if "${@:2}" >"$build/log" 2>&1 && grep -Eq "$1" "$build/log"; then
+        echo "ok bench ${*:3}"
+    else
+        echo "not ok bench ${*:3}: $(tail -n 1 "$build/log")"
+        failed=1
+    fi
+}
+for mode in "${modes[@]}"; do
+    for workload in pair churn1k churn100k churn1m ordered1m realloc handover threads1 threads2 scope; do
+        check '^[0-9]+\.[0-9]{3}$' "$build/bench" $workload "$mode" 100
+    done
+done
+check 'warning: .* allocated in traced_leak$' "$build/bench" leak traced 100
+check '^16 threads seen: snapshot [0-9]+ us' "$build/bench" questions traced 16
+check '^[0-9]+\.[0-9]{3}$' python3 bench/workload.py churn1k 100
+exit $failed
