@@ -108,7 +108,7 @@ static double exponent(const double *n, const double *cost, int points) {
     return (points * xy - x * y) / (points * xx - x * x);
 }
 
-/* ------------------------------------------------------------- against live blocks, call sites */
+/* -------------------------------------------------------------- against live blocks, call sites */
 
 enum { PLAIN_CHURN, TRACED_CHURN, TRACED_MEMORY, SNAPSHOT, STATISTICS, COMPARE, COSTS };
 typedef struct costs {
@@ -335,7 +335,7 @@ static void against_sites(size_t blocks, size_t most) {
     print_exponents("| exponent |", n, curve, which, 3, points);
 }
 
-/* ------------------------------------------------------------------------- as the table fills */
+/* --------------------------------------------------------------------------- as the table fills */
 
 static mtrace_site site = {"synthetic.c", NULL, NULL, 1, 0};
 
@@ -583,7 +583,7 @@ static void as_it_fills(int bits) {
     free(pool);
 }
 
-/* ------------------------------------------------------------------- one large heap, any table size */
+/* ---------------------------------------------------------- a heap in one piece, any table size */
 
 /* Blocks one behind another, as a program gets them that only allocates. Pages are many and in a
    row: a hash that spreads few of them well can still bring many of them together. */
@@ -618,7 +618,7 @@ static void large_heaps(int most) {
     }
 }
 
-/* --------------------------------------------------------------- addresses of who knows the hash */
+/* -------------------------------------------------------------- addresses of who knows the hash */
 
 /* Different pages, in each the two blocks of 16 bytes whose home is that of the first. */
 static void same_home(uintptr_t *pool, size_t size) {
@@ -714,7 +714,7 @@ static void hostile_addresses(int bits) {
     }
 }
 
-/* -------------------------------------------------------------------------------------- with time */
+/* ------------------------------------------------------------------------------------ with time */
 
 enum { TIME_SLOTS = 1 << 14, TIME_LIVE = TIME_SLOTS / 4 * 3, TENTHS = 10, PARTS = 100 };
 static uintptr_t time_live[TIME_LIVE];
