@@ -36,7 +36,7 @@ part 2 live 10000
 part 3 sites 2000 1000
 part 77 full 12
 part 10 row 14
-part 8 hostile 12
+part 12 hostile 12
 part 10 time 1000000
 
 gnuplot -c bench/curves.gnuplot "$tmp" "$tmp/curves.svg" >"$tmp/log" 2>&1 && grep -q 'Longest probe after churn' "$tmp/curves.svg"
