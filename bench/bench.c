@@ -11,13 +11,6 @@
 static char bench_lock;
 static pthread_mutex_t bench_mutex = PTHREAD_MUTEX_INITIALIZER;
 #endif
-#ifdef BENCH_XXH3
-#define XXH_INLINE_ALL
-#include <xxhash.h>
-static inline uint32_t bench_xxh3(uintptr_t page) {
-    return (uint32_t)XXH3_64bits(&page, sizeof page);
-}
-#endif
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
 

@@ -401,30 +401,18 @@ static void make_pool(const struct pattern *pattern, uintptr_t *pool, size_t siz
     shuffle(pool, size);
 }
 
-/* How many other slots a search looks at before it comes to a trace. */
-#ifdef MTRACE_PAGE_SLOTS_
 static uint32_t step_of(uintptr_t key) {
     return mtrace_step_(key, false) & mtrace_g_.mask;
 }
 
+/* How many other slots a search looks at before it comes to a trace. */
 static uint32_t looked_at(const mtrace_slot_ *slot, uint32_t at) {
     uint32_t line = mtrace_slot_home_(slot), step = step_of(slot->key), looked = 0;
-    for (; (line ^ at) >= MTRACE_LINE_SLOTS_; line = (line + step) & mtrace_g_.mask) {
+    for (; (line ^ at) >= MTRACE_LINE_SLOTS_; line = mtrace_next_line_(line, &step)) {
         looked += MTRACE_LINE_SLOTS_;
     }
     return looked + (line ^ at);
 }
-#else /* a table without steps; goes when its last user has merged */
-static uint32_t step_of(uintptr_t key) {
-    (void)key;
-    return 1;
-}
-
-static uint32_t looked_at(const mtrace_slot_ *slot, uint32_t at) {
-    uint32_t home = mtrace_slot_home_(slot);
-    return (home ^ at) < 4 ? home ^ at : 3 + ((at - (home | 3)) & mtrace_g_.mask);
-}
-#endif
 
 typedef struct probes {
     size_t traces;
