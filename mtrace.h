@@ -123,6 +123,14 @@
    default, scopes only count. They cost nothing where none is entered; inside of them allocations
    take a longer way (see docs/DESIGN.md).
 
+   Sampling. With desc.sample_interval, for programs in production: of the bytes allocated one in so
+   many is picked at random (a Poisson process), and the blocks that they lie in are traced. A block
+   of that size or more always is, exactly; a smaller one with the probability 1 - exp(-size /
+   interval), and then stands for 1 / probability blocks. Sizes, counts, totals and the peak are
+   unbiased estimates; rows say how good (variance), reports show the standard error. A block that is
+   not traced costs a subtraction, its free a look at one slot. Foreign frees cannot be told then, nor
+   whether something grew by a little (mtrace_growth). 64-bit machines with GNU atomics.
+
    Domains. MT_MALLOC_IN, MT_SCOPE_IN. MT_FREE finds a heap block whatever its domain. Keys of
    MT_TRACK are apart from each other in each domain but 0, and from heap blocks: 0 is the heap.
 
@@ -307,6 +315,9 @@ typedef struct mtrace_desc {
     size_t name_bytes; /* room for copied file, function and type names. 0: 16 a site */
     void *memory;      /* the tracer's own memory; NULL: from the system, once */
     size_t memory_size;          /* bytes of memory */
+    size_t sample_interval;      /* sampling: bytes from one sample to the next on average, 1,024 to
+                                    16 MiB (see SAMPLING above). 0: every block is traced */
+    uint64_t sample_seed;        /* other seeds, other samples; the same, the same */
     uint32_t frames;             /* frames kept of a traceback, 1 to 65,535. 0: 1 */
     mtrace_foreign foreign_free; /* 0: count them */
     bool serials;                /* number the allocations: 8 bytes a slot more */
@@ -339,6 +350,7 @@ typedef struct mtrace_info {
     size_t max_scopes;       /* ways into scopes that fit */
     size_t scopes;           /* seen */
     size_t tracer_memory;    /* bytes of the tracer's own memory */
+    size_t sample_interval;  /* bytes; then live and high_water count samples. 0: no sampling */
     uint32_t frames;         /* frames kept of a traceback */
 } mtrace_info;
 
@@ -412,6 +424,13 @@ typedef enum mtrace_view {
     MTRACE_VIEW_TOTAL = 2 /* allocated ever, freed or not */
 } mtrace_view;
 
+/* How far estimates are from the truth, on average, squared: mtrace_standard_error() takes the root.
+   Variances add up. Zeros unless sampling. */
+typedef struct mtrace_variance {
+    uint64_t size;  /* bytes, squared */
+    uint64_t count; /* blocks, squared */
+} mtrace_variance;
+
 /* One row. Fields that the key does not fix are NULL or 0. size and count are what is live; by size
    class only they and their differences are known. */
 typedef struct mtrace_statistic {
@@ -433,7 +452,11 @@ typedef struct mtrace_statistic {
     uint64_t reallocs;    /* reallocs done here */
     uint64_t
         dropped_count; /* allocations here that could not be traced: size and count are too low */
-    uint64_t dropped_size;      /* by up to this */
+    uint64_t dropped_size;         /* by up to this */
+    mtrace_variance variance;      /* of size and count, when they are estimates */
+    mtrace_variance diff_variance; /* at most, of size_diff and count_diff */
+    mtrace_variance peak_variance;
+    mtrace_variance total_variance;
     const char *domain_name;    /* as mtrace_name_domain told; NULL: none */
     mtrace_traceback traceback; /* of rows by traceback: file, function, line are its call site */
 } mtrace_statistic;
@@ -697,6 +720,10 @@ MTRACE_API mtrace_result mtrace_print_leaks(void);
  */
 MTRACE_API size_t mtrace_format_statistic(char *buffer, size_t size, const mtrace_statistic *row,
                                           mtrace_key_type key_type, bool is_diff);
+
+/* The root of a variance: how far off an estimate is, in two of three cases at most (in 95 of 100,
+   twice that). O(1). Any context. */
+MTRACE_API uint64_t mtrace_standard_error(uint64_t variance);
 
 /* Bytes as tracemalloc prints them: "10.0 KiB", with_sign "+0 B". Returns as above. Any context. */
 MTRACE_API size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign);
@@ -1093,6 +1120,11 @@ static inline size_t mtrace_format_traceback(char *buffer, size_t size,
     }
     return 0;
 }
+static inline uint64_t mtrace_standard_error(uint64_t variance) {
+    (void)variance;
+    return 0;
+}
+
 static inline size_t mtrace_format_size(char *buffer, size_t size, int64_t bytes, bool with_sign) {
     (void)bytes;
     (void)with_sign;
@@ -1445,6 +1477,11 @@ static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there 
 static MTRACE_THREAD_LOCAL size_t
     mtrace_thread_plain_lane_; /* the same outside of scopes, else 0 */
 static MTRACE_THREAD_LOCAL mtrace_scope mtrace_thread_context_;
+static MTRACE_THREAD_LOCAL struct {
+    uint32_t session;
+    uint64_t random;
+    int64_t left; /* bytes to the next sample */
+} mtrace_thread_sampler_;
 #define MTRACE_CONTEXT_ mtrace_thread_context_
 
 #else
@@ -1615,8 +1652,7 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
 /* The tracer's memory, one block, each part on a cache line of its own:
 
      lanes[L+1]  cells[L+1][sites]  accounts[sites]  places  nodes  their indexes  names  name bytes
-     serials  slots
-   (if asked)
+     filter (if sampling)  serials (if asked)  slots
 
    A *place* is what a call site or a scope says; a *node* is a way into a scope: its place, and the
    node it was entered from. An *account* is a (place, node, domain), that is a traceback in a
@@ -1641,7 +1677,8 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
      I5  what the lanes hold is the sum of all traces
      I6  every account, place and node in an index is found through it
      I7  the peak is not below what is held
-     I8  the lanes' limits do not add up to more than the peak */
+     I8  the lanes' limits do not add up to more than the peak
+     I9  sampling: a trace is in the filter */
 /* clang-format on */
 
 enum { MTRACE_ACCOUNT_OTHER_ = 1, MTRACE_ACCOUNT_BUSY_ = 0xffff };
@@ -1702,6 +1739,15 @@ typedef struct mtrace_account_ {
     uint64_t dropped_bytes;
 } mtrace_account_;
 
+/* What a traced block stands for: itself, or, sampled, others like it as well. Counts are then in
+   units of 1 / 65,536, so that the fractions do not get lost. */
+typedef struct mtrace_estimate_ {
+    uint64_t bytes;
+    uint64_t count;
+    uint64_t bytes_variance; /* in units of (sample_interval / 1,024) squared */
+    uint64_t count_variance;
+} mtrace_estimate_;
+
 enum { MTRACE_FOREIGN_, MTRACE_STALE_, MTRACE_DROPS_, MTRACE_DROPPED_BYTES_, MTRACE_EVENTS_ };
 
 /* What a lane holds, and how far it may go unseen (see COUNTERS). */
@@ -1745,8 +1791,10 @@ typedef struct mtrace_tracer_ {
     uint32_t hash_shift;
     uint32_t mask; /* of the trace table: slots - 1 */
     uint32_t longest_probe;
-    uint64_t session;   /* its number << 32: a site's cached account is good for one */
-    uint64_t fast_size; /* smaller blocks may take the straight way */
+    uint64_t session;       /* its number << 32: a site's cached account is good for one */
+    uint64_t fast_size;     /* smaller blocks may take the straight way */
+    size_t sample_interval; /* 0: every block is traced */
+    uint8_t *filter;        /* sampling: traces by a hash of their key, 255 is that or more */
     size_t peak_number;
     /* written now and then */
     char apart[64];
@@ -1771,6 +1819,8 @@ typedef struct mtrace_tracer_ {
     uint32_t lane_count;   /* threads seen, ever */
     uint32_t control;      /* 1: a life cycle call is at work */
     uint32_t frames;
+    uint64_t sample_seed;
+    uint64_t samplers; /* threads that have begun to sample */
     mtrace_foreign foreign_free;
     bool borrow_names;
     mtrace_write_fn write;
@@ -2511,6 +2561,19 @@ static inline uint64_t mtrace_slot_size_(const mtrace_slot_ *slot) {
            (uint64_t)(MTRACE_GET_(&slot->size_high) & (MTRACE_TRACKED_ - 1)) << 32;
 }
 
+/* While sampling, most frees are of blocks without a trace; a byte of this small array tells. */
+enum { MTRACE_FILTER_BITS_ = 14 };
+
+static MTRACE_HOT_ uint8_t *mtrace_filter_of_(uintptr_t key) {
+    return &mtrace_g_.filter[key * MTRACE_GOLDEN_ >> (sizeof key * 8 - MTRACE_FILTER_BITS_)];
+}
+
+static MTRACE_COLD_ void mtrace_filter_add_(uintptr_t key, int change) {
+    uint8_t *count = mtrace_filter_of_(key), old = MTRACE_GET_(count);
+    while (old != 255 && !MTRACE_CAS_(count, &old, (uint8_t)(old + change))) {
+    }
+}
+
 /* Takes the slot's trace out, if it is still that key's: one compare-and-swap, so that of two
    threads that free the same block only one gets it. */
 static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
@@ -2530,6 +2593,9 @@ static inline bool mtrace_slot_take_(uint32_t at, uint32_t home, uintptr_t key,
     out->serial = mtrace_g_.serials == NULL ? 0 : MTRACE_GET_(&mtrace_g_.serials[at]);
     if (MTRACE_UNLIKELY_(at != home)) {
         mtrace_passed_(home, at, key, (MTRACE_GET_(&slot->size_high) & MTRACE_TRACKED_) != 0, -1);
+    }
+    if (MTRACE_UNLIKELY_(mtrace_g_.filter != NULL)) {
+        mtrace_filter_add_(key, -1);
     }
     MTRACE_SET_(&slot->size_high, 0);
     MTRACE_SET_RELEASE_(&slot->account, 0);
@@ -2613,8 +2679,170 @@ static inline bool mtrace_insert_(uint32_t home, uintptr_t key, bool tracked,
     if (MTRACE_UNLIKELY_(g->serials != NULL)) {
         MTRACE_SET_(&g->serials[at], trace->serial);
     }
+    if (MTRACE_UNLIKELY_(g->filter != NULL)) {
+        mtrace_filter_add_(key, 1);
+    }
     MTRACE_SET_RELEASE_(&slot->account, (uint16_t)trace->account);
     return true;
+}
+
+/* ============================================================================================== */
+/* [SECTION] SAMPLING - which blocks are traced, and what they stand for                          */
+/* ============================================================================================== */
+
+#define MTRACE_COUNT_ONE_    65536u            /* a block, while sampling */
+#define MTRACE_MAX_INTERVAL_ ((size_t)1 << 24) /* then variances fit 64 bits */
+
+#if MTRACE_ATOMICS_
+#define MTRACE_CAN_SAMPLE_ (sizeof(size_t) == 8)
+
+/* 1 - exp(-x) for x below 1; its series, so that no mathematics library is needed. */
+static double mtrace_chance_(double x) {
+    double term = x, sum = x;
+    int i;
+    for (i = 2; i <= 20; i++) {
+        term *= -x / i;
+        sum += term;
+    }
+    return sum;
+}
+
+static uint64_t mtrace_nearest_(double value) {
+    return (uint64_t)(value + 0.5);
+}
+
+/* Horvitz and Thompson: what is seen with a probability p stands for 1 / p of its kind, and that has
+   the variance (1 - p) / p squared. */
+static mtrace_estimate_ mtrace_estimate_of_(uint64_t size, size_t interval) {
+    mtrace_estimate_ e = MTRACE_ZERO_;
+    double p, x;
+    e.bytes = size;
+    e.count = interval == 0 ? 1 : MTRACE_COUNT_ONE_;
+    if (size < interval && size > 0) {
+        x = (double)size / (double)interval;
+        p = mtrace_chance_(x);
+        e.bytes = mtrace_nearest_((double)size / p);
+        e.count = mtrace_nearest_(MTRACE_COUNT_ONE_ / p);
+        e.bytes_variance = mtrace_nearest_((1 - p) * (x / p) * (x / p) * 1048576);
+        e.count_variance = mtrace_nearest_((1 - p) / (p * p));
+    }
+    return e;
+}
+
+/* -ln(u) for u above 0, at most 1. */
+static double mtrace_minus_log_(double u) {
+    double sum = 0, power, square;
+    int halvings = 0, i;
+    for (; u < 0.75; u *= 2) {
+        halvings++;
+    }
+    power = (1 - u) / (1 + u);
+    square = power * power;
+    for (i = 1; i < 30; i += 2, power *= square) {
+        sum += power / i;
+    }
+    return 2 * sum + halvings * 0.69314718055994530942;
+}
+
+/* SplitMix64 (Steele, Lea and Flood 2014). */
+static uint64_t mtrace_random_(uint64_t *state) {
+    uint64_t z = *state += 0x9E3779B97F4A7C15u;
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9u;
+    z = (z ^ z >> 27) * 0x94D049BB133111EBu;
+    return z ^ z >> 31;
+}
+
+/* Bytes to the next sample, at least 1: exponentially distributed. */
+static int64_t mtrace_gap_(void) {
+    double u =
+        (double)((mtrace_random_(&mtrace_thread_sampler_.random) >> 11) + 1) / 9007199254740992.0;
+    return (int64_t)(mtrace_minus_log_(u) * (double)mtrace_g_.sample_interval) + 1;
+}
+
+/* The thread's first allocation in this session. Threads draw numbers of their own, by the order in
+   which they come. */
+static MTRACE_COLD_ void mtrace_sampler_start_(uint32_t session) {
+    uint64_t state = mtrace_g_.sample_seed, number = MTRACE_NEXT_(&mtrace_g_.samplers);
+    mtrace_thread_sampler_.session = session;
+    mtrace_thread_sampler_.random = mtrace_random_(&state) ^ mtrace_random_(&number);
+    mtrace_thread_sampler_.left = mtrace_gap_();
+}
+
+/* Passes over a block in which surely no sample lies. False: mtrace_sampled_ must tell. */
+static MTRACE_HOT_ bool mtrace_passed_over_(uint64_t size) {
+    int64_t left = mtrace_thread_sampler_.left - (int64_t)size;
+    if (size >= mtrace_g_.sample_interval || left <= 0 ||
+        mtrace_thread_sampler_.session != (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32)) {
+        return false;
+    }
+    mtrace_thread_sampler_.left = left;
+    return true;
+}
+
+/* Does a sample lie in the next `size` bytes? What is left of a gap has the same distribution as the
+   whole, so a new one can begin behind the block. */
+static MTRACE_NOINLINE_ bool mtrace_sampled_(uint64_t size) {
+    uint32_t session = (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32);
+    if (size >= mtrace_g_.sample_interval) {
+        return true;
+    }
+    if (mtrace_thread_sampler_.session != session) {
+        mtrace_sampler_start_(session);
+    }
+    mtrace_thread_sampler_.left -= (int64_t)size;
+    if (mtrace_thread_sampler_.left > 0) {
+        return false;
+    }
+    mtrace_thread_sampler_.left = mtrace_gap_();
+    return true;
+}
+#else
+#define MTRACE_CAN_SAMPLE_ false
+static mtrace_estimate_ mtrace_estimate_of_(uint64_t size, size_t interval) {
+    mtrace_estimate_ e = MTRACE_ZERO_;
+    (void)interval;
+    e.bytes = size;
+    e.count = 1;
+    return e;
+}
+
+static bool mtrace_passed_over_(uint64_t size) {
+    (void)size;
+    return false;
+}
+
+static bool mtrace_sampled_(uint64_t size) {
+    (void)size;
+    return true;
+}
+#endif
+
+/* Is a new block to be traced? */
+static bool mtrace_chosen_(uint64_t size) {
+    return mtrace_g_.sample_interval == 0 || mtrace_sampled_(size);
+}
+
+/* A cell's count in whole blocks. */
+static uint64_t mtrace_whole_(uint64_t count) {
+    return mtrace_g_.sample_interval == 0 ? count
+                                          : (count + MTRACE_COUNT_ONE_ / 2) / MTRACE_COUNT_ONE_;
+}
+
+static uint64_t mtrace_add_up_to_max_(uint64_t a, uint64_t b) {
+    return a > UINT64_MAX - b ? UINT64_MAX : a + b;
+}
+
+static void mtrace_variance_add_(mtrace_variance *sum, const mtrace_variance *more) {
+    sum->size = mtrace_add_up_to_max_(sum->size, more->size);
+    sum->count = mtrace_add_up_to_max_(sum->count, more->count);
+}
+
+uint64_t mtrace_standard_error(uint64_t variance) {
+    uint64_t root = 0, bit;
+    for (bit = (uint64_t)1 << 31; bit != 0; bit /= 2) {
+        root += (root + bit) * (root + bit) <= variance ? bit : 0;
+    }
+    return root + (variance - root * root > root ? 1 : 0);
 }
 
 /* ============================================================================================== */
@@ -2625,7 +2853,9 @@ static inline bool mtrace_insert_(uint32_t home, uintptr_t key, bool tracked,
 #if MTRACE_ATOMICS_
 static uint32_t mtrace_lane_total_(void) {
     uint32_t seen = MTRACE_GET_(&mtrace_g_.lane_count);
-    return (seen < MTRACE_OWN_LANES_ ? seen : MTRACE_OWN_LANES_) + 1;
+    return mtrace_g_.sample_interval != 0
+               ? 1
+               : (seen < MTRACE_OWN_LANES_ ? seen : MTRACE_OWN_LANES_) + 1;
 }
 #else
 static uint32_t mtrace_lane_total_(void) {
@@ -2784,9 +3014,12 @@ static MTRACE_HOT_ bool mtrace_lane_is_own_(const mtrace_lane_ *lane) {
     return lane != mtrace_g_.lanes && !MTRACE_IS_BUSY_(lane);
 }
 
-/* Its own, or the shared one. */
+/* Its own, or the shared one; that is the one for the few samples, too. */
 static mtrace_lane_ *mtrace_lane_get_(void) {
     mtrace_lane_ *lane;
+    if (mtrace_g_.sample_interval != 0) {
+        return mtrace_lane_at_(0);
+    }
     if (MTRACE_UNLIKELY_(mtrace_thread_lane_ == 0 && !mtrace_thread_has_joined_)) {
         mtrace_lane_join_();
     }
@@ -2846,18 +3079,30 @@ static MTRACE_HOT_ void mtrace_add_out_(mtrace_lane_ *lane, uint32_t account, ui
     MTRACE_BUSY_(lane, 0);
 }
 
+/* The lane that keeps the variances of the shared one's cells while sampling: it is free then. */
+static mtrace_cell_ *mtrace_variance_cell_(uint32_t account) {
+    return &mtrace_lane_at_(MTRACE_OWN_LANES_ > 0 ? 1 : 0)->cells[account];
+}
+
+static void mtrace_cell_add_(mtrace_cell_ *cell, uint64_t bytes, uint64_t count, bool in) {
+    mtrace_cell_rebase_(cell);
+    MTRACE_ADD_(in ? &cell->total_bytes : &cell->freed_bytes, bytes);
+    if (in) {
+        MTRACE_ADD_(&cell->total_count, count);
+    } else {
+        MTRACE_ADD_(&cell->freed_count, (size_t)count);
+    }
+}
+
 /* The same in the shared lane, which any thread may write. */
 static MTRACE_COLD_ void mtrace_add_shared_(uint32_t account, uint64_t size, bool in) {
     mtrace_lane_ *lane = mtrace_lane_at_(0);
-    mtrace_cell_ *cell = &lane->cells[account];
-    mtrace_cell_rebase_(cell);
-    MTRACE_ADD_(in ? &cell->total_bytes : &cell->freed_bytes, size);
-    if (in) {
-        MTRACE_ADD_(&cell->total_count, 1);
-    } else {
-        MTRACE_ADD_(&cell->freed_count, 1);
+    mtrace_estimate_ e = mtrace_estimate_of_(size, mtrace_g_.sample_interval);
+    mtrace_cell_add_(&lane->cells[account], e.bytes, e.count, in);
+    if (mtrace_g_.sample_interval != 0) {
+        mtrace_cell_add_(mtrace_variance_cell_(account), e.bytes_variance, e.count_variance, in);
     }
-    MTRACE_ADD_(&lane->bytes.value, in ? (int64_t)size : -(int64_t)size);
+    MTRACE_ADD_(&lane->bytes.value, in ? (int64_t)e.bytes : -(int64_t)e.bytes);
     MTRACE_ADD_(&lane->blocks.value, in ? 1 : -1);
 }
 
@@ -2915,23 +3160,32 @@ static void mtrace_account_freed_(uint32_t account, uint64_t *bytes, size_t *cou
     }
 }
 
+/* A cell now, and what it held at the newest peak. */
+static void mtrace_cell_read_(const mtrace_cell_ *cell, mtrace_cell_ *out) {
+    size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
+    bool saved = MTRACE_GET_(&cell->peak_number) == number;
+    out->total_bytes = MTRACE_GET_ACQUIRE_(&cell->total_bytes);
+    out->total_count = MTRACE_GET_ACQUIRE_(&cell->total_count);
+    out->freed_bytes = MTRACE_GET_(&cell->freed_bytes);
+    out->freed_count = MTRACE_GET_(&cell->freed_count);
+    out->reallocs = MTRACE_GET_(&cell->reallocs);
+    out->peak_bytes = saved ? MTRACE_GET_(&cell->peak_bytes) : out->total_bytes - out->freed_bytes;
+    out->peak_count =
+        saved ? MTRACE_GET_(&cell->peak_count) : (size_t)out->total_count - out->freed_count;
+}
+
 /* All but what was freed. */
 static void mtrace_account_made_(uint32_t account, mtrace_cell_ *out) {
     uint32_t i, n = mtrace_lane_total_();
-    size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
     memset(out, 0, sizeof *out);
     for (i = 0; i < n; i++) {
-        const mtrace_cell_ *cell = &mtrace_lane_at_(i)->cells[account];
-        bool saved = MTRACE_GET_(&cell->peak_number) == number;
-        uint64_t bytes = MTRACE_GET_ACQUIRE_(&cell->total_bytes);
-        uint64_t count = MTRACE_GET_ACQUIRE_(&cell->total_count);
-        out->total_bytes += bytes;
-        out->total_count += count;
-        out->reallocs += MTRACE_GET_(&cell->reallocs);
-        out->peak_bytes +=
-            saved ? MTRACE_GET_(&cell->peak_bytes) : bytes - MTRACE_GET_(&cell->freed_bytes);
-        out->peak_count += saved ? MTRACE_GET_(&cell->peak_count)
-                                 : (size_t)count - MTRACE_GET_(&cell->freed_count);
+        mtrace_cell_ cell;
+        mtrace_cell_read_(&mtrace_lane_at_(i)->cells[account], &cell);
+        out->total_bytes += cell.total_bytes;
+        out->total_count += cell.total_count;
+        out->reallocs += cell.reallocs;
+        out->peak_bytes += cell.peak_bytes;
+        out->peak_count += cell.peak_count;
     }
 }
 
@@ -3022,7 +3276,7 @@ static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_tra
     bool found;
     MTRACE_LOCK();
     found = mtrace_take_(block, false, 0, trace);
-    if (MTRACE_UNLIKELY_(!found)) {
+    if (MTRACE_UNLIKELY_(!found && mtrace_g_.sample_interval == 0)) {
         MTRACE_ADD_(&mtrace_lane_get_()->events[MTRACE_FOREIGN_], 1);
     }
     MTRACE_UNLOCK();
@@ -3045,8 +3299,7 @@ static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtr
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
     mtrace_lane_ *lane = mtrace_lane_plain_();
     uint64_t account = mtrace_account_cached_(site);
-    if (MTRACE_UNLIKELY_(size >= mtrace_g_.fast_size) || MTRACE_UNLIKELY_(account > 0xffff) ||
-        MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
+    if (MTRACE_UNLIKELY_(account > 0xffff) || MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
         MTRACE_UNLIKELY_(!alone && !mtrace_lane_has_room_(lane, size)) ||
         MTRACE_UNLIKELY_(!mtrace_slot_claim_fresh_(slot, alone))) {
         return false;
@@ -3058,9 +3311,9 @@ static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtr
     return true;
 }
 
-/* Returns the block, so that calling it is the last thing the straight way does. */
-static MTRACE_NOINLINE_ void *mtrace_record_slowly_(void *block, size_t size, mtrace_site *site) {
-    if (block != NULL) {
+/* Returns the block, so that calling it is the last thing that the straight way does. */
+static MTRACE_NOINLINE_ void *mtrace_record_wholly_(void *block, size_t size, mtrace_site *site) {
+    if (block != NULL && mtrace_chosen_(size)) {
         MTRACE_LOCK();
         mtrace_add_heap_((uintptr_t)block, size, site, MTRACE_INHERIT_);
         MTRACE_UNLOCK();
@@ -3075,15 +3328,26 @@ static MTRACE_HOT_ void *mtrace_record_fast_(void *block, size_t size, mtrace_si
         block != NULL && (MTRACE_ALONE_() ? mtrace_add_fast_((uintptr_t)block, size, site, true)
                                           : mtrace_add_fast_((uintptr_t)block, size, site, false));
     MTRACE_UNLOCK();
-    return MTRACE_LIKELY_(done) ? block : mtrace_record_slowly_(block, size, site);
+    return MTRACE_LIKELY_(done) ? block : mtrace_record_wholly_(block, size, site);
 }
 
 void mtrace_record_(void *block, size_t size, mtrace_site *site) {
-    mtrace_record_fast_(block, size, site);
+    if (MTRACE_LIKELY_(size < mtrace_g_.fast_size)) {
+        mtrace_record_fast_(block, size, site);
+    } else if (!mtrace_passed_over_(size)) {
+        mtrace_record_wholly_(block, size, site);
+    }
+}
+
+static MTRACE_NOINLINE_ void *mtrace_malloc_slowly_(size_t size, mtrace_site *site) {
+    return mtrace_passed_over_(size) ? MTRACE_BASE_MALLOC(size)
+                                     : mtrace_record_wholly_(MTRACE_BASE_MALLOC(size), size, site);
 }
 
 void *mtrace_malloc_(size_t size, mtrace_site *site) {
-    return mtrace_record_fast_(MTRACE_BASE_MALLOC(size), size, site);
+    return MTRACE_LIKELY_(size < mtrace_g_.fast_size)
+               ? mtrace_record_fast_(MTRACE_BASE_MALLOC(size), size, site)
+               : mtrace_malloc_slowly_(size, site);
 }
 
 void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
@@ -3093,7 +3357,7 @@ void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
 }
 
 static void mtrace_record_in_(uint32_t domain, void *block, size_t size, mtrace_site *site) {
-    if (block != NULL) {
+    if (block != NULL && mtrace_chosen_(size)) {
         MTRACE_LOCK();
         mtrace_add_heap_((uintptr_t)block, size, site, domain);
         MTRACE_UNLOCK();
@@ -3145,7 +3409,7 @@ static MTRACE_HOT_ bool mtrace_slot_empty_(mtrace_slot_ *slot, uintptr_t block, 
 /* The straight way of a free: the trace is in its home slot, the thread has a lane, and no peak is
    about to be left. False: not done. */
 static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
-    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
+    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_heap_home_(block)];
     mtrace_lane_ *lane = mtrace_lane_own_();
     uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
     uint32_t size;
@@ -3161,10 +3425,18 @@ static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
     return true;
 }
 
-static MTRACE_NOINLINE_ void mtrace_free_slowly_(void *block, mtrace_site *site) {
+static MTRACE_NOINLINE_ void mtrace_free_wholly_(void *block, mtrace_site *site) {
     if (block != NULL) {
         mtrace_forget_((uintptr_t)block, site);
         MTRACE_BASE_FREE(block);
+    }
+}
+
+static MTRACE_NOINLINE_ void mtrace_free_sampling_(void *block, mtrace_site *site) {
+    if (MTRACE_LIKELY_(MTRACE_GET_(mtrace_filter_of_((uintptr_t)block)) == 0)) {
+        MTRACE_BASE_FREE(block);
+    } else {
+        mtrace_free_wholly_(block, site);
     }
 }
 
@@ -3172,11 +3444,15 @@ static MTRACE_NOINLINE_ void mtrace_free_slowly_(void *block, mtrace_site *site)
    lose its record (CPython's tracemalloc has this fault). */
 void mtrace_free_(void *block, mtrace_site *site) {
     bool done;
+    if (MTRACE_UNLIKELY_(mtrace_g_.filter != NULL)) {
+        mtrace_free_sampling_(block, site);
+        return;
+    }
     MTRACE_LOCK();
     done = block != NULL && mtrace_forget_fast_((uintptr_t)block);
     MTRACE_UNLOCK();
     if (MTRACE_UNLIKELY_(!done)) {
-        mtrace_free_slowly_(block, site);
+        mtrace_free_wholly_(block, site);
         return;
     }
     MTRACE_BASE_FREE(block);
@@ -3211,7 +3487,7 @@ static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_
     if (old != NULL) {
         mtrace_count_out_(lane, old->account, old->size);
     }
-    if (mtrace_add_(lane, account, block, size, false, 0)) {
+    if (mtrace_chosen_(size) && mtrace_add_(lane, account, block, size, false, 0)) {
         MTRACE_ADD_(&lane->cells[account].reallocs, 1);
     }
     MTRACE_UNLOCK();
@@ -3267,6 +3543,9 @@ mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtr
     if ((MTRACE_STATE_() & 2) == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
+    if (!mtrace_chosen_(size)) {
+        return MTRACE_OK;
+    }
     MTRACE_LOCK();
     kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(MTRACE_SITE_(site), domain), key,
                        size, domain != 0, domain);
@@ -3287,7 +3566,7 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
         mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
     }
     MTRACE_UNLOCK();
-    return found ? MTRACE_OK : MTRACE_ERR_NOT_FOUND;
+    return found || mtrace_g_.sample_interval != 0 ? MTRACE_OK : MTRACE_ERR_NOT_FOUND;
 }
 
 /* ============================================================================================== */
@@ -3296,7 +3575,8 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
 
 typedef struct mtrace_layout_ {
     size_t capacity, accounts, places, nodes, name_slots, name_bytes; /* how many of each */
-    size_t lanes, cells, account, place, node, index, names, pool, serials, slots; /* where */
+    size_t lanes, cells, account, place, node, index, names, pool, filter, serials,
+        slots; /* where */
     size_t end;
 } mtrace_layout_;
 
@@ -3315,7 +3595,7 @@ static size_t mtrace_layout_part_(size_t *end, size_t count, size_t size) {
     return at;
 }
 
-static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
+static void mtrace_layout_parts_(mtrace_layout_ *l, const mtrace_desc *desc) {
     size_t lanes = MTRACE_OWN_LANES_ + 1;
     l->end = 0;
     l->lanes = mtrace_layout_part_(&l->end, lanes, sizeof(mtrace_lane_));
@@ -3327,7 +3607,9 @@ static void mtrace_layout_parts_(mtrace_layout_ *l, bool serials) {
         mtrace_layout_part_(&l->end, 2 * (l->accounts + l->places + l->nodes), sizeof(uint16_t));
     l->names = mtrace_layout_part_(&l->end, l->name_slots, sizeof(const char *));
     l->pool = mtrace_layout_part_(&l->end, l->name_bytes, 1);
-    l->serials = mtrace_layout_part_(&l->end, serials ? l->capacity : 0, sizeof(uint64_t));
+    l->filter = mtrace_layout_part_(
+        &l->end, desc->sample_interval != 0 ? (size_t)1 << MTRACE_FILTER_BITS_ : 0, 1);
+    l->serials = mtrace_layout_part_(&l->end, desc->serials ? l->capacity : 0, sizeof(uint64_t));
     l->slots = mtrace_layout_part_(&l->end, l->capacity, sizeof(mtrace_slot_));
 }
 
@@ -3351,7 +3633,7 @@ static void mtrace_layout_for_(mtrace_layout_ *l, const mtrace_desc *desc, size_
     l->places = (places < 65533 ? places : 65533) + MTRACE_FIRST_;
     l->name_slots = 2 * l->places;
     l->name_bytes = desc->borrow_names ? 0 : desc->name_bytes != 0 ? desc->name_bytes : 16 * sites;
-    mtrace_layout_parts_(l, desc->serials);
+    mtrace_layout_parts_(l, desc);
 }
 
 /* With memory given and something left open: sites get a quarter of it, slots what is left. */
@@ -3374,17 +3656,28 @@ static void mtrace_layout_fit_(mtrace_layout_ *l, const mtrace_desc *desc, size_
     }
 }
 
+/* Samples are few, and a table that fits a processor's cache makes frees fast. */
 static void mtrace_layout_default_(mtrace_layout_ *l, const mtrace_desc *desc) {
-    size_t capacity = desc->capacity != 0 ? desc->capacity : sizeof(void *) > 4 ? 1048576 : 262144;
+    size_t capacity = desc->capacity != 0          ? desc->capacity
+                      : desc->sample_interval != 0 ? 16384
+                      : sizeof(void *) > 4         ? 1048576
+                                                   : 262144;
     mtrace_layout_for_(l, desc, desc->max_sites != 0 ? desc->max_sites : 4096,
                        mtrace_power_of_two_(capacity));
+}
+
+static bool mtrace_desc_samples_(const mtrace_desc *desc) {
+    return MTRACE_CAN_SAMPLE_ && desc->sample_interval >= 1024 &&
+           desc->sample_interval <= MTRACE_MAX_INTERVAL_ &&
+           desc->foreign_free == MTRACE_FOREIGN_COUNT;
 }
 
 static bool mtrace_desc_valid_(const mtrace_desc *desc) {
     return desc->capacity <= (size_t)1 << 31 && desc->max_sites <= 65533 &&
            desc->max_scopes <= 65533 && desc->frames <= 65535 &&
            (unsigned)desc->foreign_free <= MTRACE_FOREIGN_ABORT && desc->name_bytes <= UINT32_MAX &&
-           (desc->memory != NULL || desc->memory_size == 0);
+           (desc->memory != NULL || desc->memory_size == 0) &&
+           (desc->sample_interval == 0 || mtrace_desc_samples_(desc));
 }
 
 static unsigned char *mtrace_align_(void *memory) {
@@ -3472,6 +3765,7 @@ static void mtrace_wire_(const mtrace_layout_ *l, unsigned char *block) {
     g->nodes = (mtrace_node_ *)(void *)(block + l->node);
     g->names = (const char **)(void *)(block + l->names);
     g->name_pool = (char *)(block + l->pool);
+    g->filter = l->filter == l->serials ? NULL : (uint8_t *)(block + l->filter);
     g->serials = l->serials == l->slots ? NULL : (uint64_t *)(void *)(block + l->serials);
     g->slots = (mtrace_slot_ *)(void *)(block + l->slots);
     g->mask = (uint32_t)(l->capacity - 1);
@@ -3506,6 +3800,18 @@ static void mtrace_reset_counters_(void) {
     mtrace_settle_();
 }
 
+/* No lane of a thread's own is used then, lest a free goes the straight way. */
+static void mtrace_start_sampling_(const mtrace_desc *desc) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i;
+    g->sample_interval = desc->sample_interval;
+    g->sample_seed = desc->sample_seed;
+    g->samplers = 0;
+    for (i = 1; desc->sample_interval != 0 && i <= MTRACE_OWN_LANES_; i++) {
+        g->lanes[i].bytes.down = INT64_MIN;
+    }
+}
+
 static mtrace_result mtrace_start_(const mtrace_desc *desc) {
     mtrace_tracer_ *g = &mtrace_g_;
     mtrace_layout_ layout;
@@ -3519,6 +3825,7 @@ static mtrace_result mtrace_start_(const mtrace_desc *desc) {
         return result;
     }
     mtrace_wire_(&layout, block);
+    mtrace_start_sampling_(desc);
     mtrace_reset_counters_();
     g->frames = desc->frames == 0 ? 1 : desc->frames;
     g->foreign_free = desc->foreign_free;
@@ -3526,7 +3833,7 @@ static mtrace_result mtrace_start_(const mtrace_desc *desc) {
     g->write = desc->write;
     g->write_user = desc->write_user;
     MTRACE_SET_(&g->session, g->session + ((uint64_t)1 << 32));
-    g->fast_size = g->serials != NULL ? 0 : (uint64_t)1 << 32;
+    g->fast_size = g->serials != NULL || g->sample_interval != 0 ? 0 : (uint64_t)1 << 32;
     MTRACE_SET_RELEASE_(mtrace_state_, 3);
     return MTRACE_OK;
 }
@@ -3618,6 +3925,14 @@ static void mtrace_clear_traces_(void) {
     }
 }
 
+static void mtrace_cell_clear_(mtrace_cell_ *cell, const mtrace_cell_ *sum) {
+    MTRACE_ADD_(&cell->total_bytes, 0 - sum->freed_bytes);
+    MTRACE_ADD_(&cell->freed_bytes, 0 - sum->freed_bytes);
+    MTRACE_ADD_(&cell->total_count, 0 - (uint64_t)sum->freed_count);
+    MTRACE_ADD_(&cell->freed_count, 0 - sum->freed_count);
+    MTRACE_ADD_(&cell->reallocs, 0 - sum->reallocs);
+}
+
 /* Counters cannot be set to zero while their threads add to them: the shared lane takes the
  * difference. */
 static void mtrace_clear_counters_(void) {
@@ -3628,11 +3943,11 @@ static void mtrace_clear_counters_(void) {
         mtrace_account_ *account = &g->accounts[i];
         mtrace_cell_ sum;
         mtrace_account_sum_(i, &sum);
-        MTRACE_ADD_(&lane->cells[i].total_bytes, 0 - sum.freed_bytes);
-        MTRACE_ADD_(&lane->cells[i].freed_bytes, 0 - sum.freed_bytes);
-        MTRACE_ADD_(&lane->cells[i].total_count, 0 - (uint64_t)sum.freed_count);
-        MTRACE_ADD_(&lane->cells[i].freed_count, 0 - sum.freed_count);
-        MTRACE_ADD_(&lane->cells[i].reallocs, 0 - sum.reallocs);
+        mtrace_cell_clear_(&lane->cells[i], &sum);
+        if (g->sample_interval != 0) {
+            mtrace_cell_read_(mtrace_variance_cell_(i), &sum);
+            mtrace_cell_clear_(mtrace_variance_cell_(i), &sum);
+        }
         MTRACE_ADD_(&account->dropped_count, 0 - MTRACE_GET_(&account->dropped_count));
         MTRACE_ADD_(&account->dropped_bytes, 0 - MTRACE_GET_(&account->dropped_bytes));
     }
@@ -3744,9 +4059,10 @@ static mtrace_info mtrace_info_(void) {
     info.dropped_bytes = mtrace_events_(MTRACE_DROPPED_BYTES_);
     info.foreign_frees = mtrace_events_(MTRACE_FOREIGN_);
     info.stale_replaced = mtrace_events_(MTRACE_STALE_);
-    info.lost_sites = other.total_count;
+    info.lost_sites = mtrace_whole_(other.total_count);
     info.lost_names = MTRACE_GET_(&g->lost_names);
     info.tracer_memory = MTRACE_GET_(&g->own_memory);
+    info.sample_interval = g->sample_interval;
     info.frames = g->frames;
     return info;
 }
@@ -4225,20 +4541,40 @@ static void mtrace_snapshot_traceback_(mtrace_snapshot *s, const mtrace_snapshot
     s->frame_count += out->count;
 }
 
+static mtrace_variance mtrace_snapshot_variance_(uint64_t bytes, uint64_t count) {
+    uint64_t interval = mtrace_g_.sample_interval, unit = interval * interval / 1048576;
+    mtrace_variance variance;
+    variance.size = bytes > UINT64_MAX / unit ? UINT64_MAX : bytes * unit;
+    variance.count = count;
+    return variance;
+}
+
+static void mtrace_snapshot_variances_(mtrace_statistic *row, uint32_t number) {
+    mtrace_cell_ cell;
+    mtrace_cell_read_(mtrace_variance_cell_(number), &cell);
+    row->variance = mtrace_snapshot_variance_(cell.total_bytes - cell.freed_bytes,
+                                              cell.total_count - cell.freed_count);
+    row->peak_variance = mtrace_snapshot_variance_(cell.peak_bytes, cell.peak_count);
+    row->total_variance = mtrace_snapshot_variance_(cell.total_bytes, cell.total_count);
+}
+
 static void mtrace_snapshot_counters_(mtrace_statistic *row, uint32_t number) {
     const mtrace_account_ *account = &mtrace_g_.accounts[number];
     mtrace_cell_ sum;
     mtrace_account_sum_(number, &sum);
     row->size = sum.total_bytes - sum.freed_bytes;
-    row->count = (size_t)sum.total_count - sum.freed_count;
+    row->count = mtrace_whole_((size_t)sum.total_count - sum.freed_count);
     row->total_size = sum.total_bytes;
-    row->total_count = sum.total_count;
-    row->frees = sum.total_count - row->count;
+    row->total_count = mtrace_whole_(sum.total_count);
+    row->frees = row->total_count - row->count;
     row->reallocs = sum.reallocs;
     row->peak_size = sum.peak_bytes;
-    row->peak_count = sum.peak_count;
+    row->peak_count = mtrace_whole_(sum.peak_count);
     row->dropped_count = MTRACE_GET_(&account->dropped_count);
     row->dropped_size = MTRACE_GET_(&account->dropped_bytes);
+    if (mtrace_g_.sample_interval != 0) {
+        mtrace_snapshot_variances_(row, number);
+    }
 }
 
 /* When more is held now than at the last peak that was left, now is the peak. */
@@ -4265,6 +4601,7 @@ static void mtrace_snapshot_rows_(mtrace_snapshot *s, const mtrace_snapshot_name
         if (at_peak) {
             row->peak_size = row->size;
             row->peak_count = row->count;
+            row->peak_variance = row->variance;
         }
     }
 }
@@ -4498,7 +4835,7 @@ static bool mtrace_parts_valid_(const mtrace_snapshot_parts *parts) {
             return false;
         }
     }
-    return parts->row_count < UINT32_MAX;
+    return parts->row_count < UINT32_MAX && parts->info.sample_interval <= MTRACE_MAX_INTERVAL_;
 }
 
 mtrace_result mtrace_snapshot_make(mtrace_snapshot **out, const mtrace_snapshot_parts *parts,
@@ -4671,6 +5008,12 @@ static void mtrace_measure_(const mtrace_statistic *row, mtrace_view view, uint6
                                          : row->count;
 }
 
+static const mtrace_variance *mtrace_variance_of_(const mtrace_statistic *row, mtrace_view view) {
+    return view == MTRACE_VIEW_PEAK    ? &row->peak_variance
+           : view == MTRACE_VIEW_TOTAL ? &row->total_variance
+                                       : &row->variance;
+}
+
 static void mtrace_row_add_new_(mtrace_statistic *row, const mtrace_statistic *from,
                                 mtrace_view view) {
     uint64_t size, count;
@@ -4687,6 +5030,10 @@ static void mtrace_row_add_new_(mtrace_statistic *row, const mtrace_statistic *f
     row->reallocs += from->reallocs;
     row->dropped_count += from->dropped_count;
     row->dropped_size += from->dropped_size;
+    mtrace_variance_add_(&row->variance, mtrace_variance_of_(from, view));
+    mtrace_variance_add_(&row->diff_variance, mtrace_variance_of_(from, view));
+    mtrace_variance_add_(&row->peak_variance, &from->peak_variance);
+    mtrace_variance_add_(&row->total_variance, &from->total_variance);
 }
 
 /* At least zero: a snapshot may be compared with a later one. */
@@ -4700,6 +5047,7 @@ static void mtrace_row_take_old_(mtrace_statistic *row, const mtrace_statistic *
     mtrace_measure_(from, view, &size, &count);
     row->size_diff -= (int64_t)size;
     row->count_diff -= (int64_t)count;
+    mtrace_variance_add_(&row->diff_variance, mtrace_variance_of_(from, view));
     if (same_counters) {
         mtrace_take_from_(&row->total_size, from->total_size);
         mtrace_take_from_(&row->total_count, from->total_count);
@@ -4812,19 +5160,27 @@ static uint32_t mtrace_size_class_(uint64_t size) {
     return class_number;
 }
 
+/* A sampled block stands for others of its size. Counts are gathered in parts of a block. */
 static void mtrace_group_blocks_(mtrace_job_ *job, const mtrace_snapshot *s, int sign) {
     size_t i;
     for (i = 0; i < s->block_count; i++) {
         uint64_t size = s->blocks[i].size;
+        mtrace_estimate_ e = mtrace_estimate_of_(size, s->info.sample_interval);
+        int64_t count = (int64_t)(e.count * (s->info.sample_interval == 0 ? MTRACE_COUNT_ONE_ : 1));
         mtrace_statistic *row = &job->rows[mtrace_size_class_(size)];
-        row->size_diff += sign * (int64_t)size;
-        row->count_diff += sign;
+        row->size_diff += sign * (int64_t)e.bytes;
+        row->count_diff += sign * count;
         if (sign > 0) {
-            row->size += size;
-            row->count += 1;
+            row->size += e.bytes;
+            row->count += (uint64_t)count;
         }
         row->peak_count = 1; /* seen in either; cleared below */
     }
+}
+
+static int64_t mtrace_whole_diff_(int64_t parts) {
+    int64_t whole = (int64_t)mtrace_round_(mtrace_magnitude_(parts), MTRACE_COUNT_ONE_);
+    return parts < 0 ? -whole : whole;
 }
 
 static void mtrace_group_classes_(mtrace_job_ *job) {
@@ -4837,6 +5193,8 @@ static void mtrace_group_classes_(mtrace_job_ *job) {
     for (i = 0; i < MTRACE_CLASSES_; i++) {
         if (job->rows[i].peak_count != 0) {
             job->rows[i].peak_count = 0;
+            job->rows[i].count = mtrace_round_(job->rows[i].count, MTRACE_COUNT_ONE_);
+            job->rows[i].count_diff = mtrace_whole_diff_(job->rows[i].count_diff);
             job->rows[i].size_class = i == 0 ? 0 : (uint64_t)1 << (i - 1);
             job->rows[job->count++] = job->rows[i];
         }
@@ -4874,9 +5232,12 @@ static void mtrace_row_sum_(mtrace_statistic *sum, const mtrace_statistic *rows,
     for (i = 0; i < count; i++) {
         int64_t size_diff = sum->size_diff + rows[i].size_diff;
         int64_t count_diff = sum->count_diff + rows[i].count_diff;
+        mtrace_variance variance = sum->diff_variance;
         mtrace_row_add_new_(sum, &rows[i], MTRACE_VIEW_LIVE);
+        mtrace_variance_add_(&variance, &rows[i].diff_variance);
         sum->size_diff = size_diff;
         sum->count_diff = count_diff;
+        sum->diff_variance = variance;
     }
 }
 
@@ -5173,9 +5534,23 @@ static void mtrace_put_scopes_(mtrace_text_ *t, const mtrace_statistic *row) {
     }
 }
 
+/* Of size, count and their differences. */
+static void mtrace_put_line_errors_(mtrace_text_ *t, const mtrace_statistic *row) {
+    uint64_t variances[4];
+    int i;
+    variances[0] = row->variance.size;
+    variances[1] = row->variance.count;
+    variances[2] = row->diff_variance.size;
+    variances[3] = row->diff_variance.count;
+    for (i = 0; i < 4; i++) {
+        mtrace_put_number_(t, mtrace_standard_error(variances[i]));
+        mtrace_put_char_(t, ' ');
+    }
+}
+
 /* Numbers only, then the key, which may hold blanks, last. */
-static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
-                             mtrace_key_type key_type) {
+static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row, mtrace_key_type key_type,
+                             bool sampled) {
     uint64_t numbers[8];
     size_t i;
     numbers[0] = row->peak_size;
@@ -5198,6 +5573,9 @@ static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row,
         mtrace_put_number_(t, numbers[i]);
     }
     mtrace_put_char_(t, ' ');
+    if (sampled) {
+        mtrace_put_line_errors_(t, row);
+    }
     mtrace_put_key_(t, row, key_type);
     if (mtrace_shows_function_(key_type) && row->function != NULL) {
         mtrace_put_char_(t, ' ');
@@ -5226,6 +5604,15 @@ static const char *mtrace_view_words_(mtrace_view view) {
                                        : " held";
 }
 
+/* " (+-1024 KiB)" behind an estimate. */
+static void mtrace_put_error_(mtrace_text_ *t, uint64_t variance) {
+    if (variance != 0) {
+        mtrace_put_(t, " (+-");
+        mtrace_put_size_(t, mtrace_standard_error(variance));
+        mtrace_put_char_(t, ')');
+    }
+}
+
 static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
                                 mtrace_key_type key_type, mtrace_view view, bool is_diff) {
     mtrace_put_key_(t, row, key_type);
@@ -5236,10 +5623,12 @@ static void mtrace_put_warning_(mtrace_text_ *t, const mtrace_statistic *row,
         mtrace_put_(t, " in ");
         mtrace_put_signed_(t, row->count_diff);
         mtrace_put_(t, mtrace_magnitude_(row->count_diff) == 1 ? " block" : " blocks");
+        mtrace_put_error_(t, row->diff_variance.size);
     } else {
         mtrace_put_size_(t, row->size);
         mtrace_put_(t, " in ");
         mtrace_put_count_(t, row->count, "block");
+        mtrace_put_error_(t, row->variance.size);
         mtrace_put_(t, view == MTRACE_VIEW_LIVE ? " not freed" : mtrace_view_words_(view));
     }
     if (mtrace_shows_function_(key_type)) {
@@ -5335,8 +5724,40 @@ static void mtrace_put_scope_rows_(mtrace_text_ *t, const mtrace_statistic *row,
     }
 }
 
-static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
-                                  const mtrace_statistic *row, size_t columns) {
+/* "+- 1234 KiB", the standard error of a size. */
+static void mtrace_put_error_right_(mtrace_text_ *t, uint64_t variance, bool is_size,
+                                    size_t column) {
+    char buffer[2 * MTRACE_NUMBER_];
+    mtrace_text_ n;
+    mtrace_text_to_buffer_(&n, buffer, sizeof buffer);
+    mtrace_put_(&n, "+-");
+    if (is_size) {
+        mtrace_put_size_(&n, mtrace_standard_error(variance));
+    } else {
+        mtrace_put_number_(&n, mtrace_standard_error(variance));
+    }
+    mtrace_put_right_(t, buffer, column);
+}
+
+static void mtrace_put_estimates_(mtrace_text_ *t, const mtrace_statistic *row, bool is_diff) {
+    const mtrace_variance *variance = is_diff ? &row->diff_variance : &row->variance;
+    if (is_diff) {
+        mtrace_put_size_diff_right_(t, row->size_diff, MTRACE_C1_);
+    } else {
+        mtrace_put_size_right_(t, row->size, MTRACE_C1_);
+    }
+    mtrace_put_error_right_(t, variance->size, true, MTRACE_C2_);
+    if (is_diff) {
+        mtrace_put_number_right_(t, mtrace_magnitude_(row->count_diff), row->count_diff < 0, true,
+                                 MTRACE_C3_);
+    } else {
+        mtrace_put_number_right_(t, row->count, false, false, MTRACE_C3_);
+    }
+    mtrace_put_error_right_(t, variance->count, false, MTRACE_C4_);
+}
+
+static void mtrace_put_figures_(mtrace_text_ *t, const mtrace_statistics *s,
+                                const mtrace_statistic *row) {
     if (s->is_diff) {
         mtrace_put_size_diff_right_(t, row->size_diff, MTRACE_C1_);
         mtrace_put_size_right_(t, row->size, MTRACE_C2_);
@@ -5353,8 +5774,29 @@ static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
             mtrace_put_size_right_(t, row->peak_size, MTRACE_C4_ - 1);
         }
     }
+}
+
+/* By size class a sample's errors are not known. */
+static bool mtrace_shows_errors_(const mtrace_statistics *s) {
+    return s->info.sample_interval != 0 && (s->key_type & MTRACE_KEY_) != MTRACE_BY_SIZE_CLASS;
+}
+
+static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
+                                  const mtrace_statistic *row, size_t columns) {
+    if (mtrace_shows_errors_(s)) {
+        mtrace_put_estimates_(t, row, s->is_diff);
+    } else {
+        mtrace_put_figures_(t, s, row);
+    }
     mtrace_put_(t, row->dropped_count != 0 ? " *" : "  ");
     mtrace_put_cut_(t, row, s->key_type, columns);
+}
+
+static const char *mtrace_columns_(const mtrace_statistics *s) {
+    return mtrace_shows_errors_(s) ? s->is_diff ? "\n      DIFF         +-     COUNT      +-"
+                                                : "\n      SIZE         +-     COUNT      +-"
+           : s->is_diff            ? "\n      DIFF       SIZE     COUNT     NOW"
+                                   : "\n      SIZE      %    COUNT     AT PEAK";
 }
 
 static const char *mtrace_key_noun_(mtrace_key_type key_type) {
@@ -5382,15 +5824,19 @@ static void mtrace_put_table_head_(mtrace_text_ *t, const mtrace_statistics *s, 
     mtrace_put_number_(t, shown);
     mtrace_put_(t, " of ");
     mtrace_put_count_(t, s->count, mtrace_key_noun_(s->key_type));
-    mtrace_put_(t, s->is_diff ? "\n      DIFF       SIZE     COUNT     NOW"
-                              : "\n      SIZE      %    COUNT     AT PEAK");
-    mtrace_put_column_(t, s->is_diff ? 41 : 40);
+    mtrace_put_(t, mtrace_columns_(s));
+    mtrace_put_column_(t, s->is_diff || mtrace_shows_errors_(s) ? 41 : 40);
     mtrace_put_(t, "WHERE\n");
 }
 
 /* What keeps the figures from being the whole truth; true when something was said. */
 static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
     size_t before = t->length;
+    if (info->sample_interval != 0) {
+        mtrace_put_(t, "; sampled every ");
+        mtrace_put_size_(t, info->sample_interval);
+        mtrace_put_(t, ": figures are estimates, +- one standard error");
+    }
     if (info->dropped_count != 0) {
         mtrace_put_(t, "; ");
         mtrace_put_count_(t, info->dropped_count, "block");
@@ -5449,7 +5895,7 @@ static void mtrace_put_row_(mtrace_text_ *t, const mtrace_statistics *s,
         mtrace_put_char_(t, '\n');
         break;
     case MTRACE_STYLE_LINES:
-        mtrace_put_line_(t, row, s->key_type);
+        mtrace_put_line_(t, row, s->key_type, s->info.sample_interval != 0);
         break;
     case MTRACE_STYLE_WARNINGS:
         if (s->is_diff ? mtrace_row_grew_(row) : row->count != 0) {
@@ -5487,7 +5933,10 @@ static void mtrace_report_(mtrace_text_ *t, const mtrace_statistics *s,
     } else if (desc->style == MTRACE_STYLE_LINES) {
         mtrace_put_(t,
                     "# size count size_diff count_diff peak_size peak_count total_size total_count "
-                    "frees reallocs dropped_count dropped_size where\n");
+                    "frees reallocs dropped_count dropped_size ");
+        mtrace_put_(t, s->info.sample_interval == 0
+                           ? "where\n"
+                           : "size_error count_error size_diff_error count_diff_error where\n");
     }
     for (i = 0; i < shown; i++) {
         mtrace_put_row_(t, s, &s->rows[i], desc);
@@ -5612,6 +6061,9 @@ static const char *mtrace_check_slot_(uint32_t at) {
         if (home != at && g->slots[home].displaced == 0) {
             return "I3: a displaced trace is not counted at its home";
         }
+        if (g->filter != NULL && *mtrace_filter_of_(slot->key) == 0) {
+            return "I9: a trace is not in the filter";
+        }
     }
     return NULL;
 }
@@ -5629,10 +6081,10 @@ static const char *mtrace_check_table_(void) {
         displaced += mtrace_check_counted_(at) * mtrace_weight_(at);
         if (slot->account != 0) {
             displaced -= mtrace_check_passed_(at);
-            bytes += mtrace_slot_size_(slot);
+            mtrace_estimate_ e = mtrace_estimate_of_(mtrace_slot_size_(slot), g->sample_interval);
+            bytes += e.bytes;
             blocks += 1;
-            weighted +=
-                (mtrace_slot_size_(slot) + ((uint64_t)1 << 40)) * mtrace_weight_(slot->account);
+            weighted += (e.bytes + (e.count << 40)) * mtrace_weight_(slot->account);
         }
     }
     if (displaced != 0) {
@@ -5776,6 +6228,9 @@ static uint64_t mtrace_growth_judge_(mtrace_text_ *t, const mtrace_statistics *d
     uint64_t grown = mtrace_growth_sum_(diff, tolerance);
     if (diff->total.dropped_count != 0) {
         return mtrace_growth_unknown_(t, "blocks were not traced, the table was full");
+    }
+    if (diff->info.sample_interval != 0) {
+        return mtrace_growth_unknown_(t, "sampling, figures are estimates");
     }
     if (grown <= tolerance) {
         return 0;

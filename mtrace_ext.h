@@ -268,12 +268,13 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
 #define MTRACE_FILE_MAGIC_ "\x89MTRC\r\n\x1a"
 enum {
     MTRACE_FILE_VERSION_ = 1,
-    MTRACE_FILE_INFOS_ = 17,
+    MTRACE_FILE_INFOS_ = 18,
     MTRACE_FILE_HEADER_ = 72 + 8 * MTRACE_FILE_INFOS_,
     MTRACE_FILE_FRAME_ = 12,
-    MTRACE_FILE_COUNTERS_ = 10,
+    MTRACE_FILE_COUNTERS_ = 16,
     MTRACE_FILE_ROW_ = 24 + 8 * MTRACE_FILE_COUNTERS_,
     MTRACE_FILE_BLOCK_ = 32,
+    MTRACE_FILE_MAX_INTERVAL_ = 1 << 24, /* as desc.sample_interval */
     MTRACE_FILE_HAS_BLOCKS_ = 1
 };
 #define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
@@ -399,6 +400,7 @@ static void mtrace_infos_(const mtrace_info *info, uint64_t *figures) {
     figures[14] = info->scopes;
     figures[15] = info->tracer_memory;
     figures[16] = info->frames;
+    figures[17] = info->sample_interval;
 }
 
 /* Tells this run of this program from others. */
@@ -440,6 +442,11 @@ static void mtrace_dump_frames_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_t
     }
 }
 
+static void mtrace_dump_variance_(mtrace_out_ *o, const mtrace_variance *variance) {
+    mtrace_out_number_(o, variance->size, 8);
+    mtrace_out_number_(o, variance->count, 8);
+}
+
 static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_statistic *row) {
     mtrace_out_number_(o, row->traceback.count, 4);
     mtrace_out_number_(o, row->traceback.total, 4);
@@ -457,6 +464,9 @@ static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_stat
     mtrace_out_number_(o, row->reallocs, 8);
     mtrace_out_number_(o, row->dropped_count, 8);
     mtrace_out_number_(o, row->dropped_size, 8);
+    mtrace_dump_variance_(o, &row->variance);
+    mtrace_dump_variance_(o, &row->peak_variance);
+    mtrace_dump_variance_(o, &row->total_variance);
 }
 
 static void mtrace_dump_block_(mtrace_out_ *o, const mtrace_live_block *block) {
@@ -649,6 +659,11 @@ static void mtrace_load_frames_(mtrace_load_ *l, mtrace_frame *frames) {
     }
 }
 
+static void mtrace_load_variance_(const unsigned char *at, mtrace_variance *variance) {
+    variance->size = mtrace_number_at_(at, 8);
+    variance->count = mtrace_number_at_(at + 8, 8);
+}
+
 static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_statistic *row) {
     memset(row, 0, sizeof *row);
     row->traceback.count = (uint32_t)mtrace_number_at_(at, 4);
@@ -667,6 +682,9 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_st
     row->reallocs = mtrace_number_at_(at + 80, 8);
     row->dropped_count = mtrace_number_at_(at + 88, 8);
     row->dropped_size = mtrace_number_at_(at + 96, 8);
+    mtrace_load_variance_(at + 104, &row->variance);
+    mtrace_load_variance_(at + 120, &row->peak_variance);
+    mtrace_load_variance_(at + 136, &row->total_variance);
 }
 
 /* Every frame belongs to one row, in order, and every row has one. */
@@ -720,6 +738,8 @@ static void mtrace_load_info_(mtrace_load_ *l) {
     info->scopes = (size_t)mtrace_number_at_(at + 112, 8);
     info->tracer_memory = (size_t)mtrace_number_at_(at + 120, 8);
     info->frames = (uint32_t)mtrace_number_at_(at + 128, 8);
+    info->sample_interval = (size_t)mtrace_number_at_(at + 136, 8);
+    l->bad = l->bad || mtrace_number_at_(at + 136, 8) > MTRACE_FILE_MAX_INTERVAL_;
 }
 
 /* The parts, in one block of scratch memory, made a snapshot. */
@@ -737,8 +757,8 @@ static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
     mtrace_load_rows_(l, (mtrace_frame *)(void *)(scratch + rows + blocks),
                       (mtrace_statistic *)(void *)scratch);
     mtrace_load_blocks_(l, (mtrace_live_block *)(void *)(scratch + rows));
+    mtrace_load_info_(l);
     if (!l->bad) {
-        mtrace_load_info_(l);
         l->parts.rows = (mtrace_statistic *)(void *)scratch;
         l->parts.row_count = (size_t)l->rows;
         l->parts.blocks = (mtrace_live_block *)(void *)(scratch + rows);
@@ -980,7 +1000,7 @@ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mt
         mtrace_pickle_traceback_(&p.out, &parts.rows[i].traceback, i);
     }
     mtrace_out_byte_(&p.out, '(');
-    if (parts.has_blocks && parts.view == MTRACE_VIEW_LIVE) {
+    if (parts.has_blocks && parts.view == MTRACE_VIEW_LIVE && parts.info.sample_interval == 0) {
         for (i = 0; i < parts.block_count; i++) {
             const mtrace_live_block *block = &parts.blocks[i];
             mtrace_pickle_trace_(&p, &parts.rows[block->row], block->row, block->size);

@@ -129,18 +129,9 @@ static mtrace_scope enter_scopes(void) {
 #define SCOPE()             MT_SCOPE()
 #include "workload.h"
 
-#ifdef BENCH_SAMPLING /* this mtrace.h has desc.sample_interval */
 static void sample(mtrace_desc *desc) {
     desc->sample_interval = mode == SAMPLED ? 512 * 1024 : 0;
 }
-#else
-static void sample(mtrace_desc *desc) {
-    (void)desc;
-    if (mode == SAMPLED) {
-        fail("this mtrace.h does not sample");
-    }
-}
-#endif
 
 /* glibc would give a large free heap back and fault it in again, in every second round. */
 static void keep_the_heap(void) {

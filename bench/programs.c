@@ -28,14 +28,6 @@ enum { SAMPLE_INTERVAL = 512 * 1024 };
 static const char *const program_names[] = {"lua", "sqlite", "duktape"};
 static const char *const mode_names[] = {"plain", "off", "traced", "deep", "sampled"};
 
-#ifdef BENCH_SAMPLING
-#define CAN_SAMPLE                    1
-#define SET_SAMPLING(desc, an_amount) ((desc)->sample_interval = (an_amount))
-#else
-#define CAN_SAMPLE                    0
-#define SET_SAMPLING(desc, an_amount) ((void)(desc))
-#endif
-
 static void fail(const char *what) {
     fprintf(stderr, "programs: %s\n", what);
     exit(1);
@@ -393,9 +385,7 @@ static double measure(int program, int mode, long rounds) {
     mtrace_scope outside = {0};
     double ms;
     desc.frames = mode == DEEP ? 8 : 1;
-    if (mode == SAMPLED) {
-        SET_SAMPLING(&desc, SAMPLE_INTERVAL);
-    }
+    desc.sample_interval = mode == SAMPLED ? SAMPLE_INTERVAL : 0;
     if (mode >= TRACED && mtrace_start(&desc) != MTRACE_OK) {
         fail("mtrace_start");
     }
@@ -423,9 +413,6 @@ int main(int argc, char **argv) {
         fputs("usage: programs lua|sqlite|duktape plain|off|traced|deep|sampled [ROUNDS]\n",
               stderr);
         return 2;
-    }
-    if (mode == SAMPLED && !CAN_SAMPLE) {
-        fail("built without BENCH_SAMPLING");
     }
     printf("%.2f\n", measure(program, mode,
                              argc == 4 ? strtol(argv[3], NULL, 10) : programs[program].rounds));

@@ -4,9 +4,8 @@ set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
-modes=(plain off traced deep) sampling=()
-if grep -q sample_interval mtrace.h; then modes+=(sampled) sampling=(-DBENCH_SAMPLING); fi
-if ! gcc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -DMTRACE "${sampling[@]}" -I. -o "$build/bench" bench/bench.c \
+modes=(plain off traced deep sampled)
+if ! gcc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -DMTRACE -I. -o "$build/bench" bench/bench.c \
     -pthread >"$build/log" 2>&1; then
     echo "not ok bench: $(head -n 1 "$build/log")"
     exit 1

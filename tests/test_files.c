@@ -17,7 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { ROOM = 1 << 20, HEADER = 208, HASH = 8 };
+enum { ROOM = 1 << 20, HEADER = 216, HASH = 8 };
 
 /* A file in memory. */
 typedef struct bytes {

@@ -3,7 +3,8 @@ import struct
 
 MAGIC = b"\x89MTRC\r\n\x1a"
 INFO = ("capacity live high_water longest_probe max_sites sites dropped_count dropped_bytes foreign_frees stale_replaced "
-        "lost_sites lost_names lost_scopes max_scopes scopes tracer_memory frames").split()
+        "lost_sites lost_names lost_scopes max_scopes scopes tracer_memory frames "
+        "sample_interval").split()
 NONE = 0xFFFFFFFF
 
 
@@ -21,16 +22,16 @@ def read(path):
         data = file.read()
     assert data[:8] == MAGIC
     version, flags, _, names, frames, rows, blocks, current, peak = struct.unpack_from("<IIQQQQQQQ", data, 8)
-    info = dict(zip(INFO, struct.unpack_from("<17Q", data, 72)))
+    info = dict(zip(INFO, struct.unpack_from("<18Q", data, 72)))
     assert version == 1 and flags in (0, 1)
-    assert len(data) == 208 + names + 12 * frames + 104 * rows + 32 * blocks + 8
-    at = 208 + names
+    assert len(data) == 216 + names + 12 * frames + 152 * rows + 32 * blocks + 8
+    at = 216 + names
 
     def name(offset):
         if offset == NONE:
             return None
         assert offset < names
-        start = 208 + offset
+        start = 216 + offset
         return data[start:data.index(b"\0", start)].decode("utf-8", "surrogateescape")
 
     all_frames = [(name(file), name(function), line) for file, function, line in
@@ -38,12 +39,12 @@ def read(path):
     at += 12 * frames
     result, used = [], 0
     for i in range(rows):
-        fields = struct.unpack_from("<6I", data, at + 104 * i)
-        counters = struct.unpack_from("<10Q", data, at + 104 * i + 24)
+        fields = struct.unpack_from("<6I", data, at + 152 * i)
+        counters = struct.unpack_from("<16Q", data, at + 152 * i + 24)
         assert fields[0] >= 1 and fields[5] == 0
         result.append(Row(all_frames[used:used + fields[0]], fields, counters, name))
         used += fields[0]
     assert used == frames
-    at += 104 * rows
+    at += 152 * rows
     found = [block[:4] for block in struct.iter_unpack("<QQQII", data[at:at + 32 * blocks])]
     return info, (current, peak), result, found if flags else None

@@ -1,0 +1,398 @@
+/* Sampling: which blocks are traced, and whether what they stand for is right: exact where it says
+   so, unbiased over many seeds elsewhere, with variances that are true. Seeds are fixed, so that
+   what passes once passes always. */
+
+#define _POSIX_C_SOURCE 200112L
+#include "support/test.h"
+
+#include "support/tools.h"
+
+#include <math.h>
+#include <pthread.h>
+
+enum { INTERVAL = 65536 };
+
+static mtrace_site site_a, site_b;
+
+static mtrace_result start_sampling(size_t interval, uint64_t seed) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    desc.capacity = 4096;
+    desc.max_sites = 16;
+    desc.sample_interval = interval;
+    desc.sample_seed = seed;
+    site_a = test_site("sampling.c", 1);
+    site_b = test_site("sampling.c", 2);
+    return mtrace_start(&desc);
+}
+
+static void test_what_does_not_go(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    assert_int_equal(start_sampling(1023, 0), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(start_sampling(((size_t)1 << 24) + 1, 0), MTRACE_ERR_ARGUMENT);
+    desc.sample_interval = INTERVAL;
+    desc.foreign_free = MTRACE_FOREIGN_REPORT;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
+    desc.foreign_free = MTRACE_FOREIGN_COUNT;
+    assert_int_equal(mtrace_start(&desc), MTRACE_CAN_SAMPLE_ ? MTRACE_OK : MTRACE_ERR_ARGUMENT);
+}
+
+static mtrace_statistic row_of(const mtrace_snapshot *snapshot, uint32_t line) {
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
+    mtrace_statistic none = MTRACE_ZERO_;
+    size_t i;
+    for (i = 0; i < parts.row_count; i++) {
+        if (parts.rows[i].line == line) {
+            return parts.rows[i];
+        }
+    }
+    return none;
+}
+
+static mtrace_statistic row_now(uint32_t line) {
+    mtrace_snapshot *snapshot = NULL;
+    mtrace_statistic row;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    row = row_of(snapshot, line);
+    mtrace_snapshot_free(snapshot);
+    return row;
+}
+
+/* Blocks of the interval and more are all traced, and stand for themselves. */
+static void test_large_blocks_are_exact(void **state) {
+    void *blocks[50], *zeros;
+    mtrace_statistic row;
+    mtrace_block found;
+    uint64_t bytes = 0;
+    int i;
+    (void)state;
+    if (start_sampling(INTERVAL, 1) != MTRACE_OK) {
+        skip();
+    }
+    for (i = 0; i < 50; i++) {
+        size_t size = INTERVAL + (size_t)i * 1000;
+        blocks[i] = mtrace_malloc_at(size, &site_a);
+        bytes += size;
+        assert_int_equal(mtrace_find(blocks[i], &found), MTRACE_OK);
+        assert_int_equal(found.size, size);
+    }
+    row = row_now(1);
+    assert_int_equal(row.size, bytes);
+    assert_int_equal(row.count, 50);
+    assert_int_equal(row.variance.size + row.variance.count, 0);
+    assert_int_equal(mtrace_get_traced_memory().current, bytes);
+    assert_int_equal(mtrace_get_info().live, 50);
+    assert_int_equal(mtrace_get_info().sample_interval, INTERVAL);
+    blocks[0] = mtrace_realloc_at(blocks[0], 3 * INTERVAL, &site_b);
+    row = row_now(2);
+    assert_int_equal(row.size, 3 * INTERVAL);
+    assert_int_equal(row.reallocs, 1);
+    test_sound();
+    for (i = 0; i < 50; i++) {
+        mtrace_free_at(blocks[i], &site_a);
+    }
+    test_held(0, bytes + 2 * INTERVAL, 0);
+    row = row_now(1);
+    assert_int_equal(row.size + row.count, 0);
+    assert_int_equal(row.total_count, 50);
+    assert_int_equal(row.frees, 50);
+    zeros = mtrace_calloc_at(2, INTERVAL, &site_a);
+    assert_int_equal(row_now(1).size, 2 * INTERVAL);
+    mtrace_clear();
+    assert_int_equal(row_now(1).total_size, 0);
+    test_sound();
+    mtrace_free_at(zeros, &site_a);
+    assert_int_equal(mtrace_get_info().foreign_frees, 0); /* cannot be told */
+}
+
+/* --- the figures over many seeds --- */
+
+typedef struct moments {
+    double n, sum, squares, variances, within;
+} moments;
+
+static void observe(moments *m, double value, double variance, double truth) {
+    m->n += 1;
+    m->sum += value;
+    m->squares += value * value;
+    m->variances += variance;
+    m->within += fabs(value - truth) <= 2 * sqrt(variance) ? 1 : 0;
+}
+
+/* The mean is the truth to within four of its own standard errors, the variance that rows tell is
+   the one that there is, and what lies within two standard errors is about 95 of 100. */
+static void assert_unbiased(const moments *m, double truth) {
+    double mean = m->sum / m->n, variance = m->squares / m->n - mean * mean;
+    double told = m->variances / m->n;
+    assert_true(fabs(mean - truth) <= 4 * sqrt(variance / m->n) + truth * 1e-4);
+    assert_true(fabs(told / variance - 1) < 0.1);
+    assert_true(m->within / m->n > 0.90 && m->within / m->n < 0.99);
+}
+
+enum { SEEDS = 4000, BLOCKS = 600 };
+
+/* Blocks of the sizes low, low + step, ... */
+static void track_all(mtrace_site *site, uint64_t low, uint64_t step, uintptr_t key) {
+    uintptr_t i;
+    for (i = 0; i < BLOCKS; i++) {
+        assert_int_equal(mtrace_track_at(1, key + 16 * i, low + step * (i % 100), site), MTRACE_OK);
+    }
+}
+
+static void assert_site_unbiased(uint64_t low, uint64_t step) {
+    moments size = MTRACE_ZERO_, count = MTRACE_ZERO_, half = MTRACE_ZERO_, peak = MTRACE_ZERO_;
+    double bytes = 0;
+    uint64_t seed;
+    uintptr_t i;
+    for (i = 0; i < BLOCKS; i++) {
+        bytes += (double)(low + step * (i % 100));
+    }
+    for (seed = 0; seed < SEEDS; seed++) {
+        mtrace_statistic row;
+        assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
+        track_all(&site_a, low, step, 0x10000);
+        row = row_now(1);
+        observe(&size, (double)row.size, (double)row.variance.size, bytes);
+        observe(&count, (double)row.count, (double)row.variance.count, BLOCKS);
+        assert_int_equal(row.total_size, row.size);
+        assert_int_equal(row.total_variance.size, row.variance.size);
+        for (i = 0; i < BLOCKS / 2; i++) {
+            assert_int_equal(mtrace_untrack_at(1, 0x10000 + 16 * i, &site_a), MTRACE_OK);
+        }
+        row = row_now(1);
+        observe(&half, (double)row.size, (double)row.variance.size, bytes / 2);
+        observe(&peak, (double)row.peak_size, (double)row.peak_variance.size, bytes);
+        if (seed % 100 == 0) {
+            test_sound();
+        }
+        for (i = BLOCKS / 2; i < BLOCKS; i++) {
+            assert_int_equal(mtrace_untrack_at(1, 0x10000 + 16 * i, &site_a), MTRACE_OK);
+        }
+        row = row_now(1);
+        assert_int_equal(row.size + row.count + row.variance.size + row.variance.count, 0);
+        mtrace_stop();
+    }
+    assert_unbiased(&size, bytes);
+    assert_unbiased(&count, BLOCKS);
+    assert_unbiased(&half, bytes / 2);
+    assert_unbiased(&peak, bytes);
+}
+
+static void test_unbiased(void **state) {
+    (void)state;
+    if (!MTRACE_CAN_SAMPLE_) {
+        skip();
+    }
+    assert_site_unbiased(2000, 0);
+    assert_site_unbiased(1000, 100);
+    assert_site_unbiased(INTERVAL / 2, 600); /* some above the interval */
+}
+
+/* A probability is 1 - exp(-size / interval) whatever sizes come in between. */
+static void test_chances(void **state) {
+    static const uint64_t sizes[] = {300, 5000, 20000, 60000};
+    int traced[4] = {0, 0, 0, 0}, i, rounds = 20000;
+    mtrace_block found;
+    (void)state;
+    if (start_sampling(INTERVAL, 5) != MTRACE_OK) {
+        skip();
+    }
+    while (rounds-- > 0) {
+        for (i = 0; i < 4; i++) {
+            assert_int_equal(mtrace_track_at(1, 16, sizes[i], &site_a), MTRACE_OK);
+            traced[i] += mtrace_find_tracked(1, 16, &found) == MTRACE_OK;
+            assert_int_equal(mtrace_untrack_at(1, 16, &site_a), MTRACE_OK);
+        }
+    }
+    for (i = 0; i < 4; i++) {
+        double p = 1 - exp(-(double)sizes[i] / INTERVAL), expected = 20000 * p;
+        assert_true(fabs(traced[i] - expected) <= 4 * sqrt(expected * (1 - p)));
+    }
+}
+
+static size_t samples_of(uint64_t seed, uint64_t *keys) {
+    size_t i, n = 0;
+    mtrace_block found;
+    assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
+    track_all(&site_a, 3000, 10, 0x10000);
+    for (i = 0; i < BLOCKS; i++) {
+        if (mtrace_find_tracked(1, 0x10000 + 16 * i, &found) == MTRACE_OK) {
+            keys[n++] = i;
+        }
+    }
+    mtrace_stop();
+    return n;
+}
+
+static void test_reproducible(void **state) {
+    uint64_t first[BLOCKS], again[BLOCKS];
+    size_t n;
+    (void)state;
+    if (!MTRACE_CAN_SAMPLE_) {
+        skip();
+    }
+    n = samples_of(77, first);
+    assert_true(n > 5);
+    assert_int_equal(samples_of(77, again), n);
+    assert_memory_equal(first, again, n * sizeof *first);
+    assert_true(samples_of(78, again) != n || memcmp(first, again, n * sizeof *first) != 0);
+}
+
+static void test_growth_cannot_be_told(void **state) {
+    mtrace_snapshot *old;
+    char message[200];
+    (void)state;
+    if (start_sampling(INTERVAL, 1) != MTRACE_OK) {
+        skip();
+    }
+    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    assert_true(mtrace_growth(old, 1000, message, sizeof message) == UINT64_MAX);
+    assert_string_equal(message,
+                        "cannot tell whether memory grew: sampling, figures are estimates");
+    mtrace_snapshot_free(old);
+}
+
+static void report(const mtrace_statistics *statistics, mtrace_style style, test_output *out) {
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    memset(out, 0, sizeof *out);
+    desc.style = style;
+    desc.write = test_write;
+    desc.write_user = out;
+    assert_int_equal(mtrace_report(statistics, &desc), MTRACE_OK);
+}
+
+/* Seven samples of 4 KiB in rows of known estimates: each stands for 16.5 blocks, 67,656 bytes. */
+static void test_reports_show_errors(void **state) {
+    static test_output out;
+    mtrace_snapshot *snapshot, *old;
+    mtrace_statistics *statistics, *diff;
+    mtrace_block found;
+    uintptr_t key;
+    int sampled;
+    (void)state;
+    if (start_sampling(INTERVAL, 1) != MTRACE_OK) {
+        skip();
+    }
+    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    for (key = 0, sampled = 0; sampled < 7; key += 16) {
+        assert_int_equal(mtrace_track_at(1, key, 4096, &site_a), MTRACE_OK);
+        sampled += mtrace_find_tracked(1, key, &found) == MTRACE_OK;
+    }
+    assert_int_equal(mtrace_track_at(1, 7, 2 * INTERVAL, &site_b), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
+                     MTRACE_OK);
+    assert_int_equal(statistics->rows[0].size, 7 * 67605);
+    assert_int_equal(statistics->rows[0].count, 116); /* 7 x 16.505 = 115.5 */
+    assert_int_equal(mtrace_standard_error(statistics->rows[0].variance.size), 173364);
+    assert_int_equal(mtrace_standard_error(statistics->rows[0].variance.count), 42);
+    report(statistics, MTRACE_STYLE_TABLE, &out);
+    assert_non_null(strstr(out.text, "      SIZE         +-     COUNT      +-  WHERE\n"
+                                     "   462 KiB  +-169 KiB       116    +-42  sampling.c:1 f\n"
+                                     "   128 KiB      +-0 B         1     +-0  sampling.c:2 f\n"));
+    assert_non_null(strstr(
+        out.text, "; sampled every 64.0 KiB: figures are estimates, +- one standard error\n"));
+    report(statistics, MTRACE_STYLE_WARNINGS, &out);
+    assert_non_null(strstr(out.text, "sampling.c:1: warning: 462 KiB in 116 blocks (+-169 KiB) not "
+                                     "freed, allocated in f\n"));
+    report(statistics, MTRACE_STYLE_LINES, &out);
+    assert_non_null(strstr(out.text, " 173364 42 173364 42 sampling.c:1 f\n"));
+    assert_int_equal(mtrace_snapshot_compare(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
+                     MTRACE_OK);
+    report(diff, MTRACE_STYLE_TABLE, &out);
+    assert_non_null(strstr(out.text, "      DIFF         +-     COUNT      +-  WHERE\n"
+                                     "  +462 KiB  +-169 KiB      +116    +-42  sampling.c:1 f\n"));
+    mtrace_statistics_free(diff);
+    mtrace_statistics_free(statistics);
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_OK);
+    assert_int_equal(statistics->count, 2);
+    assert_int_equal(statistics->rows[0].size, 7 * 67605);
+    assert_int_equal(statistics->rows[0].count, 116);
+    mtrace_statistics_free(statistics);
+    mtrace_snapshot_free(snapshot);
+    mtrace_snapshot_free(old);
+}
+
+static void test_standard_errors(void **state) {
+    (void)state;
+    assert_int_equal(mtrace_standard_error(0), 0);
+    assert_int_equal(mtrace_standard_error(1), 1);
+    assert_int_equal(mtrace_standard_error(2), 1);
+    assert_int_equal(mtrace_standard_error(3), 2);
+    assert_int_equal(mtrace_standard_error(6), 2);
+    assert_int_equal(mtrace_standard_error(7), 3);
+    assert_int_equal(mtrace_standard_error((uint64_t)1 << 62), (uint64_t)1 << 31);
+    assert_true(mtrace_standard_error(UINT64_MAX) == (uint64_t)1 << 32);
+}
+
+static void *allocate_and_free(void *argument) {
+    void *blocks[100];
+    int i, round;
+    (void)argument;
+    for (round = 0; round < 200; round++) {
+        for (i = 0; i < 100; i++) {
+            blocks[i] = mtrace_malloc_at(10 + (size_t)i * 20, &site_a);
+        }
+        for (i = 0; i < 100; i++) {
+            mtrace_free_at(blocks[i], &site_a);
+        }
+    }
+    return NULL;
+}
+
+/* More of them than there are lanes. */
+static void test_threads(void **state) {
+    pthread_t threads[20];
+    mtrace_statistic row;
+    double expected = 20 * 200 * 100.0;
+    int i;
+    (void)state;
+    if (start_sampling(4096, 3) != MTRACE_OK) {
+        skip();
+    }
+    for (i = 0; i < 20; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, allocate_and_free, NULL), 0);
+    }
+    for (i = 0; i < 20; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    test_sound();
+    row = row_now(1);
+    assert_int_equal(row.size + row.count + row.variance.size, 0);
+    assert_true(fabs((double)row.total_count - expected) <=
+                5 * (double)mtrace_standard_error(row.total_variance.count));
+    assert_int_equal(mtrace_get_info().live, 0);
+}
+
+/* A session without sampling after one with it is exact again. */
+static void test_exact_again(void **state) {
+    void *block;
+    (void)state;
+    if (start_sampling(INTERVAL, 3) == MTRACE_OK) {
+        mtrace_free_at(mtrace_malloc_at(5, &site_a), &site_a);
+        mtrace_stop();
+    }
+    test_start(64, 8);
+    block = mtrace_malloc_at(5, &site_a);
+    test_held(5, 5, 1);
+    mtrace_free_at(block, &site_a);
+    test_held(0, 5, 0);
+    assert_int_equal(mtrace_get_info().sample_interval, 0);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        TEST(test_what_does_not_go),
+        TEST(test_large_blocks_are_exact),
+        TEST(test_unbiased),
+        TEST(test_chances),
+        TEST(test_reproducible),
+        TEST(test_growth_cannot_be_told),
+        TEST(test_reports_show_errors),
+        TEST(test_standard_errors),
+        TEST(test_threads),
+        TEST(test_exact_again),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
