@@ -3339,15 +3339,19 @@ void mtrace_record_(void *block, size_t size, mtrace_site *site) {
     }
 }
 
-static MTRACE_NOINLINE_ void *mtrace_malloc_slowly_(size_t size, mtrace_site *site) {
-    return mtrace_passed_over_(size) ? MTRACE_BASE_MALLOC(size)
-                                     : mtrace_record_wholly_(MTRACE_BASE_MALLOC(size), size, site);
+/* Apart, so that who only passes on saves no registers. */
+static MTRACE_NOINLINE_ void *mtrace_malloc_fast_(size_t size, mtrace_site *site) {
+    return mtrace_record_fast_(MTRACE_BASE_MALLOC(size), size, site);
+}
+
+static MTRACE_NOINLINE_ void *mtrace_malloc_wholly_(size_t size, mtrace_site *site) {
+    return mtrace_record_wholly_(MTRACE_BASE_MALLOC(size), size, site);
 }
 
 void *mtrace_malloc_(size_t size, mtrace_site *site) {
-    return MTRACE_LIKELY_(size < mtrace_g_.fast_size)
-               ? mtrace_record_fast_(MTRACE_BASE_MALLOC(size), size, site)
-               : mtrace_malloc_slowly_(size, site);
+    return MTRACE_LIKELY_(size < mtrace_g_.fast_size) ? mtrace_malloc_fast_(size, site)
+           : mtrace_passed_over_(size)                ? MTRACE_BASE_MALLOC(size)
+                                                      : mtrace_malloc_wholly_(size, site);
 }
 
 void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
