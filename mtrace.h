@@ -2472,7 +2472,7 @@ static inline uint32_t mtrace_next_line_(uint32_t at, uint32_t *step) {
 /* Lines that a key may try, its home's among them. */
 static uint32_t mtrace_lines_(void) {
     uint32_t all = (mtrace_g_.mask + 1) / MTRACE_LINE_SLOTS_;
-    return all < MTRACE_MAX_LINES_ ? all : MTRACE_MAX_LINES_;
+    return all < MTRACE_MAX_LINES_ ? all : (uint32_t)MTRACE_MAX_LINES_;
 }
 
 static inline uint32_t mtrace_slot_home_(const mtrace_slot_ *slot) {
@@ -2503,7 +2503,7 @@ static MTRACE_NOINLINE_ uint32_t mtrace_find_displaced_(uint32_t home, uintptr_t
     uint32_t step = mtrace_step_(key, tracked), left = mtrace_lines_(), at = home, i;
     for (; left > 0; left--, at = mtrace_next_line_(at, &step)) {
         uint32_t displaced = MTRACE_GET_ACQUIRE_(&g->slots[at].displaced);
-        for (i = 0; i < (displaced == 0 ? 1 : MTRACE_LINE_SLOTS_); i++) {
+        for (i = 0; i < (displaced == 0 ? 1u : (uint32_t)MTRACE_LINE_SLOTS_); i++) {
             if (mtrace_slot_is_(&g->slots[at ^ i], key, tracked, domain)) {
                 return at ^ i;
             }
