@@ -5,10 +5,11 @@
      designs NUMBER WORKLOAD [COUNT]    measures one: nanoseconds an operation of each thread; less
                                         than zero: the share of the blocks that found no room
 
-   bench/designs compares them. The tables have mtrace.h's slot, hash and counters; they have no
-   peak, no call sites to look up, no scopes, a slot is free when its key is 0, and a trace sits in its home's region of 64 slots or
-   nowhere. Threads are always created: a process of one has shortcuts in glibc and in mtrace.h.
-   Each run ends with a check: nothing in the table, all counters agree. For x86-64. */
+   bench/designs compares them. The tables have mtrace.h's hash, slots and counters. They have no
+   peak, no call sites to look up, no scopes; a slot is free when its key is 0, and a trace sits in
+   its home's region of 64 slots or nowhere. Threads are always created: a process of one has
+   shortcuts in glibc and in mtrace.h. Each run ends with a check: nothing is in the table, all
+   counters agree. For x86-64 and glibc. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -23,10 +24,8 @@
 #include <string.h>
 #include <time.h>
 
-#define NOINLINE __attribute__((noinline))
-
 enum { REGION = 64, STRIPES = 64, CAPACITY = 1 << 20, SITES = 4, SITE = 2, BUSY = 1 };
-enum { NINE = 9 }; /* of 15 other tables, the right one is the 8th on average: own, 7, right */
+enum { NINE = 9 }; /* of 16 threads: the own table, then on average the 8th of the others */
 
 /* Who may write a slot at the same time? */
 enum {
@@ -43,17 +42,23 @@ typedef struct table {
     char apart[128];
 } table;
 
+typedef struct design {
+    const char *name;
+    void *(*allocate)(size_t);
+    void (*release)(void *);
+    int tables; /* the last is the second thread's, those between of idle threads */
+    uint32_t capacity;
+} design;
+
 static table tables[NINE];
-static int table_count;
+static const design *tested;
 static mtrace_lane_ lanes[2] __attribute__((aligned(128)));
 static mtrace_cell_ cells[2][SITES] __attribute__((aligned(128)));
 static struct {
-    char taken, apart[127]; /* two cache lines: processors fetch them in pairs */
+    char taken;
+    pthread_mutex_t mutex; /* zero: glibc's PTHREAD_MUTEX_INITIALIZER */
+    char apart[80];        /* two cache lines: processors fetch them in pairs */
 } locks[STRIPES] __attribute__((aligned(128)));
-static struct {
-    pthread_mutex_t mutex;
-    char apart[128];
-} one __attribute__((aligned(128))) = {PTHREAD_MUTEX_INITIALIZER, ""};
 static __thread table *own;
 static __thread mtrace_lane_ *mine;
 
@@ -66,8 +71,6 @@ static inline bool cas_alone(uintptr_t *p, uintptr_t expected, uintptr_t desired
     return done;
 }
 
-/* ------------------------------------------------------------------------------------ the table */
-
 static inline uint32_t home_of(const table *t, uintptr_t key) { /* mtrace_heap_home_ */
     uintptr_t page = (key >> MTRACE_PAGE_BITS) * t->page_factor >> t->shift;
     return ((uint32_t)page + (uint32_t)(key >> MTRACE_KEY_SHIFT)) & t->mask;
@@ -79,9 +82,12 @@ static inline bool change(int how, uintptr_t *key, uintptr_t from, uintptr_t to)
                           : (MTRACE_SET_RELEASE_(key, to), true);
 }
 
-static inline void displaced_add(int how, mtrace_slot_ *home, int n) {
-    how == LOCKED ? (void)(home->displaced = (uint8_t)(home->displaced + n))
-                  : MTRACE_ADD_(&home->displaced, (uint8_t)n);
+/* A trace has come to the i-th place from its home, or leaves it. */
+static inline void displaced_add(int how, mtrace_slot_ *home, uint32_t i, int n) {
+    if (i != 0) {
+        how == LOCKED ? (void)(home->displaced = (uint8_t)(home->displaced + n))
+                      : MTRACE_ADD_(&home->displaced, (uint8_t)n);
+    }
 }
 
 static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint32_t size) {
@@ -90,9 +96,7 @@ static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint3
     for (i = 0; i < REGION; i++) {
         mtrace_slot_ *s = &t->slots[home ^ i];
         if (MTRACE_GET_ACQUIRE_(&s->key) == 0 && (!claims || change(how, &s->key, 0, BUSY))) {
-            if (i != 0) {
-                displaced_add(how, &t->slots[home], 1);
-            }
+            displaced_add(how, &t->slots[home], i, 1);
             MTRACE_SET_(&s->size_low, size);
             MTRACE_SET_(&s->account, SITE);
             MTRACE_SET_RELEASE_(&s->key, key);
@@ -104,8 +108,9 @@ static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint3
 
 /* What stands in the slot is read before it is given up, and holds if the key was still there. */
 static inline bool take_out(int how, table *t, uint32_t home, uintptr_t key, mtrace_slot_ *out) {
+    mtrace_slot_ *first = &t->slots[home];
     uint32_t i;
-    for (i = 0; i < REGION; i++) {
+    for (i = 0; i < REGION && (i == 0 || MTRACE_GET_ACQUIRE_(&first->displaced) != 0); i++) {
         mtrace_slot_ *s = &t->slots[home ^ i];
         if (MTRACE_GET_ACQUIRE_(&s->key) == key) {
             out->size_low = MTRACE_GET_(&s->size_low);
@@ -113,35 +118,22 @@ static inline bool take_out(int how, table *t, uint32_t home, uintptr_t key, mtr
             if (!change(how, &s->key, key, 0)) {
                 return false; /* another thread frees the same block */
             }
-            if (i != 0) {
-                displaced_add(how, &t->slots[home], -1);
-            }
+            displaced_add(how, first, i, -1);
             return true;
-        }
-        if (i == 0 && MTRACE_GET_ACQUIRE_(&s->displaced) == 0) {
-            return false;
         }
     }
     return false;
 }
 
-static inline void count_in(bool kept, size_t size) {
-    if (kept) {
-        mtrace_add_in_(mine, SITE, size);
+static inline void count(bool in, bool done, uint32_t account, size_t size) {
+    if (!done) {
+        mine->events[in ? MTRACE_DROPS_ : MTRACE_FOREIGN_]++;
+    } else if (in) {
+        mtrace_add_in_(mine, account, size);
     } else {
-        mine->events[MTRACE_DROPS_]++;
+        mtrace_add_out_(mine, account, size);
     }
 }
-
-static inline void count_out(bool found, const mtrace_slot_ *old) {
-    if (found) {
-        mtrace_add_out_(mine, old->account, old->size_low);
-    } else {
-        mine->events[MTRACE_FOREIGN_]++;
-    }
-}
-
-/* ---------------------------------------------------------------------------------- the designs */
 
 static inline void lock_stripe(uint32_t i) {
     int spins = 0;
@@ -160,7 +152,7 @@ static inline void lock_stripe(uint32_t i) {
 /* Takes out of the own table, else of the others' in turn. */
 static inline bool take_out_of_any(uint32_t home, uintptr_t key, mtrace_slot_ *old) {
     bool found = take_out(OWNED, own, home, key, old);
-    int i, n = MTRACE_GET_ACQUIRE_(&table_count);
+    int i, n = tested->tables;
     for (i = 0; i < n && !found; i++) {
         table *t = &tables[i];
         found = t != own && take_out(SHARED, t, home_of(t, key), key, old);
@@ -171,22 +163,22 @@ static inline bool take_out_of_any(uint32_t home, uintptr_t key, mtrace_slot_ *o
 /* NAME_malloc and NAME_free. The trace goes before the block does: else another thread could get
    the address first. */
 #define DESIGN(name, home_is, before, put, take, after)                                            \
-    static NOINLINE void *name##_malloc(size_t size) {                                             \
+    static __attribute__((noinline)) void *name##_malloc(size_t size) {                            \
         void *block = malloc(size);                                                                \
         uintptr_t key = (uintptr_t)block;                                                          \
         uint32_t home = home_is;                                                                   \
         bool kept = (before, put);                                                                 \
         after;                                                                                     \
-        count_in(kept, size);                                                                      \
+        count(true, kept, SITE, size);                                                             \
         return block;                                                                              \
     }                                                                                              \
-    static NOINLINE void name##_free(void *block) {                                                \
+    static __attribute__((noinline)) void name##_free(void *block) {                               \
         uintptr_t key = (uintptr_t)block;                                                          \
         uint32_t home = home_is;                                                                   \
         mtrace_slot_ old = {0, 0, 0, 0, 0};                                                        \
         bool found = (before, take);                                                               \
         after;                                                                                     \
-        count_out(found, &old);                                                                    \
+        count(false, found, old.account, old.size_low);                                            \
         free(block);                                                                               \
     }
 #define NOTHING    ((void)0)
@@ -195,34 +187,24 @@ static inline bool take_out_of_any(uint32_t home, uintptr_t key, mtrace_slot_ *o
 #define STRIPE     (home / REGION % STRIPES)
 #define PUT(how)   put_in(how, &tables[0], home, key, (uint32_t)size)
 #define TAKE(how)  take_out(how, &tables[0], home, key, &old)
-#define OWN        home_of(own, key)
-#define TAKE_ANY   take_out_of_any(home, key, &old)
 #define PUT_OWN(h) put_in(h, own, home, key, (uint32_t)size)
 DESIGN(striped, LOCAL, lock_stripe(STRIPE), PUT(LOCKED), TAKE(LOCKED), unlock_stripe(STRIPE))
 DESIGN(spin, LOCAL, lock_stripe(0), PUT(LOCKED), TAKE(LOCKED), unlock_stripe(0))
-DESIGN(mutex, LOCAL, pthread_mutex_lock(&one.mutex), PUT(LOCKED), TAKE(LOCKED),
-       pthread_mutex_unlock(&one.mutex))
+DESIGN(mutex, LOCAL, pthread_mutex_lock(&locks[0].mutex), PUT(LOCKED), TAKE(LOCKED),
+       pthread_mutex_unlock(&locks[0].mutex))
 DESIGN(cas, LOCAL, NOTHING, PUT(SHARED), TAKE(SHARED), NOTHING)
 DESIGN(alone, LOCAL, NOTHING, PUT(ALONE), TAKE(ALONE), NOTHING)
 DESIGN(scattered, SCATTERED, NOTHING, PUT(SHARED), TAKE(SHARED), NOTHING)
-DESIGN(owned, OWN, NOTHING, PUT_OWN(OWNED), TAKE_ANY, NOTHING)
-DESIGN(handled, OWN, NOTHING, PUT_OWN(ALONE), TAKE_ANY, NOTHING)
+DESIGN(owned, home_of(own, key), NOTHING, PUT_OWN(OWNED), take_out_of_any(home, key, &old), NOTHING)
+DESIGN(safe, home_of(own, key), NOTHING, PUT_OWN(ALONE), take_out_of_any(home, key, &old), NOTHING)
 
-static NOINLINE void *library_malloc(size_t size) {
+static __attribute__((noinline)) void *library_malloc(size_t size) {
     return MT_MALLOC(size);
 }
 
-static NOINLINE void library_free(void *block) {
+static __attribute__((noinline)) void library_free(void *block) {
     MT_FREE(block);
 }
-
-typedef struct design {
-    const char *name;
-    void *(*allocate)(size_t);
-    void (*release)(void *);
-    int tables; /* the last is the second thread's, those between of idle threads */
-    uint32_t capacity;
-} design;
 
 static const design designs[] = {
     {"plain", malloc, free, 0, 0},
@@ -233,7 +215,7 @@ static const design designs[] = {
     {"- without lock prefix (right for one thread)", alone_malloc, alone_free, 1, CAPACITY},
     {"- addresses scattered", scattered_malloc, scattered_free, 1, CAPACITY},
     {"a table a thread, plain stores", owned_malloc, owned_free, 2, CAPACITY},
-    {"- claimed by cmpxchg without lock prefix", handled_malloc, handled_free, 2, CAPACITY},
+    {"- claimed by cmpxchg without lock prefix", safe_malloc, safe_free, 2, CAPACITY},
     {"- 16 threads, 1/16 of the capacity each", owned_malloc, owned_free, NINE, CAPACITY / 16},
     {"mtrace.h", library_malloc, library_free, 0, 0}};
 enum { DESIGNS = sizeof designs / sizeof designs[0], LIBRARY = DESIGNS - 1 };
@@ -244,13 +226,11 @@ enum { CHURN_1, CHURN_2, HANDOVER, ORDERED, FULL };
 static const char *const workload_names[] = {"churn1k", "threads2", "handover", "ordered"};
 enum { LIVE = 1000, RING = 1024, IN_ORDER = CAPACITY / 4, MANY = CAPACITY / 4 * 3 };
 
-static const design *tested;
-static size_t operations;
+static size_t operations, allocated[2];
 static int workload;
 static void *blocks[MANY], *ring[RING];
 static pthread_barrier_t barrier;
 static double ns[2];
-static size_t allocated[2];
 
 static double now(void) {
     struct timespec t;
@@ -258,9 +238,11 @@ static double now(void) {
     return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
 }
 
-static void fail(const char *why) {
-    fprintf(stderr, "designs: %s: %s\n", tested->name, why);
-    exit(1);
+static void expect(bool holds, const char *fact) {
+    if (!holds) {
+        fprintf(stderr, "designs: %s: does not hold: %s\n", tested->name, fact);
+        exit(1);
+    }
 }
 
 /* All in order, then all freed in order. */
@@ -275,7 +257,7 @@ static size_t in_order(size_t count, size_t least, size_t range) {
     return count;
 }
 
-static uint32_t next_random(uint32_t *random) {
+static inline uint32_t next_random(uint32_t *random) {
     return *random = *random * 1664525u + 1013904223u;
 }
 
@@ -312,9 +294,7 @@ static size_t handover(bool frees) {
             sched_yield();
         }
         MTRACE_SET_RELEASE_(place, block);
-        if (frees) {
-            tested->release(there);
-        }
+        frees ? tested->release(there) : (void)0;
     }
     return frees ? 0 : operations;
 }
@@ -343,8 +323,7 @@ static void *thread(void *number) {
 
 static void make_tables(void) {
     int i;
-    table_count = tested->tables;
-    for (i = 0; i < table_count; i++) {
+    for (i = 0; i < tested->tables; i++) {
         table *t = &tables[i];
         size_t size = tested->capacity * sizeof(mtrace_slot_);
         t->slots = (mtrace_slot_ *)mtrace_system_alloc_(size);
@@ -363,42 +342,36 @@ static double check(void) {
     uint64_t foreign = a->events[MTRACE_FOREIGN_] + b->events[MTRACE_FOREIGN_];
     uint64_t kept = c->total_count + d->total_count, all = allocated[0] + allocated[1];
     mtrace_info info = mtrace_get_info();
-    bool good = a->bytes.value + b->bytes.value == 0 && a->blocks.value + b->blocks.value == 0 &&
-                c->total_bytes + d->total_bytes == c->freed_bytes + d->freed_bytes &&
-                kept == c->freed_count + d->freed_count && dropped == foreign &&
-                (tested->tables == 0 || kept + dropped == all) && mtrace_check() == NULL &&
-                info.live == 0 && info.dropped_count == info.foreign_frees;
     uint32_t at;
     int i;
-    for (i = 0; i < table_count; i++) {
+    for (i = 0; i < tested->tables; i++) {
         for (at = 0; at < tested->capacity; at++) {
-            good = good && tables[i].slots[at].key == 0 && tables[i].slots[at].displaced == 0;
+            const mtrace_slot_ *s = &tables[i].slots[at];
+            expect(s->key == 0 && s->displaced == 0, "the table is empty");
         }
     }
-    if (!good) {
-        fail("the table is not empty, or its counters do not agree");
-    }
+    expect(a->bytes.value + b->bytes.value == 0 && a->blocks.value + b->blocks.value == 0 &&
+               c->total_bytes + d->total_bytes == c->freed_bytes + d->freed_bytes &&
+               kept == c->freed_count + d->freed_count && dropped == foreign &&
+               (tested->tables == 0 || kept + dropped == all) && mtrace_check() == NULL &&
+               info.live == 0 && info.dropped_count == info.foreign_frees,
+           "the counters agree");
     return (double)(dropped + info.dropped_count) / (double)all;
 }
 
 /* Nanoseconds an operation, or with blocks dropped: less than zero, by their share. */
 static double measure(void) {
     int threads = workload == CHURN_2 || workload == HANDOVER ? 2 : 1, number[2] = {0, 1}, i;
-    mtrace_desc desc = {0};
+    mtrace_desc desc = {.capacity = CAPACITY};
     pthread_t id[2];
     double share;
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* else glibc returns a large free heap, and faults it in */
     mallopt(M_MMAP_THRESHOLD, INT_MAX);
     make_tables();
-    desc.capacity = CAPACITY;
-    if (tested == &designs[LIBRARY] && mtrace_start(&desc) != MTRACE_OK) {
-        fail("mtrace_start");
-    }
+    expect(tested != &designs[LIBRARY] || mtrace_start(&desc) == MTRACE_OK, "mtrace.h starts");
     pthread_barrier_init(&barrier, NULL, (unsigned)threads);
     for (i = 0; i < threads; i++) {
-        if (pthread_create(&id[i], NULL, thread, &number[i]) != 0) {
-            fail("no thread");
-        }
+        expect(pthread_create(&id[i], NULL, thread, &number[i]) == 0, "a thread begins");
     }
     for (i = 0; i < threads; i++) {
         pthread_join(id[i], NULL);
@@ -411,19 +384,16 @@ static double measure(void) {
 
 int main(int argc, char **argv) {
     int d;
-    double result;
     for (d = 0; argc < 3 && d < DESIGNS; d++) {
         puts(designs[d].name);
     }
-    if (argc < 3) {
-        return 0;
+    if (argc >= 3) {
+        tested = &designs[atoi(argv[1]) % DESIGNS];
+        while (workload < FULL && strcmp(argv[2], workload_names[workload]) != 0) {
+            workload++;
+        }
+        operations = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 2000000;
+        printf("%.2f\n", measure());
     }
-    tested = &designs[atoi(argv[1]) % DESIGNS];
-    while (workload < FULL && strcmp(argv[2], workload_names[workload]) != 0) {
-        workload++;
-    }
-    operations = argc > 3 ? (size_t)strtoul(argv[3], NULL, 10) : 2000000;
-    result = measure();
-    printf("%.2f\n", result);
     return 0;
 }
