@@ -6,11 +6,6 @@
    bench/run builds it, once more with each peer's header, and compares. */
 
 #define _POSIX_C_SOURCE 200112L
-#ifdef BENCH_LOCKS /* for bench/variants */
-#include <pthread.h>
-static char bench_lock;
-static pthread_mutex_t bench_mutex = PTHREAD_MUTEX_INITIALIZER;
-#endif
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
 

@@ -27,5 +27,6 @@ for mode in "${modes[@]}"; do
 done
 check 'warning: .* allocated in traced_leak$' "$build/bench" leak traced 100
 check '^16 threads seen: snapshot [0-9]+ us' "$build/bench" questions traced 16
+check '^\| mtrace.h \| [0-9]' env BENCH_BUILD="$build" BENCH_ROUNDS=1 BENCH_COUNT=1000 bench/designs
 check '^[0-9]+\.[0-9]{3}$' python3 bench/workload.py churn1k 100
 exit $failed
