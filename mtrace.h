@@ -306,9 +306,10 @@ typedef enum mtrace_foreign {
 
 /* How to start. All zero is a good default: NULL may stand for it. */
 typedef struct mtrace_desc {
-    size_t capacity;   /* slots of the trace table, rounded up to a power of two; live blocks should
-                          fill at most 3/4 of   them. 0: 1,048,576 (64-bit), 262,144 (32-bit), what
-                          fits   in memory */
+    size_t capacity;   /* slots of the trace table, rounded up to a power of two: twice the live
+                          blocks is fast; at 85 % load calls take twice as long, from 95 % on blocks
+                          may be dropped. 0: 1,048,576 (64-bit), 262,144 (32-bit), 16,384
+                          (sampling), what fits in memory */
     size_t max_sites;  /* tracebacks x domains, at most 65,533. 0: 4,096, fewer in `memory` */
     size_t max_scopes; /* ways into scopes that tell tracebacks apart, at most 65,533. 0: as many as
                           max_sites. None are needed when frames is 1 */
@@ -3160,32 +3161,28 @@ static void mtrace_account_freed_(uint32_t account, uint64_t *bytes, size_t *cou
     }
 }
 
-/* A cell now, and what it held at the newest peak. */
-static void mtrace_cell_read_(const mtrace_cell_ *cell, mtrace_cell_ *out) {
-    size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
-    bool saved = MTRACE_GET_(&cell->peak_number) == number;
-    out->total_bytes = MTRACE_GET_ACQUIRE_(&cell->total_bytes);
-    out->total_count = MTRACE_GET_ACQUIRE_(&cell->total_count);
-    out->freed_bytes = MTRACE_GET_(&cell->freed_bytes);
-    out->freed_count = MTRACE_GET_(&cell->freed_count);
-    out->reallocs = MTRACE_GET_(&cell->reallocs);
-    out->peak_bytes = saved ? MTRACE_GET_(&cell->peak_bytes) : out->total_bytes - out->freed_bytes;
-    out->peak_count =
-        saved ? MTRACE_GET_(&cell->peak_count) : (size_t)out->total_count - out->freed_count;
+/* Adds a cell, and what it held at the newest peak, but for what was freed. */
+static MTRACE_HOT_ void mtrace_cell_sum_(const mtrace_cell_ *cell, size_t peak_number,
+                                         mtrace_cell_ *out) {
+    bool saved = MTRACE_GET_(&cell->peak_number) == peak_number;
+    uint64_t bytes = MTRACE_GET_ACQUIRE_(&cell->total_bytes);
+    uint64_t count = MTRACE_GET_ACQUIRE_(&cell->total_count);
+    out->total_bytes += bytes;
+    out->total_count += count;
+    out->reallocs += MTRACE_GET_(&cell->reallocs);
+    out->peak_bytes +=
+        saved ? MTRACE_GET_(&cell->peak_bytes) : bytes - MTRACE_GET_(&cell->freed_bytes);
+    out->peak_count +=
+        saved ? MTRACE_GET_(&cell->peak_count) : (size_t)count - MTRACE_GET_(&cell->freed_count);
 }
 
 /* All but what was freed. */
 static void mtrace_account_made_(uint32_t account, mtrace_cell_ *out) {
     uint32_t i, n = mtrace_lane_total_();
+    size_t number = MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number);
     memset(out, 0, sizeof *out);
     for (i = 0; i < n; i++) {
-        mtrace_cell_ cell;
-        mtrace_cell_read_(&mtrace_lane_at_(i)->cells[account], &cell);
-        out->total_bytes += cell.total_bytes;
-        out->total_count += cell.total_count;
-        out->reallocs += cell.reallocs;
-        out->peak_bytes += cell.peak_bytes;
-        out->peak_count += cell.peak_count;
+        mtrace_cell_sum_(&mtrace_lane_at_(i)->cells[account], number, out);
     }
 }
 
@@ -3204,6 +3201,15 @@ static void mtrace_account_sum_(uint32_t account, mtrace_cell_ *out) {
     } while ((bytes != bytes_after || count != count_after) && --left > 0);
     out->freed_bytes = bytes;
     out->freed_count = count;
+}
+
+/* An account's variances, while sampling. */
+static void mtrace_variance_sum_(uint32_t account, mtrace_cell_ *out) {
+    const mtrace_cell_ *cell = mtrace_variance_cell_(account);
+    memset(out, 0, sizeof *out);
+    mtrace_cell_sum_(cell, MTRACE_GET_ACQUIRE_(&mtrace_g_.peak_number), out);
+    out->freed_bytes = MTRACE_GET_(&cell->freed_bytes);
+    out->freed_count = MTRACE_GET_(&cell->freed_count);
 }
 
 /* ============================================================================================== */
@@ -3949,7 +3955,7 @@ static void mtrace_clear_counters_(void) {
         mtrace_account_sum_(i, &sum);
         mtrace_cell_clear_(&lane->cells[i], &sum);
         if (g->sample_interval != 0) {
-            mtrace_cell_read_(mtrace_variance_cell_(i), &sum);
+            mtrace_variance_sum_(i, &sum);
             mtrace_cell_clear_(mtrace_variance_cell_(i), &sum);
         }
         MTRACE_ADD_(&account->dropped_count, 0 - MTRACE_GET_(&account->dropped_count));
@@ -4555,7 +4561,7 @@ static mtrace_variance mtrace_snapshot_variance_(uint64_t bytes, uint64_t count)
 
 static void mtrace_snapshot_variances_(mtrace_statistic *row, uint32_t number) {
     mtrace_cell_ cell;
-    mtrace_cell_read_(mtrace_variance_cell_(number), &cell);
+    mtrace_variance_sum_(number, &cell);
     row->variance = mtrace_snapshot_variance_(cell.total_bytes - cell.freed_bytes,
                                               cell.total_count - cell.freed_count);
     row->peak_variance = mtrace_snapshot_variance_(cell.peak_bytes, cell.peak_count);
