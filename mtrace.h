@@ -123,13 +123,13 @@
    default, scopes only count. They cost nothing where none is entered; inside of them allocations
    take a longer way (see docs/DESIGN.md).
 
-   Sampling. With desc.sample_interval, for programs in production: of the bytes allocated one in so
-   many is picked at random (a Poisson process), and the blocks that they lie in are traced. A block
-   of that size or more always is, exactly; a smaller one with the probability 1 - exp(-size /
-   interval), and then stands for 1 / probability blocks. Sizes, counts, totals and the peak are
-   unbiased estimates; rows say how good (variance), reports show the standard error. A block that is
-   not traced costs a subtraction, its free a look at one slot. Foreign frees cannot be told then, nor
-   whether something grew by a little (mtrace_growth). 64-bit machines with GNU atomics.
+   Sampling. With desc.sample_interval, for programs in production: of the bytes allocated one in
+   so many is picked at random (a Poisson process), and the blocks that they lie in are traced. A
+   block of that size or more always is, exactly; a smaller one with the probability 1 - exp(-size
+   / interval), and then stands for 1 / probability blocks. Sizes, counts, totals and the peak are
+   unbiased estimates; rows say how good (variance), reports show the standard error. A block that
+   is not traced costs a subtraction, its free a look at one byte. Foreign frees cannot be told
+   then, nor whether something grew by a little (mtrace_growth). 64-bit machines with GNU atomics.
 
    Domains. MT_MALLOC_IN, MT_SCOPE_IN. MT_FREE finds a heap block whatever its domain. Keys of
    MT_TRACK are apart from each other in each domain but 0, and from heap blocks: 0 is the heap.
@@ -425,8 +425,8 @@ typedef enum mtrace_view {
     MTRACE_VIEW_TOTAL = 2 /* allocated ever, freed or not */
 } mtrace_view;
 
-/* How far estimates are from the truth, on average, squared: mtrace_standard_error() takes the root.
-   Variances add up. Zeros unless sampling. */
+/* How far estimates are from the truth, on average, squared: mtrace_standard_error() takes the
+   root. Variances add up. Zeros unless sampling. */
 typedef struct mtrace_variance {
     uint64_t size;  /* bytes, squared */
     uint64_t count; /* blocks, squared */
@@ -1414,8 +1414,8 @@ static inline void mtrace_scope_leave_(const mtrace_scope *before) {
 #endif
 #endif
 
-/* 2^bits / golden ratio: multiplied by numbers that follow each other, its high bits are as far apart
-   as can be. */
+/* 2^bits / golden ratio: multiplied by numbers that follow each other, its high bits are as far
+   apart as can be. */
 #if UINTPTR_MAX > 0xffffffffu
 #define MTRACE_GOLDEN_ ((uintptr_t)0x9E3779B97F4A7C15u)
 #else
@@ -1534,8 +1534,8 @@ static mtrace_scope mtrace_context_word_;
 #define MTRACE_IS_BUSY_(lane) (MTRACE_GET_(&(lane)->busy) != 0)
 #endif
 
-/* While the process has one thread, nothing but a signal handler can come between: x86 needs no lock
-   prefix then, for one instruction is whole to a handler, and saves 4 ns of 5. */
+/* While the process has one thread, nothing but a signal handler can come between: x86 needs no
+   lock prefix then, for one instruction is whole to a handler, and saves 4 ns of 5. */
 #if defined(MTRACE_X86_ASM_) && defined(__GLIBC__) /* two tests: others lack the macro */
 #if __GLIBC_PREREQ(2, 32)
 #define MTRACE_KNOWS_SINGLE_THREAD_ 1
@@ -1664,11 +1664,11 @@ static void mtrace_stdout_(const char *text, size_t length, void *user) {
    grow (clear subtracts in lane 0), so that live = allocated - freed, over all lanes.
 
    A slot is free (account 0), being changed (BUSY) or holds one trace. A trace sits in its home
-   slot, near (another slot of the same cache line), or far: in the next line of its own sequence of
-   lines that had room, with the slot at which it comes to that line for a home. Each slot at which
-   it came to a line counts in `displaced` whether it sits near or went on, which tells a search when
-   to stop. Hence nothing moves, there are no tombstones and no slow decay; insert and remove are at
-   most one compare-and-swap each, lock nothing, and may be interrupted anywhere.
+   slot, near (another slot of the same cache line), or far: in the next line of its own sequence
+   of lines that had room, with the slot at which it comes to that line for a home. Each slot at
+   which it came to a line counts in `displaced` whether it sits near or went on, which tells a
+   search when to stop. Hence nothing moves, there are no tombstones and no slow decay; insert and
+   remove are at most one compare-and-swap each, lock nothing, and may be interrupted anywhere.
 
    Invariants, checked by mtrace_check() when nothing else runs:
      I1  a slot's account is 0 or a known account
@@ -1834,7 +1834,7 @@ typedef struct mtrace_tracer_ {
     mtrace_domain_name_ domains[MTRACE_MAX_DOMAIN_NAMES];
 } mtrace_tracer_;
 
-/* On cache lines of their own: every call reads them, and who knows what the program keeps beside. */
+/* On cache lines of their own: every call reads them, whatever the program keeps beside. */
 MTRACE_APART_ unsigned char mtrace_state_[MTRACE_APART_BYTES_];
 static MTRACE_APART_ mtrace_tracer_ mtrace_g_;
 mtrace_site mtrace_unknown_site_;
@@ -2454,10 +2454,10 @@ static MTRACE_HOT_ uint32_t mtrace_home_(uintptr_t key, bool tracked) {
                    : mtrace_heap_home_(key);
 }
 
-/* How far it is from a key's home to the line that it tries next; the same for all of a page, so that
-   neighbours remain such, and with no relation to the home, so that pages that meet do not meet
-   again. Steps grow, lest they fall in with a pattern in the table; odd in lines and growing by
-   four, they come to every line once. */
+/* How far it is from a key's home to the line that it tries next; the same for all of a page, so
+   that neighbours remain such, and with no relation to the home, so that pages that meet do not
+   meet again. Steps grow, lest they fall in with a pattern in the table; odd in lines and growing
+   by four, they come to every line once. */
 static uint32_t mtrace_step_(uintptr_t key, bool tracked) {
     uintptr_t hash = (tracked ? key : key >> MTRACE_PAGE_BITS) * MTRACE_GOLDEN_;
     hash = (hash ^ hash >> (sizeof hash * 4)) * MTRACE_GOLDEN_;
@@ -2712,8 +2712,8 @@ static uint64_t mtrace_nearest_(double value) {
     return (uint64_t)(value + 0.5);
 }
 
-/* Horvitz and Thompson: what is seen with a probability p stands for 1 / p of its kind, and that has
-   the variance (1 - p) / p squared. */
+/* Horvitz and Thompson: what is seen with a probability p stands for 1 / p of its kind, and that
+   has the variance (1 - p) / p squared. */
 static mtrace_estimate_ mtrace_estimate_of_(uint64_t size, size_t interval) {
     mtrace_estimate_ e = MTRACE_ZERO_;
     double p, x;
@@ -2780,8 +2780,8 @@ static MTRACE_HOT_ bool mtrace_passed_over_(uint64_t size) {
     return true;
 }
 
-/* Does a sample lie in the next `size` bytes? What is left of a gap has the same distribution as the
-   whole, so a new one can begin behind the block. */
+/* Does a sample lie in the next `size` bytes? What is left of a gap has the same distribution as
+   the whole, so a new one can begin behind the block. */
 static MTRACE_NOINLINE_ bool mtrace_sampled_(uint64_t size) {
     uint32_t session = (uint32_t)(MTRACE_GET_(&mtrace_g_.session) >> 32);
     if (size >= mtrace_g_.sample_interval) {
@@ -3299,7 +3299,7 @@ static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtra
 
 /* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home
    slot that nothing else calls its home. False: it must go the whole way; nothing is done. `alone`
-   is a constant: then no other thread's free could leave a peak unseen, and limits do not matter. */
+   is a constant: then no other thread's free could leave a peak unseen, limits do not matter. */
 static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtrace_site *site,
                                          bool alone) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
