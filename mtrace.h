@@ -2569,6 +2569,10 @@ static MTRACE_HOT_ uint8_t *mtrace_filter_of_(uintptr_t key) {
     return &mtrace_g_.filter[key * MTRACE_GOLDEN_ >> (sizeof key * 8 - MTRACE_FILTER_BITS_)];
 }
 
+static MTRACE_HOT_ bool mtrace_filter_excludes_(uintptr_t key) {
+    return mtrace_g_.filter != NULL && MTRACE_GET_(mtrace_filter_of_(key)) == 0;
+}
+
 static MTRACE_COLD_ void mtrace_filter_add_(uintptr_t key, int change) {
     uint8_t *count = mtrace_filter_of_(key), old = MTRACE_GET_(count);
     while (old != 255 && !MTRACE_CAS_(count, &old, (uint8_t)(old + change))) {
@@ -2820,7 +2824,7 @@ static bool mtrace_sampled_(uint64_t size) {
 
 /* Is a new block to be traced? */
 static bool mtrace_chosen_(uint64_t size) {
-    return mtrace_g_.sample_interval == 0 || mtrace_sampled_(size);
+    return mtrace_g_.sample_interval == 0 || (!mtrace_passed_over_(size) && mtrace_sampled_(size));
 }
 
 /* A cell's count in whole blocks. */
@@ -3280,6 +3284,9 @@ static MTRACE_COLD_ void mtrace_foreign_report_(uintptr_t block, const mtrace_si
 /* Takes a heap block's trace out of the table; its counters stay as they are. */
 static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_trace_ *trace) {
     bool found;
+    if (mtrace_filter_excludes_(block)) {
+        return false;
+    }
     MTRACE_LOCK();
     found = mtrace_take_(block, false, 0, trace);
     if (MTRACE_UNLIKELY_(!found && mtrace_g_.sample_interval == 0)) {
@@ -3443,7 +3450,7 @@ static MTRACE_NOINLINE_ void mtrace_free_wholly_(void *block, mtrace_site *site)
 }
 
 static MTRACE_NOINLINE_ void mtrace_free_sampling_(void *block, mtrace_site *site) {
-    if (MTRACE_LIKELY_(MTRACE_GET_(mtrace_filter_of_((uintptr_t)block)) == 0)) {
+    if (MTRACE_LIKELY_(mtrace_filter_excludes_((uintptr_t)block))) {
         MTRACE_BASE_FREE(block);
     } else {
         mtrace_free_wholly_(block, site);
@@ -3485,7 +3492,8 @@ static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_
     mtrace_lane_ *lane;
     uint32_t account;
     bool recording = (MTRACE_STATE_() & 2) != 0;
-    if (old == NULL && !recording) {
+    bool chosen = (old != NULL || recording) && mtrace_chosen_(size);
+    if (old == NULL && !chosen) {
         return;
     }
     MTRACE_LOCK();
@@ -3497,7 +3505,7 @@ static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_
     if (old != NULL) {
         mtrace_count_out_(lane, old->account, old->size);
     }
-    if (mtrace_chosen_(size) && mtrace_add_(lane, account, block, size, false, 0)) {
+    if (chosen && mtrace_add_(lane, account, block, size, false, 0)) {
         MTRACE_ADD_(&lane->cells[account].reallocs, 1);
     }
     MTRACE_UNLOCK();
