@@ -43,7 +43,7 @@ gnuplot -c bench/curves.gnuplot "$tmp" "$tmp/curves.svg" >"$tmp/log" 2>&1 && gre
 report "the pictures" $?
 
 for program in lua sqlite duktape; do
-    for mode in plain off traced deep; do
+    for mode in plain off traced deep sampled; do
         "$tmp/programs" $program $mode 1 >"$tmp/ms" 2>"$tmp/log" && grep -Eqx '[0-9]+\.[0-9]+' "$tmp/ms"
         report "programs $program $mode" $?
     done
