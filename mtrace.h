@@ -2837,7 +2837,11 @@ static uint64_t mtrace_add_up_to_max_(uint64_t a, uint64_t b) {
     return a > UINT64_MAX - b ? UINT64_MAX : a + b;
 }
 
+/* Bare metal neither samples nor reads what did: no code for it there. */
 static void mtrace_variance_add_(mtrace_variance *sum, const mtrace_variance *more) {
+    if (!MTRACE_HOSTED_) {
+        return;
+    }
     sum->size = mtrace_add_up_to_max_(sum->size, more->size);
     sum->count = mtrace_add_up_to_max_(sum->count, more->count);
 }
@@ -5591,7 +5595,7 @@ static void mtrace_put_line_(mtrace_text_ *t, const mtrace_statistic *row, mtrac
         mtrace_put_number_(t, numbers[i]);
     }
     mtrace_put_char_(t, ' ');
-    if (sampled) {
+    if (MTRACE_HOSTED_ && sampled) {
         mtrace_put_line_errors_(t, row);
     }
     mtrace_put_key_(t, row, key_type);
@@ -5624,7 +5628,7 @@ static const char *mtrace_view_words_(mtrace_view view) {
 
 /* " (+-1024 KiB)" behind an estimate. */
 static void mtrace_put_error_(mtrace_text_ *t, uint64_t variance) {
-    if (variance != 0) {
+    if (MTRACE_HOSTED_ && variance != 0) {
         mtrace_put_(t, " (+-");
         mtrace_put_size_(t, mtrace_standard_error(variance));
         mtrace_put_char_(t, ')');
@@ -5796,7 +5800,8 @@ static void mtrace_put_figures_(mtrace_text_ *t, const mtrace_statistics *s,
 
 /* By size class a sample's errors are not known. */
 static bool mtrace_shows_errors_(const mtrace_statistics *s) {
-    return s->info.sample_interval != 0 && (s->key_type & MTRACE_KEY_) != MTRACE_BY_SIZE_CLASS;
+    return MTRACE_HOSTED_ && s->info.sample_interval != 0 &&
+           (s->key_type & MTRACE_KEY_) != MTRACE_BY_SIZE_CLASS;
 }
 
 static void mtrace_put_table_row_(mtrace_text_ *t, const mtrace_statistics *s,
@@ -5850,7 +5855,7 @@ static void mtrace_put_table_head_(mtrace_text_ *t, const mtrace_statistics *s, 
 /* What keeps the figures from being the whole truth; true when something was said. */
 static bool mtrace_put_doubts_(mtrace_text_ *t, const mtrace_info *info) {
     size_t before = t->length;
-    if (info->sample_interval != 0) {
+    if (MTRACE_HOSTED_ && info->sample_interval != 0) {
         mtrace_put_(t, "; sampled every ");
         mtrace_put_size_(t, info->sample_interval);
         mtrace_put_(t, ": figures are estimates, +- one standard error");
