@@ -10,7 +10,7 @@
 #include <math.h>
 #include <pthread.h>
 
-enum { INTERVAL = 65536 };
+#define INTERVAL 65536 /* no enum: C++20 frowns on doubles with those */
 
 static mtrace_site site_a, site_b;
 
