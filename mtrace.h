@@ -286,6 +286,24 @@ typedef struct mtrace_scope {
     uint32_t domain;
 } mtrace_scope;
 
+/* What a call did to the traced memory: a block came, or went, or both (a realloc; a stale trace
+   that was replaced). Of what went first, and what came then. */
+typedef struct mtrace_event {
+    const mtrace_site *site; /* of the call */
+    uint64_t went_size;      /* bytes */
+    uint64_t came_size;
+    uint64_t dropped_size; /* could not be traced */
+    uint32_t went;         /* blocks: at most 2 */
+    uint32_t came;
+    uint32_t dropped;
+} mtrace_event;
+
+/* Told of a thread's events; see mtrace_watch. All zero is none. */
+typedef struct mtrace_watcher {
+    void (*call)(const mtrace_event *event, void *user);
+    void *user;
+} mtrace_watcher;
+
 /* Output: `length` bytes of `text`, not terminated. Called with whole lines where they fit 256
  * bytes. */
 typedef void (*mtrace_write_fn)(const char *text, size_t length, void *user);
@@ -908,6 +926,14 @@ MTRACE_API mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_
    free). Source: PyTraceMalloc_Untrack(), which answers 0 for an unknown key. */
 MTRACE_API mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *site);
 
+/* Has a watcher told of what this thread does to the traced memory, after each such call has done
+   it (of a free: before the allocator has the block); all zero ends it. Returns the one before, so
+   that they can be put around each other. A watcher may allocate, and is then told of that. It costs
+   its thread the straight way of a call, other threads nothing. With MTRACE_LOCK all tasks share
+   one. While sampling it is told of samples. Not on bare metal. O(1). Any context. */
+MTRACE_API mtrace_watcher mtrace_watch(mtrace_watcher watcher);
+MTRACE_API mtrace_watcher mtrace_get_watcher(void);
+
 #else /* not MTRACE: the same names, the plain allocator and nothing else */
 
 #include <string.h>
@@ -1222,6 +1248,15 @@ static inline mtrace_scope mtrace_scope_push_in_at(uint32_t domain, mtrace_site 
 static inline void mtrace_scope_pop(mtrace_scope before) {
     (void)before;
 }
+static inline mtrace_watcher mtrace_watch(mtrace_watcher watcher) {
+    mtrace_watcher none = MTRACE_ZERO_;
+    (void)watcher;
+    return none;
+}
+static inline mtrace_watcher mtrace_get_watcher(void) {
+    mtrace_watcher none = MTRACE_ZERO_;
+    return none;
+}
 static inline mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size,
                                             mtrace_site *site) {
     (void)domain;
@@ -1475,9 +1510,11 @@ MTRACE_SINGLE_THREAD"
 #endif
 static MTRACE_THREAD_LOCAL size_t mtrace_thread_lane_; /* where its own lane is; 0: it has none */
 static MTRACE_THREAD_LOCAL bool mtrace_thread_has_joined_; /* it got what there was */
-static MTRACE_THREAD_LOCAL size_t
-    mtrace_thread_plain_lane_; /* the same outside of scopes, else 0 */
+/* The same where the straight way is open, to an allocation and to a free; else 0. */
+static MTRACE_THREAD_LOCAL size_t mtrace_thread_plain_lane_;
+static MTRACE_THREAD_LOCAL size_t mtrace_thread_free_lane_;
 static MTRACE_THREAD_LOCAL mtrace_scope mtrace_thread_context_;
+static MTRACE_THREAD_LOCAL mtrace_watcher mtrace_watcher_;
 static MTRACE_THREAD_LOCAL struct {
     uint32_t session;
     uint64_t random;
@@ -1487,6 +1524,7 @@ static MTRACE_THREAD_LOCAL struct {
 
 #else
 
+static mtrace_watcher mtrace_watcher_;
 #ifdef MTRACE_CONTEXT
 #define MTRACE_CONTEXT_ (MTRACE_CONTEXT)
 #else
@@ -2286,11 +2324,13 @@ static uint32_t mtrace_node_child_(uint32_t parent, mtrace_site *site) {
     return number;
 }
 
-/* The straight way of an allocation is open outside of all scopes only. */
+/* The straight way of an allocation is open outside of all scopes only; where a thread is watched
+   neither is. */
 #if MTRACE_ATOMICS_
 static void mtrace_context_set_(mtrace_scope context) {
     MTRACE_CONTEXT_ = context;
-    mtrace_thread_plain_lane_ = context.session == 0 ? mtrace_thread_lane_ : 0;
+    mtrace_thread_free_lane_ = mtrace_watcher_.call == NULL ? mtrace_thread_lane_ : 0;
+    mtrace_thread_plain_lane_ = context.session == 0 ? mtrace_thread_free_lane_ : 0;
 }
 #else
 static void mtrace_context_set_(mtrace_scope context) {
@@ -3013,9 +3053,13 @@ static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
     return mtrace_lane_behind_(mtrace_thread_lane_);
 }
 
-/* The same; inside of scopes the shared one, too. */
+/* The same; the shared one, too, where the straight way is closed. */
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
     return mtrace_lane_behind_(mtrace_thread_plain_lane_);
+}
+
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_free_(void) {
+    return mtrace_lane_behind_(mtrace_thread_free_lane_);
 }
 
 /* May the thread add to it without atomics? Not when a handler has interrupted an addition. */
@@ -3044,8 +3088,12 @@ static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_own_(void) {
     return mtrace_g_.lanes;
 }
 
+static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_free_(void) {
+    return mtrace_watcher_.call == NULL ? mtrace_g_.lanes : NULL;
+}
+
 static MTRACE_HOT_ mtrace_lane_ *mtrace_lane_plain_(void) {
-    return MTRACE_CONTEXT_.session == 0 ? mtrace_g_.lanes : NULL;
+    return MTRACE_CONTEXT_.session == 0 ? mtrace_lane_free_() : NULL;
 }
 
 static MTRACE_HOT_ bool mtrace_lane_is_own_(const mtrace_lane_ *lane) {
@@ -3224,6 +3272,31 @@ static void mtrace_variance_sum_(uint32_t account, mtrace_cell_ *out) {
 /* [SECTION] RECORD - one block comes, goes, or moves. Inner functions: the caller has the lock */
 /* ============================================================================================== */
 
+/* Called outside of the lock. */
+static void mtrace_tell_(mtrace_event *event, const mtrace_site *site) {
+    mtrace_watcher watcher = mtrace_watcher_;
+    if (MTRACE_HOSTED_ && MTRACE_UNLIKELY_(watcher.call != NULL)) {
+        event->site = site;
+        watcher.call(event, watcher.user);
+    }
+}
+
+static void mtrace_event_went_(mtrace_event *event, uint64_t size) {
+    event->went_size += size;
+    event->went++;
+}
+
+mtrace_watcher mtrace_get_watcher(void) {
+    return mtrace_watcher_;
+}
+
+mtrace_watcher mtrace_watch(mtrace_watcher watcher) {
+    mtrace_watcher before = mtrace_watcher_;
+    mtrace_watcher_ = watcher;
+    mtrace_context_set_(MTRACE_CONTEXT_);
+    return before;
+}
+
 static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint64_t size) {
     MTRACE_ADD_(&mtrace_g_.accounts[account].dropped_count, 1);
     MTRACE_ADD_(&mtrace_g_.accounts[account].dropped_bytes, size);
@@ -3234,23 +3307,24 @@ static MTRACE_COLD_ void mtrace_drop_(mtrace_lane_ *lane, uint32_t account, uint
 /* A trace of this key is there already. In a tracked domain that is how a trace changes; in the
    heap the block was freed behind our back, and the allocator has handed its address out again. */
 static MTRACE_NOINLINE_ void mtrace_replace_(mtrace_lane_ *lane, uintptr_t key, bool tracked,
-                                             uint32_t domain) {
+                                             uint32_t domain, mtrace_event *event) {
     mtrace_trace_ stale;
     if (mtrace_take_(key, tracked, domain, &stale)) {
         mtrace_count_out_(lane, stale.account, stale.size);
+        mtrace_event_went_(event, stale.size);
         MTRACE_ADD_(&lane->events[MTRACE_STALE_], tracked ? 0 : 1);
     }
 }
 
 /* The whole way, for any key and any state of the table. False: dropped, and counted so. */
 static bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uint64_t size,
-                        bool tracked, uint32_t domain) {
+                        bool tracked, uint32_t domain, mtrace_event *event) {
     uint32_t home = mtrace_home_(key, tracked);
     mtrace_trace_ trace;
     mtrace_slot_ *slot = &mtrace_g_.slots[home];
     if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->displaced) != 0 ||
                          mtrace_slot_is_(slot, key, tracked, domain))) {
-        mtrace_replace_(lane, key, tracked, domain);
+        mtrace_replace_(lane, key, tracked, domain, event);
     }
     trace.account = account;
     trace.size = size;
@@ -3262,9 +3336,13 @@ static bool mtrace_add_(mtrace_lane_ *lane, uint32_t account, uintptr_t key, uin
     if (MTRACE_UNLIKELY_(size > MTRACE_MAX_SIZE_ || (tracked && account == MTRACE_ACCOUNT_OTHER_) ||
                          !mtrace_insert_(home, key, tracked, &trace))) {
         mtrace_drop_(lane, account, size);
+        event->dropped_size = size;
+        event->dropped = 1;
         return false;
     }
     mtrace_count_in_(lane, account, size);
+    event->came_size = size;
+    event->came = 1;
     return true;
 }
 
@@ -3303,11 +3381,6 @@ static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_tra
     return found;
 }
 
-static MTRACE_NOINLINE_ void mtrace_add_heap_(uintptr_t block, size_t size, mtrace_site *site,
-                                              uint32_t domain) {
-    mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), block, size, false, 0);
-}
-
 /* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home
    slot that nothing else calls its home. False: it must go the whole way; nothing is done. `alone`
    is a constant: then no other thread's free could leave a peak unseen, limits do not matter. */
@@ -3328,13 +3401,21 @@ static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtr
     return true;
 }
 
-/* Returns the block, so that calling it is the last thing that the straight way does. */
-static MTRACE_NOINLINE_ void *mtrace_record_wholly_(void *block, size_t size, mtrace_site *site) {
+static MTRACE_NOINLINE_ void mtrace_record_in_(uint32_t domain, void *block, size_t size,
+                                               mtrace_site *site) {
+    mtrace_event event = MTRACE_ZERO_;
     if (block != NULL && mtrace_chosen_(size)) {
         MTRACE_LOCK();
-        mtrace_add_heap_((uintptr_t)block, size, site, MTRACE_INHERIT_);
+        mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), (uintptr_t)block, size,
+                    false, 0, &event);
         MTRACE_UNLOCK();
+        mtrace_tell_(&event, site);
     }
+}
+
+/* Returns the block, so that calling it is the last thing that the straight way does. */
+static MTRACE_NOINLINE_ void *mtrace_record_wholly_(void *block, size_t size, mtrace_site *site) {
+    mtrace_record_in_(MTRACE_INHERIT_, block, size, site);
     return block;
 }
 
@@ -3377,14 +3458,6 @@ void *mtrace_calloc_(size_t count, size_t size, mtrace_site *site) {
     return block;
 }
 
-static void mtrace_record_in_(uint32_t domain, void *block, size_t size, mtrace_site *site) {
-    if (block != NULL && mtrace_chosen_(size)) {
-        MTRACE_LOCK();
-        mtrace_add_heap_((uintptr_t)block, size, site, domain);
-        MTRACE_UNLOCK();
-    }
-}
-
 void *mtrace_malloc_in_(uint32_t domain, size_t size, mtrace_site *site) {
     void *block = MTRACE_BASE_MALLOC(size);
     mtrace_record_in_(domain, block, size, site);
@@ -3399,10 +3472,13 @@ void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site 
 
 static void mtrace_forget_(uintptr_t block, mtrace_site *site) {
     mtrace_trace_ trace;
+    mtrace_event event = MTRACE_ZERO_;
     if (mtrace_remove_(block, site, &trace)) {
         MTRACE_LOCK();
         mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
         MTRACE_UNLOCK();
+        mtrace_event_went_(&event, trace.size);
+        mtrace_tell_(&event, site);
     }
 }
 
@@ -3431,7 +3507,7 @@ static MTRACE_HOT_ bool mtrace_slot_empty_(mtrace_slot_ *slot, uintptr_t block, 
    about to be left. False: not done. */
 static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
     mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_heap_home_(block)];
-    mtrace_lane_ *lane = mtrace_lane_own_();
+    mtrace_lane_ *lane = mtrace_lane_free_();
     uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
     uint32_t size;
     if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->key) != block) ||
@@ -3480,11 +3556,14 @@ void mtrace_free_(void *block, mtrace_site *site) {
 }
 
 /* The realloc failed: the trace goes back as it was. */
-static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace) {
+static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace, mtrace_event *event) {
     MTRACE_LOCK();
     if (!mtrace_insert_(mtrace_home_(block, false), block, false, trace)) {
         mtrace_count_out_(mtrace_lane_get_(), trace->account, trace->size);
         mtrace_drop_(mtrace_lane_get_(), trace->account, trace->size);
+        mtrace_event_went_(event, trace->size);
+        event->dropped_size = trace->size;
+        event->dropped = 1;
     }
     MTRACE_UNLOCK();
 }
@@ -3492,7 +3571,7 @@ static void mtrace_put_back_(uintptr_t block, const mtrace_trace_ *trace) {
 /* The realloc is done. `old` NULL: the block had no trace and comes into `domain`. Paused, a trace
    keeps its line. */
 static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_site *site,
-                          const mtrace_trace_ *old) {
+                          const mtrace_trace_ *old, mtrace_event *event) {
     mtrace_lane_ *lane;
     uint32_t account;
     bool recording = (MTRACE_STATE_() & 2) != 0;
@@ -3508,8 +3587,9 @@ static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_
     account = recording ? mtrace_account_of_(site, domain) : old->account;
     if (old != NULL) {
         mtrace_count_out_(lane, old->account, old->size);
+        mtrace_event_went_(event, old->size);
     }
-    if (chosen && mtrace_add_(lane, account, block, size, false, 0)) {
+    if (chosen && mtrace_add_(lane, account, block, size, false, 0, event)) {
         MTRACE_ADD_(&lane->cells[account].reallocs, 1);
     }
     MTRACE_UNLOCK();
@@ -3517,6 +3597,7 @@ static void mtrace_moved_(uint32_t domain, uintptr_t block, size_t size, mtrace_
 
 void *mtrace_realloc_in_(uint32_t domain, void *block, size_t size, mtrace_site *site) {
     mtrace_trace_ trace;
+    mtrace_event event = MTRACE_ZERO_;
     uintptr_t old = (uintptr_t)block; /* the number outlives the block */
     bool known;
     void *moved;
@@ -3531,9 +3612,12 @@ void *mtrace_realloc_in_(uint32_t domain, void *block, size_t size, mtrace_site 
     known = mtrace_remove_(old, site, &trace);
     moved = MTRACE_BASE_REALLOC(block, size);
     if (moved != NULL) {
-        mtrace_moved_(domain, (uintptr_t)moved, size, site, known ? &trace : NULL);
+        mtrace_moved_(domain, (uintptr_t)moved, size, site, known ? &trace : NULL, &event);
     } else if (known) {
-        mtrace_put_back_(old, &trace);
+        mtrace_put_back_(old, &trace, &event);
+    }
+    if (event.came + event.went + event.dropped != 0) {
+        mtrace_tell_(&event, site);
     }
     return moved;
 }
@@ -3558,6 +3642,7 @@ char *mtrace_strdup_at(const char *text, mtrace_site *site) {
 }
 
 mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtrace_site *site) {
+    mtrace_event event = MTRACE_ZERO_;
     bool kept;
     if (domain == MTRACE_INHERIT_) {
         return MTRACE_ERR_ARGUMENT;
@@ -3570,15 +3655,16 @@ mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtr
     }
     MTRACE_LOCK();
     kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(MTRACE_SITE_(site), domain), key,
-                       size, domain != 0, domain);
+                       size, domain != 0, domain, &event);
     MTRACE_UNLOCK();
+    mtrace_tell_(&event, MTRACE_SITE_(site));
     return kept ? MTRACE_OK : MTRACE_ERR_FULL;
 }
 
 mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *site) {
     mtrace_trace_ trace;
+    mtrace_event event = MTRACE_ZERO_;
     bool found;
-    (void)site;
     if (MTRACE_STATE_() == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
@@ -3588,6 +3674,10 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
         mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
     }
     MTRACE_UNLOCK();
+    if (found) {
+        mtrace_event_went_(&event, trace.size);
+        mtrace_tell_(&event, MTRACE_SITE_(site));
+    }
     return found || mtrace_g_.sample_interval != 0 ? MTRACE_OK : MTRACE_ERR_NOT_FOUND;
 }
 
