@@ -26,6 +26,107 @@ extern "C" {
    when it failed. */
 typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
 
+/* ============================================================================================== */
+/* [SECTION] LINE PROFILE - what each line of a function does to memory                            */
+/* ============================================================================================== */
+
+/* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
+   of it is measured. What the thread allocates and frees until the end of the block, in the function
+   or in what that calls, is charged to the line of the function that was running:
+
+     the line of the macro, for the function's own MT_MALLOC and its like;
+     else the line that MT_LINE(expression) marks while it evaluates it (its value is the
+       expression's), in several lines the last one;
+     else the line that the return address in the function's stack frame belongs to, on Linux with
+       GNU compilers; the report asks addr2line (binutils), for which -g is needed;
+     else that of the last MT_LINE(); statement, which also counts that the line ran;
+     else line 0, "not known".
+
+   Levels ("held") are what the program held when the thread's outermost profiled call began, and
+   from there on this thread's own changes: other threads' work is not mixed in. Every profiled call
+   under way is charged, each at its own line; so a recursive function's lines, which include what
+   the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
+   goto or exception; one that longjmp leaves ends with the call around it, or when the next one
+   begins below it. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is the same with
+   a limit of its own (see mtrace_profile_desc).
+
+   Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
+   block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
+   `mtrace_profile_way way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
+   profiled functions must not be unloaded before the last report. Source: memory_profiler's
+   @profile. */
+typedef struct mtrace_profile_way {
+    uint64_t serial; /* 0: not measured */
+    uint32_t context;
+    uint32_t depth;
+} mtrace_profile_way;
+
+typedef struct mtrace_line_way {
+    const char *name; /* NULL: nothing to take back */
+    uint32_t before;
+} mtrace_line_way;
+
+/* How a profile is written. */
+typedef enum mtrace_profile_style {
+    MTRACE_PROFILE_TABLE = 0, /* for people */
+    /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
+       had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
+       so often, for a line that only its return address tells). Blank where no memory moved. */
+    MTRACE_PROFILE_CLASSIC = 1,
+    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers */
+    MTRACE_PROFILE_JSON = 3
+} mtrace_profile_style;
+
+typedef struct mtrace_profile_report_desc {
+    mtrace_profile_style style;
+    mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
+    void *write_user;
+    const char *path;     /* the report at exit replaces it, those after each call are appended */
+    const char *function; /* a pattern for functions' names, see mtrace_match. NULL: all */
+} mtrace_profile_report_desc;
+
+/* A line that has led above the limit. */
+typedef struct mtrace_exceeded {
+    const char *file;
+    const char *function;
+    uint32_t line; /* 0: not known */
+    uint64_t held; /* bytes */
+    uint64_t limit;
+} mtrace_exceeded;
+
+/* How to profile. All zero is a good default: NULL may stand for it. */
+typedef struct mtrace_profile_desc {
+    size_t max_threads; /* threads measured at once. 0: 16 */
+    size_t max_lines;   /* lines told apart, a thread. 0: 1,024 */
+    size_t max_depth;   /* profiled calls inside of each other, a thread. 0: 256 */
+    /* Bytes held, in all, above which `exceeded` is called, before the allocation that led there
+       returns; again when it was below in between. NULL: a line on the default writer, and a stop in
+       the debugger where there is one. 0: no limit. */
+    uint64_t limit;
+    void (*exceeded)(const mtrace_exceeded *what, void *user);
+    void *user;
+    bool after_every_call;             /* the report of each call by itself, when it ends */
+    bool at_exit;                      /* one report of all calls when the program exits */
+    mtrace_profile_report_desc report; /* of these two */
+} mtrace_profile_desc;
+
+/* ============================================================================================== */
+/* [SECTION] MEMORY USAGE                                                                         */
+/* ============================================================================================== */
+
+/* What one call did. Bytes; `peak` is the most that was held meanwhile, counting this thread's
+   changes alone, `allocations` and `frees` are this thread's. */
+typedef struct mtrace_usage {
+    uint64_t before;
+    uint64_t after;
+    uint64_t peak;
+    uint64_t allocations;
+    uint64_t frees;
+    uint64_t dropped;     /* allocations that could not be traced: the rest may be short of them */
+    uint64_t nanoseconds; /* by a monotonic clock */
+    void *result;         /* what the function returned */
+} mtrace_usage;
+
 #ifdef MTRACE
 
 /* ============================================================================================== */
@@ -70,6 +171,57 @@ MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *s
    False when it cannot. O(file). Any thread. Source: Python's linecache. */
 MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
                                         void *user);
+
+/* --- LINE PROFILE, MEMORY USAGE: see above --- */
+
+/* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
+   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL (atexit). Takes about 100 bytes a line
+   and thread, once. O(that). Any thread, while no profiled call runs elsewhere. */
+MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
+
+/* No more calls are measured; those under way still are. O(1). Any thread. */
+MTRACE_API void mtrace_profile_stop(void);
+
+/* Writes what was measured, of all calls in sum, one function after the other; calls under way are
+   included, other threads' up to their last change of line. desc NULL: tables to the default
+   writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
+   have to be found. O(lines). Any thread, not from a handler. */
+MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
+
+MTRACE_API unsigned char mtrace_profiling_; /* started */
+MTRACE_API mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                   const void *frame);
+MTRACE_API void mtrace_profile_pop_(mtrace_profile_way way);
+MTRACE_API mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
+MTRACE_API void mtrace_profile_unmark_(mtrace_line_way way);
+
+static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                        const void *frame) {
+    mtrace_profile_way none = MTRACE_ZERO_;
+    return mtrace_profiling_ ? mtrace_profile_push_(site, limit, frame) : none;
+}
+static inline void mtrace_profile_pop(mtrace_profile_way way) {
+    if (way.serial != 0) {
+        mtrace_profile_pop_(way);
+    }
+}
+static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                     bool only_here) {
+    mtrace_line_way none = MTRACE_ZERO_;
+    return mtrace_profiling_ ? mtrace_profile_mark_(name, line, only_here) : none;
+}
+static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
+    if (way.name != NULL) {
+        mtrace_profile_unmark_(way);
+    }
+}
+
+/* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
+   Errors: NOT_TRACING, ARGUMENT (out or function NULL), FULL (16 measurements under way): then the
+   function was not called. O(1) beside the call. Any thread. Source: memory_profiler's
+   memory_usage(), which runs short functions several times. */
+MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
+                                             mtrace_usage *out);
 
 /* ============================================================================================== */
 /* [SECTION] ENVIRONMENT                                                                          */
@@ -138,11 +290,107 @@ static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *des
     (void)desc;
     return MTRACE_ERR_COMPILED_OUT;
 }
+static inline mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline void mtrace_profile_stop(void) {}
+static inline mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                        const void *frame) {
+    mtrace_profile_way none = MTRACE_ZERO_;
+    (void)site;
+    (void)limit;
+    (void)frame;
+    return none;
+}
+static inline void mtrace_profile_pop(mtrace_profile_way way) {
+    (void)way;
+}
+static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
+                                                mtrace_usage *out) {
+    (void)function;
+    (void)argument;
+    (void)out;
+    return MTRACE_ERR_COMPILED_OUT;
+}
 
 #endif /* MTRACE */
 
 #ifdef __cplusplus
 } /* extern "C" */
+#endif
+
+#if defined(__GNUC__)
+#define MTRACE_FRAME_() __builtin_frame_address(0)
+#else
+#define MTRACE_FRAME_() NULL
+#endif
+#define MT_PROFILE_PUSH(limit) mtrace_profile_push_at(MT_HERE, (limit), MTRACE_FRAME_())
+#define MT_PROFILE_POP(way)    mtrace_profile_pop(way)
+
+#if !defined(MTRACE)
+#define MT_PROFILE()            ((void)0)
+#define MT_PROFILE_LIMIT(limit) ((void)(limit))
+#elif defined(__cplusplus)
+struct mtrace_profile_guard_ {
+    mtrace_profile_way way;
+    explicit mtrace_profile_guard_(mtrace_profile_way pushed) : way(pushed) {}
+    ~mtrace_profile_guard_() {
+        mtrace_profile_pop(way);
+    }
+    mtrace_profile_guard_(const mtrace_profile_guard_ &) = delete;
+    mtrace_profile_guard_ &operator=(const mtrace_profile_guard_ &) = delete;
+};
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, __LINE__)(MT_PROFILE_PUSH(limit))
+#elif defined(__GNUC__)
+static inline void mtrace_profile_leave_(const mtrace_profile_way *way) {
+    mtrace_profile_pop(*way);
+}
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    const mtrace_profile_way MTRACE_JOIN_(mtrace_profile_, __LINE__)                               \
+        __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
+#endif
+#if defined(MTRACE) && defined(MT_PROFILE_LIMIT)
+#define MT_PROFILE() MT_PROFILE_LIMIT(0)
+#endif
+
+/* MT_LINE(expression), with the expression's value; MT_LINE(); */
+#if defined(__GNUC__) && !defined(MTRACE)
+#define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
+#elif defined(__GNUC__) && defined(__cplusplus)
+struct mtrace_line_guard_ {
+    mtrace_line_way way;
+    explicit mtrace_line_guard_(mtrace_line_way marked) : way(marked) {}
+    ~mtrace_line_guard_() {
+        mtrace_profile_unmark_at(way);
+    }
+    mtrace_line_guard_(const mtrace_line_guard_ &) = delete;
+    mtrace_line_guard_ &operator=(const mtrace_line_guard_ &) = delete;
+};
+#define MT_LINE(...)                                                                               \
+    (__extension__({                                                                               \
+        const mtrace_line_guard_ MTRACE_JOIN_(mtrace_line_, __COUNTER__)(                          \
+            mtrace_profile_mark_at(__func__, __LINE__, sizeof(#__VA_ARGS__) > 1));                 \
+        __VA_ARGS__;                                                                               \
+    }))
+#elif defined(__GNUC__)
+static inline void mtrace_line_leave_(const mtrace_line_way *way) {
+    mtrace_profile_unmark_at(*way);
+}
+#define MT_LINE(...)                                                                               \
+    (__extension__({                                                                               \
+        const mtrace_line_way MTRACE_JOIN_(mtrace_line_, __COUNTER__)                              \
+            __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
+                mtrace_profile_mark_at(__func__, __LINE__, sizeof(#__VA_ARGS__) > 1);              \
+        __VA_ARGS__;                                                                               \
+    }))
+#else
+#define MT_LINE(...) (mtrace_profile_mark_at(__func__, __LINE__, false), ##__VA_ARGS__)
 #endif
 
 #endif /* MTRACE_EXT_H */
@@ -154,6 +402,7 @@ static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *des
 #include "mtrace.h" /* its implementation, if it is not there yet */
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -1074,6 +1323,1873 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
     found = mtrace_take_line_(f, buffer, size);
     fclose(f);
     return found;
+}
+
+/* ============================================================================================== */
+/* [SECTION] UNWIND - which line of a function called what allocates now                           */
+/* ============================================================================================== */
+
+/* The return address in a function's frame is found by the platform's unwinder, which takes a
+   microsecond. So what it found is kept: for a call site and its distance to the function's frame,
+   where on the stack the return addresses between them stood. When the same addresses stand there
+   again, the frames are the same, and the word beside them is the function's. */
+#if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
+#define MTRACE_UNWINDS_ 1
+#include <unwind.h>
+#if defined(__clang__) || defined(__SANITIZE_ADDRESS__)
+#define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize("address")))
+#else
+#define MTRACE_READS_STACK_ __attribute__((noinline))
+#endif
+
+enum { MTRACE_CHAIN_MAX_ = 28, MTRACE_CHAINS_ = 64, MTRACE_UNWIND_MAX_ = 1024 };
+
+typedef struct mtrace_chain_ {
+    const mtrace_site *site;
+    uintptr_t distance; /* from the innermost frame to the function's */
+    uintptr_t hash;     /* of the return addresses but the last, which is in the function */
+    uint32_t count;
+    uint16_t offsets[MTRACE_CHAIN_MAX_]; /* where they stand, in words from the innermost frame */
+} mtrace_chain_;
+
+typedef struct mtrace_unwinding_ {
+    uintptr_t base;  /* the innermost frame's address */
+    uintptr_t frame; /* the function's */
+    uintptr_t below; /* where the stack ended in the frame before */
+    uintptr_t found; /* the newest return address that is not beyond the function */
+    mtrace_chain_ chain;
+    uint32_t steps;
+    bool has_places; /* every address was found on the stack */
+} mtrace_unwinding_;
+
+static uintptr_t mtrace_chain_mix_(uintptr_t hash, uintptr_t address) {
+    return (hash ^ address) * MTRACE_GOLDEN_;
+}
+
+/* The word between two ends of the stack that holds an address, the highest; NULL: none does. */
+static MTRACE_READS_STACK_ const uintptr_t *mtrace_stack_find_(uintptr_t from, uintptr_t to,
+                                                               uintptr_t address) {
+    const uintptr_t *word = (const uintptr_t *)to, *first = (const uintptr_t *)from;
+    while (word-- > first) {
+        if (*word == address) {
+            return word;
+        }
+    }
+    return NULL;
+}
+
+static void mtrace_chain_add_(mtrace_unwinding_ *u, uintptr_t address, uintptr_t end) {
+    const uintptr_t *word = mtrace_stack_find_(u->below, end, address);
+    uintptr_t offset = ((uintptr_t)word - u->base) / sizeof *word;
+    if (word == NULL || offset > UINT16_MAX || u->chain.count == MTRACE_CHAIN_MAX_) {
+        u->has_places = false;
+        return;
+    }
+    if (u->chain.count > 0) {
+        u->chain.hash = mtrace_chain_mix_(u->chain.hash, u->found);
+    }
+    u->chain.offsets[u->chain.count++] = (uint16_t)offset;
+}
+
+/* A frame: its instruction, and its end of the stack (_Unwind_GetCFA is the caller's view). */
+static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, void *user) {
+    mtrace_unwinding_ *u = (mtrace_unwinding_ *)user;
+    uintptr_t end = (uintptr_t)_Unwind_GetCFA(context);
+    if (end > u->frame || u->steps++ == MTRACE_UNWIND_MAX_) {
+        return _URC_END_OF_STACK;
+    }
+    if (end > u->base) {
+        uintptr_t address = (uintptr_t)_Unwind_GetIP(context);
+        mtrace_chain_add_(u, address, end);
+        u->found = address;
+        u->below = end;
+    }
+    return _URC_NO_REASON;
+}
+
+/* Does what the unwinder found for that chain hold now, too? Then the function's return address. */
+static MTRACE_READS_STACK_ uintptr_t mtrace_chain_read_(const mtrace_chain_ *chain,
+                                                        const uintptr_t *base) {
+    uintptr_t hash = 0;
+    uint32_t i;
+    for (i = 0; i + 1 < chain->count; i++) {
+        hash = mtrace_chain_mix_(hash, base[chain->offsets[i]]);
+    }
+    return hash == chain->hash ? base[chain->offsets[i]] : 0;
+}
+
+/* The return address in the frame that holds the address `frame`; 0: not found. */
+static __attribute__((noinline)) uintptr_t
+mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site, const void *frame) {
+    uintptr_t base = (uintptr_t)__builtin_frame_address(0), address;
+    uintptr_t distance = (uintptr_t)frame - base;
+    uintptr_t hash = ((uintptr_t)site ^ distance) * MTRACE_GOLDEN_;
+    mtrace_chain_ *chain = &chains[hash >> (sizeof hash * 8 - 6)]; /* 64 of them */
+    mtrace_unwinding_ u;
+    if (chain->count != 0 && chain->site == site && chain->distance == distance) {
+        address = mtrace_chain_read_(chain, (const uintptr_t *)base);
+        if (address != 0) {
+            return address;
+        }
+    }
+    if (frame == NULL || (uintptr_t)frame <= base) {
+        return 0;
+    }
+    memset(&u, 0, sizeof u);
+    u.base = u.below = base;
+    u.frame = (uintptr_t)frame;
+    u.has_places = true;
+    _Unwind_Backtrace(mtrace_unwind_step_, &u);
+    if (u.has_places && u.chain.count > 0) {
+        u.chain.site = site;
+        u.chain.distance = distance;
+        *chain = u.chain;
+    }
+    return u.found;
+}
+#else
+#define MTRACE_UNWINDS_ 0
+enum { MTRACE_CHAINS_ = 1 };
+typedef struct mtrace_chain_ {
+    char unused;
+} mtrace_chain_;
+static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site,
+                                        const void *frame) {
+    (void)chains;
+    (void)site;
+    (void)frame;
+    return 0;
+}
+#endif
+
+#include <time.h>
+static uint64_t mtrace_now(void) {
+    return (uint64_t)clock() * 1000;
+} /* TEMP */
+
+/* ============================================================================================== */
+/* [SECTION] LINE PROFILE                                                                         */
+/* ============================================================================================== */
+
+/* clang-format off */
+/* A thread inside of profiled calls has a *worker*, which its watcher feeds. It alone writes it;
+   reports read it meanwhile. Of each line of each function it has a *record*, the sum over all
+   calls. Of each call under way it has, beside, a *cell* for each line that ran, with what that line
+   has changed so far in this call: at the call's end, if its peak was the function's highest, the
+   cells tell who had brought memory there. Calls, and with them their cells, are a stack.
+
+   Between two changes of line only the level, its highest value and two counts move; a change of
+   line settles what the line before did. A call that ends was part of the line that made it. */
+/* clang-format on */
+
+#define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
+#define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
+#define MTRACE_NO_KEY_               UINT64_MAX
+enum { MTRACE_MAX_PROFILED_ = 256, MTRACE_USAGES_ = 16 };
+enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
+#define MTRACE_NO_MARK_ UINT32_MAX
+
+typedef struct mtrace_line_ {
+    uint64_t key;
+    uint32_t line; /* of an address, once a report has found it */
+    uint32_t function;
+    uint32_t cell; /* in the innermost call under way that ran the line; 0: none */
+    uint64_t runs;
+    uint64_t allocs;
+    uint64_t frees;
+    int64_t change;
+    int64_t held;        /* the most when it had run */
+    int64_t peak;        /* the most while it ran */
+    int64_t at_peak;     /* its part in the function's peak, if that is the one it is of */
+    uint64_t at_peak_of; /* mtrace_called_.peak_number */
+} mtrace_line_;
+
+typedef struct mtrace_change_ {
+    uint32_t record;
+    uint32_t outer; /* the record's cell in a call further out */
+    uint32_t peak_number;
+    int64_t sum;
+    int64_t at_peak; /* of the call's peak numbered so; when that is older, sum is it */
+} mtrace_change_;
+
+typedef struct mtrace_call_ {
+    uint64_t serial;
+    const void *frame;
+    const char *name; /* __func__ */
+    uint32_t function;
+    uint32_t mark;
+    uint64_t key; /* the line that runs */
+    const mtrace_site *site;
+    uint32_t record; /* 0: none, or there was no room */
+    uint32_t cell;
+    uint32_t first_cell;
+    uint32_t peak_number;
+    int64_t entry;
+    int64_t peak;
+    int64_t start; /* the level when the line began; the counts then */
+    uint64_t start_allocs;
+    uint64_t start_frees;
+    int64_t outer_highest; /* the context's, of the call around it */
+    uint64_t outer_limit;
+} mtrace_call_;
+
+/* A function in one context. */
+typedef struct mtrace_called_ {
+    uint64_t calls;
+    uint32_t active;
+    int64_t base;  /* held at the first call, and what changed between calls since */
+    int64_t entry; /* the most held when a call began */
+    int64_t left;  /* held when the last call ended */
+    int64_t after; /* the most */
+    int64_t peak;
+    uint64_t peak_number;
+} mtrace_called_;
+
+typedef struct mtrace_worker_ {
+    uint32_t number;
+    uint32_t taken;
+    bool busy;
+    uint32_t depth;
+    uint32_t cells_used;
+    uint32_t records_used;
+    uint64_t serial;
+    int64_t level;
+    int64_t highest; /* since the line that runs began */
+    uint64_t allocs;
+    uint64_t frees;
+    uint64_t limit;
+    mtrace_watcher before;
+    uint64_t dropped;       /* allocations the tracer could not trace */
+    uint64_t lost_lines;    /* changes of line without a record */
+    uint64_t lost_calls;    /* too deep */
+    uint64_t interruptions; /* events of handlers that came while another was counted */
+    mtrace_call_ *calls;
+    mtrace_change_ *cells;
+    mtrace_line_ *records;
+    uint16_t *index; /* of records, by hash */
+    mtrace_chain_ *chains;
+    mtrace_called_ *totals;
+} mtrace_worker_;
+
+typedef struct mtrace_profiler_ {
+    mtrace_profile_desc desc; /* with the defaults filled in */
+    uint32_t session;
+    uint32_t lock;
+    uint32_t function_count;
+    uint64_t lost_calls; /* of threads without a context, or functions without a number */
+    mtrace_worker_ *workers;
+    size_t worker_count;
+    mtrace_site functions[MTRACE_MAX_PROFILED_];
+} mtrace_profiler_;
+
+unsigned char mtrace_profiling_;
+static mtrace_profiler_ mtrace_profiler_g_;
+
+static void mtrace_profile_lock_(void) {
+    uint32_t idle = 0;
+    MTRACE_LOCK();
+    while (!MTRACE_CAS_(&mtrace_profiler_g_.lock, &idle, 1)) {
+        idle = 0;
+    }
+}
+
+static void mtrace_profile_unlock_(void) {
+    MTRACE_SET_RELEASE_(&mtrace_profiler_g_.lock, 0);
+    MTRACE_UNLOCK();
+}
+
+#define MTRACE_RAISE_(field, value)                                                                \
+    do {                                                                                           \
+        if (MTRACE_GET_(field) < (value)) {                                                        \
+            MTRACE_SET_(field, value);                                                             \
+        }                                                                                          \
+    } while (0)
+#define MTRACE_GROW_(field, value) MTRACE_SET_(field, MTRACE_GET_(field) + (value))
+
+/* --- records and cells --- */
+
+/* The record of a line; 0: there is no room. Record 0 is nobody's. */
+static uint32_t mtrace_record_of_(mtrace_worker_ *w, uint32_t function, uint64_t key) {
+    uint32_t max = (uint32_t)mtrace_profiler_g_.desc.max_lines, slots = 2 * max, number, at;
+    at = mtrace_reduce_(mtrace_mix_((uint32_t)key ^ (uint32_t)(key >> 32), function), slots);
+    while ((number = w->index[at]) != 0) {
+        if (w->records[number].key == key && w->records[number].function == function) {
+            return number;
+        }
+        at = at + 1 < slots ? at + 1 : 0;
+    }
+    if (w->records_used > max) {
+        return 0;
+    }
+    number = w->records_used;
+    w->records[number].key = key;
+    w->records[number].function = function;
+    w->records[number].held = w->records[number].peak = INT64_MIN;
+    MTRACE_SET_RELEASE_(&w->records_used, number + 1);
+    w->index[at] = (uint16_t)number;
+    return number;
+}
+
+static uint32_t mtrace_cell_of_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t number) {
+    mtrace_line_ *record = &w->records[number];
+    mtrace_change_ *cell;
+    if (number == 0 || record->cell >= call->first_cell) {
+        return record->cell;
+    }
+    if (w->cells_used > 4 * mtrace_profiler_g_.desc.max_lines) {
+        return 0;
+    }
+    cell = &w->cells[w->cells_used];
+    cell->record = number;
+    cell->outer = record->cell;
+    cell->peak_number = call->peak_number;
+    cell->sum = 0;
+    cell->at_peak = 0;
+    record->cell = w->cells_used++;
+    return record->cell;
+}
+
+static void mtrace_cell_settle_peak_(mtrace_change_ *cell, const mtrace_call_ *call) {
+    if (cell->peak_number != call->peak_number) {
+        cell->at_peak = cell->sum;
+        cell->peak_number = call->peak_number;
+    }
+}
+
+/* The line that runs has led to a new peak of the call. */
+static void mtrace_call_peak_(mtrace_worker_ *w, mtrace_call_ *call, int64_t highest) {
+    mtrace_change_ *cell = &w->cells[call->cell];
+    call->peak = highest;
+    call->peak_number++;
+    cell->at_peak = cell->sum + (highest - call->start);
+    cell->peak_number = call->peak_number;
+}
+
+/* What the line that runs has done is put to its record and its cell. */
+static void mtrace_call_settle_(mtrace_worker_ *w, mtrace_call_ *call, int64_t highest) {
+    mtrace_line_ *record = &w->records[call->record];
+    mtrace_change_ *cell = &w->cells[call->cell];
+    int64_t change = w->level - call->start;
+    mtrace_cell_settle_peak_(cell, call);
+    if (highest > call->peak) {
+        mtrace_call_peak_(w, call, highest);
+    }
+    cell->sum += change;
+    if (call->record != 0) {
+        MTRACE_GROW_(&record->change, change);
+        MTRACE_GROW_(&record->allocs, w->allocs - call->start_allocs);
+        MTRACE_GROW_(&record->frees, w->frees - call->start_frees);
+        MTRACE_RAISE_(&record->held, w->level);
+        MTRACE_RAISE_(&record->peak, highest);
+    }
+    call->start = w->level;
+    call->start_allocs = w->allocs;
+    call->start_frees = w->frees;
+}
+
+/* Another line begins to run, or the same once more. */
+static void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t key) {
+    mtrace_call_settle_(w, call, w->highest);
+    if (key != call->key) {
+        call->key = key;
+        call->record = mtrace_record_of_(w, call->function, key);
+        call->cell = mtrace_cell_of_(w, call, call->record);
+        w->lost_lines += call->record == 0 || call->cell == 0;
+    }
+    MTRACE_GROW_(&w->records[call->record].runs, 1);
+    w->highest = w->level;
+}
+
+/* --- what happens to the traced memory --- */
+
+/* Which line does the call charge with it? *repeats: the macro that ran last runs again. */
+static uint64_t mtrace_call_line_(mtrace_worker_ *w, mtrace_call_ *call, const mtrace_site *site,
+                                  bool *repeats) {
+    uintptr_t address;
+    *repeats = false;
+    if (call->mark & MTRACE_MARK_ONLY_) {
+        return MTRACE_KEY_OF_LINE_(call->mark >> 1);
+    }
+    if (site->function == call->name) {
+        *repeats = site == call->site;
+        call->site = site;
+        return MTRACE_KEY_OF_LINE_(site->line);
+    }
+    call->site = NULL;
+    address = mtrace_return_address_(w->chains, site, call->frame);
+    return address != 0 ? MTRACE_KEY_OF_ADDRESS_(address) : MTRACE_KEY_OF_LINE_(call->mark >> 1);
+}
+
+/* True when that led above the limit. */
+static bool mtrace_worker_count_(mtrace_worker_ *w, const mtrace_event *event) {
+    mtrace_call_ *call = &w->calls[w->depth - 1];
+    bool repeats;
+    uint64_t key = mtrace_call_line_(w, call, event->site, &repeats);
+    int64_t before;
+    if (key != call->key || repeats) {
+        mtrace_call_turn_(w, call, key);
+    }
+    w->dropped += event->dropped;
+    w->frees += event->went;
+    w->allocs += event->came;
+    before = w->level - (int64_t)event->went_size;
+    w->level = before + (int64_t)event->came_size;
+    if (w->level > w->highest) {
+        w->highest = w->level;
+    }
+    return event->came_size > 0 && w->level > 0 && (uint64_t)w->level > w->limit &&
+           (before < 0 || (uint64_t)before <= w->limit);
+}
+
+static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
+
+static void mtrace_worker_event_(const mtrace_event *event, void *user) {
+    mtrace_worker_ *w = (mtrace_worker_ *)user;
+    mtrace_watcher before = w->before;
+    bool exceeded = false;
+    if (w->busy || w->depth == 0) { /* a handler has interrupted the line below */
+        w->interruptions++;
+    } else {
+        w->busy = true;
+        exceeded = mtrace_worker_count_(w, event);
+        w->busy = false;
+    }
+    if (before.call != NULL) {
+        before.call(event, before.user);
+    }
+    if (MTRACE_UNLIKELY_(exceeded)) {
+        mtrace_limit_exceeded_(w);
+    }
+}
+
+/* --- calls --- */
+
+/* The context of the thread that runs; NULL: it has none. */
+static mtrace_worker_ *mtrace_worker_here_(void) {
+    mtrace_watcher watcher = mtrace_get_watcher();
+    return watcher.call == mtrace_worker_event_ ? (mtrace_worker_ *)watcher.user : NULL;
+}
+
+/* A context that no thread has, for this one; NULL: there is none. */
+static mtrace_worker_ *mtrace_worker_take_(void) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    mtrace_watcher watcher;
+    mtrace_worker_ *w = NULL;
+    size_t i;
+    mtrace_profile_lock_();
+    for (i = 0; i < p->worker_count && w == NULL; i++) {
+        w = p->workers[i].taken ? NULL : &p->workers[i];
+    }
+    if (w != NULL) {
+        w->taken = 1;
+    } else {
+        p->lost_calls++;
+    }
+    mtrace_profile_unlock_();
+    if (w != NULL) {
+        w->level = (int64_t)mtrace_get_traced_memory().current;
+        w->limit = p->desc.limit != 0 ? p->desc.limit : UINT64_MAX;
+        watcher.call = mtrace_worker_event_;
+        watcher.user = w;
+        w->before = mtrace_watch(watcher);
+    }
+    return w;
+}
+
+static void mtrace_worker_give_(mtrace_worker_ *w) {
+    mtrace_watch(w->before);
+    mtrace_profile_lock_();
+    w->taken = 0;
+    mtrace_profile_unlock_();
+}
+
+/* The function's number and one; 0: there is no room. Its site keeps it for this session. */
+static uint32_t mtrace_function_of_(mtrace_site *site) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    uint64_t cached = MTRACE_GET_(&site->cache);
+    uint32_t i;
+    if (cached >> 32 == p->session) {
+        return (uint32_t)cached;
+    }
+    mtrace_profile_lock_();
+    for (i = 0; i < p->function_count; i++) {
+        const mtrace_site *f = &p->functions[i];
+        if (f->line == site->line && strcmp(f->file, site->file) == 0 &&
+            strcmp(f->function, site->function) == 0) {
+            break;
+        }
+    }
+    if (i < MTRACE_MAX_PROFILED_ && i == p->function_count) {
+        p->functions[i] = *site;
+        MTRACE_SET_RELEASE_(&p->function_count, i + 1);
+    }
+    p->lost_calls += i == MTRACE_MAX_PROFILED_;
+    mtrace_profile_unlock_();
+    if (i == MTRACE_MAX_PROFILED_) {
+        return 0;
+    }
+    MTRACE_SET_(&site->cache, (uint64_t)p->session << 32 | (i + 1));
+    return i + 1;
+}
+
+static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t function) {
+    mtrace_called_ *total = &w->totals[function];
+    memset(call, 0, sizeof *call);
+    call->serial = ++w->serial;
+    call->function = function;
+    call->key = MTRACE_NO_KEY_;
+    call->first_cell = w->cells_used;
+    call->peak_number = 1;
+    call->entry = call->peak = call->start = w->level;
+    call->start_allocs = w->allocs;
+    call->start_frees = w->frees;
+    call->outer_highest = w->highest;
+    call->outer_limit = w->limit;
+    w->highest = w->level;
+    if (total->active++ == 0) {
+        MTRACE_GROW_(&total->base, w->level - (total->calls == 0 ? 0 : total->left));
+    }
+    MTRACE_GROW_(&total->calls, 1);
+    MTRACE_RAISE_(&total->entry, w->level);
+}
+
+/* The call's peak is the function's highest: its cells tell who had brought memory there. */
+static void mtrace_call_keep_peak_(mtrace_worker_ *w, mtrace_call_ *call) {
+    mtrace_called_ *total = &w->totals[call->function];
+    uint64_t number = total->peak_number + 1;
+    bool is_innermost = call == &w->calls[w->depth - 1];
+    uint32_t i, end = is_innermost ? w->cells_used : call[1].first_cell;
+    for (i = call->first_cell; i < end; i++) {
+        mtrace_line_ *record = &w->records[w->cells[i].record];
+        mtrace_cell_settle_peak_(&w->cells[i], call);
+        MTRACE_SET_(&record->at_peak, w->cells[i].at_peak);
+        MTRACE_SET_(&record->at_peak_of, number);
+    }
+    MTRACE_SET_(&total->peak, call->peak);
+    MTRACE_SET_(&total->peak_number, number);
+}
+
+static void mtrace_call_total_(mtrace_worker_ *w, mtrace_call_ *call) {
+    mtrace_called_ *total = &w->totals[call->function];
+    if (total->peak_number == 0 || call->peak > MTRACE_GET_(&total->peak)) {
+        mtrace_call_keep_peak_(w, call);
+    }
+    MTRACE_RAISE_(&total->after, w->level);
+}
+
+/* The innermost call ends. What it did was done by the line that made it. */
+static void mtrace_call_close_(mtrace_worker_ *w) {
+    mtrace_call_ *call = &w->calls[w->depth - 1];
+    mtrace_called_ *total = &w->totals[call->function];
+    w->busy = true;
+    mtrace_call_settle_(w, call, w->highest);
+    mtrace_call_total_(w, call);
+    total->left = w->level;
+    total->active--;
+    while (w->cells_used > call->first_cell) {
+        const mtrace_change_ *cell = &w->cells[--w->cells_used];
+        w->records[cell->record].cell = cell->outer;
+    }
+    w->highest = call->outer_highest > call->peak ? call->outer_highest : call->peak;
+    w->limit = call->outer_limit;
+    w->depth--;
+    w->busy = false;
+}
+
+/* Calls whose frames lie below `frame` are over: a longjmp has left them. Stacks grow down. */
+static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame) {
+    while (w->depth > 0 && frame != NULL && w->calls[w->depth - 1].frame != NULL &&
+           (uintptr_t)w->calls[w->depth - 1].frame < (uintptr_t)frame) {
+        mtrace_call_close_(w);
+    }
+}
+
+mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit, const void *frame) {
+    mtrace_profile_way way = MTRACE_ZERO_;
+    uint32_t function = mtrace_function_of_(site);
+    mtrace_worker_ *w = function == 0 ? NULL : mtrace_worker_here_();
+    mtrace_call_ *call;
+    if (function != 0 && w == NULL) {
+        w = mtrace_worker_take_();
+    }
+    if (w == NULL || w->busy) {
+        return way;
+    }
+    mtrace_worker_heal_(w, frame);
+    if (w->depth == mtrace_profiler_g_.desc.max_depth) {
+        w->lost_calls++;
+        return way;
+    }
+    call = &w->calls[w->depth];
+    mtrace_call_open_(w, call, function - 1);
+    call->frame = frame;
+    call->name = site->function;
+    w->limit = limit != 0 && limit < w->limit ? limit : w->limit;
+    way.serial = call->serial;
+    way.context = w->number;
+    way.depth = w->depth++;
+    return way;
+}
+
+static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
+    uint32_t i;
+    for (i = 1; i < w->records_used; i++) {
+        mtrace_line_ *record = &w->records[i];
+        if (record->function == function) {
+            uint64_t key = record->key;
+            uint32_t line = record->line;
+            memset(record, 0, sizeof *record);
+            record->key = key;
+            record->line = line;
+            record->function = function;
+            record->held = record->peak = INT64_MIN;
+        }
+    }
+    memset(&w->totals[function], 0, sizeof w->totals[function]);
+}
+
+static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
+                                           mtrace_worker_ *only, uint32_t function);
+
+void mtrace_profile_pop_(mtrace_profile_way way) {
+    mtrace_worker_ *w = &mtrace_profiler_g_.workers[way.context];
+    if (way.context >= mtrace_profiler_g_.worker_count || w->busy || way.depth >= w->depth ||
+        w->calls[way.depth].serial != way.serial) {
+        return; /* it ended before */
+    }
+    while (w->depth > way.depth) {
+        uint32_t function = w->calls[w->depth - 1].function;
+        mtrace_call_close_(w);
+        if (mtrace_profiler_g_.desc.after_every_call && w->totals[function].active == 0) {
+            mtrace_profile_write_(&mtrace_profiler_g_.desc.report, w, function);
+            mtrace_worker_forget_(w, function);
+        }
+    }
+    if (w->depth == 0) {
+        mtrace_worker_give_(w);
+    }
+}
+
+/* The innermost call, if it is one of the function that runs; NULL: else. */
+static mtrace_call_ *mtrace_call_here_(mtrace_worker_ *w, const char *name) {
+    return w != NULL && w->depth > 0 && !w->busy && w->calls[w->depth - 1].name == name
+               ? &w->calls[w->depth - 1]
+               : NULL;
+}
+
+mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {
+    mtrace_line_way way = MTRACE_ZERO_;
+    mtrace_worker_ *w = mtrace_worker_here_();
+    mtrace_call_ *call = mtrace_call_here_(w, name);
+    if (call == NULL) {
+        return way;
+    }
+    way.name = only_here ? name : NULL;
+    way.before = call->mark;
+    w->busy = true;
+    call->site = NULL;
+    mtrace_call_turn_(w, call, MTRACE_KEY_OF_LINE_(line));
+    call->mark = line << 1 | (only_here ? MTRACE_MARK_ONLY_ : 0);
+    w->busy = false;
+    return way;
+}
+
+void mtrace_profile_unmark_(mtrace_line_way way) {
+    mtrace_call_ *call = mtrace_call_here_(mtrace_worker_here_(), way.name);
+    if (call != NULL) {
+        call->mark = way.before;
+    }
+}
+
+/* --- start and stop --- */
+
+static size_t mtrace_part_(size_t *end, size_t count, size_t size) {
+    size_t at = *end;
+    *end += (count * size + 63) / 64 * 64;
+    return at;
+}
+
+/* Where a context's arrays lie in its memory; returns its bytes. memory NULL: only that. */
+static size_t mtrace_worker_place_(mtrace_worker_ *w, char *memory,
+                                   const mtrace_profile_desc *desc) {
+    size_t end = 0, calls, cells, records, index, chains, totals;
+    calls = mtrace_part_(&end, desc->max_depth, sizeof *w->calls);
+    cells = mtrace_part_(&end, 4 * desc->max_lines + 1, sizeof *w->cells);
+    records = mtrace_part_(&end, desc->max_lines + 1, sizeof *w->records);
+    index = mtrace_part_(&end, 2 * desc->max_lines, sizeof *w->index);
+    chains = mtrace_part_(&end, MTRACE_CHAINS_, sizeof *w->chains);
+    totals = mtrace_part_(&end, MTRACE_MAX_PROFILED_, sizeof *w->totals);
+    if (memory != NULL) {
+        memset(w, 0, sizeof *w);
+        w->calls = (mtrace_call_ *)(void *)(memory + calls);
+        w->cells = (mtrace_change_ *)(void *)(memory + cells);
+        w->records = (mtrace_line_ *)(void *)(memory + records);
+        w->index = (uint16_t *)(void *)(memory + index);
+        w->chains = (mtrace_chain_ *)(void *)(memory + chains);
+        w->totals = (mtrace_called_ *)(void *)(memory + totals);
+        w->cells_used = w->records_used = 1;
+    }
+    return end;
+}
+
+static void mtrace_profile_defaults_(mtrace_profile_desc *desc) {
+    desc->max_threads = desc->max_threads != 0 ? desc->max_threads : 16;
+    desc->max_lines = desc->max_lines != 0 ? desc->max_lines : 1024;
+    desc->max_depth = desc->max_depth != 0 ? desc->max_depth : 256;
+}
+
+/* New memory for the contexts. The old goes back: no thread has one. */
+static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    size_t head = (desc->max_threads * sizeof(mtrace_worker_) + 63) / 64 * 64, i;
+    size_t size = mtrace_worker_place_(NULL, NULL, desc);
+    char *memory = (char *)calloc(1, head + desc->max_threads * size);
+    if (memory == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    free(p->workers);
+    p->session++;
+    p->workers = (mtrace_worker_ *)(void *)memory;
+    p->worker_count = desc->max_threads;
+    for (i = 0; i < p->worker_count; i++) {
+        mtrace_worker_place_(&p->workers[i], memory + head + i * size, desc);
+        p->workers[i].number = (uint32_t)i;
+        p->workers[i].serial = (uint64_t)p->session << 40; /* no two sessions' calls are one */
+    }
+    p->desc = *desc;
+    p->function_count = 0;
+    p->lost_calls = 0;
+    return MTRACE_OK;
+}
+
+static bool mtrace_profile_is_busy_(void) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    size_t i;
+    for (i = 0; i < p->worker_count; i++) {
+        if (p->workers[i].taken) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void mtrace_profile_at_exit_(void) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    mtrace_result result = p->desc.at_exit ? mtrace_profile_report(&p->desc.report) : MTRACE_OK;
+    if (result != MTRACE_OK) {
+        fprintf(stderr, "mtrace: the profile: %s\n", mtrace_result_text(result));
+    }
+}
+
+static bool mtrace_profile_exit_once_(void) {
+    static bool done;
+    done = done || atexit(mtrace_profile_at_exit_) == 0;
+    return done;
+}
+
+/* The thread's own calls that a longjmp has left are over. */
+static void mtrace_worker_heal_here_(void) {
+    mtrace_worker_ *w = mtrace_worker_here_();
+    if (w != NULL) {
+        mtrace_worker_heal_(w, MTRACE_FRAME_());
+        if (w->depth == 0) {
+            mtrace_worker_give_(w);
+        }
+    }
+}
+
+mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
+    mtrace_profile_desc chosen = MTRACE_ZERO_;
+    mtrace_result result = MTRACE_ERR_ALREADY;
+    if (desc != NULL) {
+        chosen = *desc;
+    }
+    mtrace_profile_defaults_(&chosen);
+    if (chosen.max_threads > 65535 || chosen.max_lines > 16383 || chosen.max_depth > 65535 ||
+        mtrace_get_info().sample_interval != 0) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    if (mtrace_get_info().capacity == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    if (chosen.at_exit && !mtrace_profile_exit_once_()) {
+        return MTRACE_ERR_FULL;
+    }
+    mtrace_worker_heal_here_();
+    mtrace_profile_lock_();
+    if (!mtrace_profiling_ && !mtrace_profile_is_busy_()) {
+        result = mtrace_profile_make_(&chosen);
+        MTRACE_SET_(&mtrace_profiling_, result == MTRACE_OK);
+    }
+    mtrace_profile_unlock_();
+    return result;
+}
+
+void mtrace_profile_stop(void) {
+    MTRACE_SET_(&mtrace_profiling_, 0);
+}
+
+/* ============================================================================================== */
+/* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                   */
+/* ============================================================================================== */
+
+/* An address in some function, and the line of the function that is wanted there. */
+typedef struct mtrace_symbol_ {
+    uintptr_t address;
+    const mtrace_site *function;
+    mtrace_line_ *record; /* that has the address; NULL: none */
+    uint32_t line;        /* 0: not found */
+    bool tried;
+} mtrace_symbol_;
+
+#if MTRACE_UNWINDS_
+#include <elf.h>
+#if UINTPTR_MAX > 0xffffffffu
+typedef Elf64_Phdr mtrace_segment_;
+#else
+typedef Elf32_Phdr mtrace_segment_;
+#endif
+
+/* The beginning of struct dl_phdr_info, which strict C hides. */
+typedef struct mtrace_module_ {
+    uintptr_t bias;
+    const char *name; /* "": the program */
+    const mtrace_segment_ *segments;
+    uint16_t segment_count;
+} mtrace_module_;
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
+                                   void *) __asm__("dl_iterate_phdr");
+extern FILE *popen(const char *command, const char *mode);
+extern int pclose(FILE *pipe);
+#ifdef __cplusplus
+}
+#endif
+
+typedef struct mtrace_symbol_search_ {
+    mtrace_symbol_ *symbols;
+    size_t count;
+} mtrace_symbol_search_;
+
+static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
+    uint16_t i;
+    for (i = 0; i < module->segment_count; i++) {
+        const mtrace_segment_ *s = &module->segments[i];
+        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does addr2line's name, demangled, say the function of that __func__? */
+static bool mtrace_is_name_of_(const char *text, const char *function) {
+    size_t length = strlen(function);
+    const char *at = text;
+    for (; (at = strstr(at, function)) != NULL; at++) {
+        char before = at == text ? ':' : at[-1], after = at[length];
+        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
+            return true; /* an end of text is found, too */
+        }
+    }
+    return false;
+}
+
+static const char *mtrace_base_name_(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
+static uint32_t mtrace_line_of_place_(char *place, const char *file) {
+    char *colon = strrchr(place, ':');
+    if (colon == NULL) {
+        return 0;
+    }
+    *colon = '\0';
+    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
+               ? (uint32_t)strtoul(colon + 1, NULL, 10)
+               : 0;
+}
+
+/* addr2line's answers: an address, then a name and a place for the function and each that it is
+   inlined into. The wanted function's name decides; without, the outermost place in its file. */
+static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
+    char name[4096], place[4096];
+    mtrace_symbol_ *symbol = NULL;
+    size_t next = 0;
+    bool named = false;
+    while (fgets(name, sizeof name, pipe) != NULL) {
+        uint32_t line;
+        bool is_named;
+        if (strncmp(name, "0x", 2) == 0) {
+            symbol = next < count ? wanted[next++] : NULL;
+            named = false;
+            continue;
+        }
+        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
+            break;
+        }
+        is_named = mtrace_is_name_of_(name, symbol->function->function);
+        line = mtrace_line_of_place_(place, symbol->function->file);
+        if (line != 0 && !named) {
+            symbol->line = line;
+            named = is_named;
+        }
+    }
+}
+
+/* Puts the text in single quotes for the shell; returns its end. */
+static char *mtrace_quote_(char *to, const char *text) {
+    *to++ = '\'';
+    for (; *text != '\0'; text++) {
+        if (*text == '\'') {
+            memcpy(to, "'\\'", 3);
+            to += 3;
+        }
+        *to++ = *text;
+    }
+    *to++ = '\'';
+    return to;
+}
+
+/* A return address is behind its call: the byte before is of it. */
+static void mtrace_symbols_ask_(const mtrace_module_ *module, mtrace_symbol_ **wanted,
+                                size_t count) {
+    char self[64]; /* the program: not /proc/self, which would be addr2line */
+    const char *path = *module->name == '\0' ? self : module->name;
+    char *command = (char *)malloc(4 * strlen(module->name) + 256 + 20 * count), *end;
+    FILE *pipe;
+    size_t i;
+    if (command == NULL) {
+        return;
+    }
+    sprintf(self, "/proc/%lu/exe", mtrace_process_());
+    end = mtrace_quote_(command + sprintf(command, "addr2line -a -f -i -C -e "), path);
+    for (i = 0; i < count; i++) {
+        end += sprintf(end, " 0x%lx", (unsigned long)(wanted[i]->address - 1 - module->bias));
+    }
+    memcpy(end, " 2>/dev/null", 13);
+    pipe = popen(command, "r");
+    if (pipe != NULL) {
+        mtrace_symbols_read_(pipe, wanted, count);
+        pclose(pipe);
+    }
+    free(command);
+}
+
+/* Asks for the module's addresses, so many at once that a command can hold them. */
+static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
+    enum { AT_ONCE = 1000 };
+    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
+    mtrace_symbol_ *wanted[AT_ONCE];
+    size_t i, count = 0;
+    (void)size;
+    for (i = 0; i < s->count; i++) {
+        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
+            s->symbols[i].tried = true;
+            wanted[count++] = &s->symbols[i];
+        }
+        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
+            mtrace_symbols_ask_(module, wanted, count);
+            count = 0;
+        }
+    }
+    return 0;
+}
+
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    mtrace_symbol_search_ search;
+    search.symbols = symbols;
+    search.count = count;
+    mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
+}
+#else
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    (void)symbols;
+    (void)count;
+}
+#endif
+
+/* The addresses that no report has asked for yet; symbols NULL: only counts them. */
+static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    size_t i, n = 0;
+    uint32_t j;
+    for (i = 0; i < p->worker_count; i++) {
+        uint32_t used = MTRACE_GET_ACQUIRE_(&p->workers[i].records_used);
+        for (j = 1; j < used && n < room; j++) {
+            mtrace_line_ *record = &p->workers[i].records[j];
+            bool open = (record->key & 1) != 0 && record->line == 0;
+            if (open && symbols != NULL) {
+                symbols[n].address = (uintptr_t)(record->key >> 1);
+                symbols[n].function = &p->functions[record->function];
+                symbols[n].record = record;
+            }
+            n += open;
+        }
+    }
+    return n;
+}
+
+/* Finds them. Without memory for that a report says all but the lines. */
+#define MTRACE_LINE_NOT_FOUND_ UINT32_MAX
+static void mtrace_symbols_resolve_(void) {
+    size_t count = mtrace_symbols_gather_(NULL, SIZE_MAX), i;
+    mtrace_symbol_ *symbols =
+        count == 0 ? NULL : (mtrace_symbol_ *)calloc(count, sizeof(mtrace_symbol_));
+    if (symbols != NULL) {
+        count = mtrace_symbols_gather_(symbols, count);
+        mtrace_symbols_find_(symbols, count);
+        for (i = 0; i < count; i++) {
+            symbols[i].record->line =
+                symbols[i].line != 0 ? symbols[i].line : MTRACE_LINE_NOT_FOUND_;
+        }
+        free(symbols);
+    }
+}
+
+/* --- the limit --- */
+
+/* Is the process under a debugger? */
+static bool mtrace_is_debugged_(void) {
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[256];
+    long tracer = 0;
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, "TracerPid:", 10) == 0) {
+            tracer = strtol(line + 10, NULL, 10);
+        }
+    }
+    if (status != NULL) {
+        fclose(status);
+    }
+    return tracer != 0;
+}
+
+#ifndef SIGTRAP
+#define SIGTRAP 5
+#endif
+static void mtrace_limit_default_(const mtrace_exceeded *what) {
+    bool debugged = mtrace_is_debugged_();
+    mtrace_text_ t;
+    if (mtrace_text_default_(&t)) {
+        mtrace_put_(&t, what->file);
+        mtrace_put_char_(&t, ':');
+        mtrace_put_number_(&t, what->line);
+        mtrace_put_(&t, ": warning: ");
+        mtrace_put_(&t, what->function);
+        mtrace_put_(&t, ": ");
+        mtrace_put_size_(&t, what->held);
+        mtrace_put_(&t, " held, above the limit of ");
+        mtrace_put_size_(&t, what->limit);
+        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
+    }
+    fflush(stdout);
+    if (debugged) {
+        raise(SIGTRAP);
+    }
+}
+
+static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    const mtrace_call_ *call = &w->calls[w->depth - 1];
+    mtrace_symbol_ symbol = MTRACE_ZERO_;
+    mtrace_exceeded what;
+    symbol.function = &p->functions[call->function];
+    symbol.address = (uintptr_t)(call->key >> 1);
+    symbol.line = (uint32_t)(call->key >> 1);
+    if (call->key & 1) {
+        symbol.line = 0;
+        mtrace_symbols_find_(&symbol, 1);
+    }
+    what.file = symbol.function->file;
+    what.function = symbol.function->function;
+    what.line = symbol.line;
+    what.held = (uint64_t)w->level;
+    what.limit = w->limit;
+    if (p->desc.exceeded != NULL) {
+        p->desc.exceeded(&what, p->desc.user);
+    } else {
+        mtrace_limit_default_(&what);
+    }
+}
+
+/* ============================================================================================== */
+/* [SECTION] SOURCE OF A FUNCTION                                                                  */
+/* ============================================================================================== */
+
+/* A source file, read whole, and the lines of the block that holds a line. */
+typedef struct mtrace_listing_ {
+    char *text; /* NULL: it cannot be read */
+    size_t size;
+    uint32_t first; /* 0: not known */
+    uint32_t last;
+} mtrace_listing_;
+
+static char *mtrace_read_whole_(const char *path, size_t *size) {
+    FILE *file = fopen(path, "rb");
+    char *text = NULL;
+    size_t room = 65536, n = 1;
+    *size = 0;
+    while (file != NULL && n != 0 && room < ((size_t)1 << 28)) {
+        char *more = (char *)realloc(text, room + 1);
+        if (more == NULL) {
+            break;
+        }
+        text = more;
+        n = fread(text + *size, 1, room - *size, file);
+        *size += n;
+        room *= *size == room ? 2 : 1;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (text != NULL) {
+        text[*size] = '\0';
+    }
+    return text;
+}
+
+/* Behind a comment, a literal or a directive that begins at `at`; `at` itself when none does. */
+static const char *mtrace_skip_quoted_(const char *at) {
+    char quote = *at++;
+    while (*at != '\0' && *at != quote && *at != '\n') {
+        at += at[0] == '\\' && at[1] != '\0' ? 2 : 1;
+    }
+    return *at == quote ? at + 1 : at;
+}
+
+static const char *mtrace_skip_line_(const char *at) {
+    while (*at != '\0' && *at != '\n') {
+        at += at[0] == '\\' && at[1] == '\n' ? 2 : 1;
+    }
+    return at;
+}
+
+static const char *mtrace_skip_(const char *text, const char *at, bool line_is_blank) {
+    const char *end;
+    if (at[0] == '/' && at[1] == '*') {
+        end = strstr(at + 2, "*/");
+        return end != NULL ? end + 2 : at + strlen(at);
+    }
+    if ((at[0] == '/' && at[1] == '/') || (at[0] == '#' && line_is_blank)) {
+        return mtrace_skip_line_(at);
+    }
+    if (*at == '"' || (*at == '\'' && !(at > text && at[-1] >= '0' && at[-1] <= '9'))) {
+        return mtrace_skip_quoted_(at); /* 1'000 is a number of C++ */
+    }
+    return at;
+}
+
+/* Walks over the file by braces, up to the end of the innermost block that holds the line. */
+typedef struct mtrace_blocks_ {
+    uint32_t line;      /* where the walk is */
+    uint32_t statement; /* where what precedes a brace began; 0: nothing yet */
+    uint32_t depth;
+    uint32_t heads[64]; /* of the open blocks */
+    uint32_t wanted;
+    uint32_t wanted_depth; /* 0: the line has not come yet */
+} mtrace_blocks_;
+
+/* True at the end of the wanted block. */
+static bool mtrace_blocks_take_(mtrace_blocks_ *b, char c) {
+    if (b->wanted_depth == 0 && b->line >= b->wanted && b->depth > 0) {
+        b->wanted_depth = b->depth;
+    }
+    if (c == '{') {
+        if (b->depth < 64) {
+            b->heads[b->depth] = b->statement != 0 ? b->statement : b->line;
+        }
+        b->depth++;
+    }
+    if (c == '}' && b->depth > 0) {
+        b->depth--;
+        if (b->wanted_depth == b->depth + 1) {
+            return true;
+        }
+    }
+    if (c == '{' || c == '}' || c == ';') {
+        b->statement = 0;
+    } else if (b->statement == 0 && !mtrace_is_blank_(c)) {
+        b->statement = b->line;
+    }
+    return false;
+}
+
+static void mtrace_source_find_(mtrace_listing_ *s, uint32_t line) {
+    mtrace_blocks_ b = MTRACE_ZERO_;
+    const char *at = s->text;
+    bool blank = true, found = false;
+    b.line = 1;
+    b.wanted = line;
+    while (*at != '\0' && !found) {
+        const char *next = mtrace_skip_(s->text, at, blank);
+        if (next == at) {
+            found = mtrace_blocks_take_(&b, *at);
+            blank = *at == '\n' || (blank && mtrace_is_blank_(*at));
+            next = at + 1;
+        }
+        for (; at < next && !found; at++) {
+            b.line += *at == '\n';
+        }
+    }
+    if (found && b.wanted_depth <= 64) {
+        s->first = b.heads[b.wanted_depth - 1];
+        s->last = b.line;
+    }
+}
+
+static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
+    mtrace_listing_ s = MTRACE_ZERO_;
+    s.text = mtrace_read_whole_(function->file, &s.size);
+    if (s.text != NULL) {
+        mtrace_source_find_(&s, function->line);
+    }
+    return s;
+}
+
+/* The line, without its end; its bytes in *length, 0 when there is none. */
+static const char *mtrace_source_line_(const mtrace_listing_ *s, uint32_t line, size_t *length) {
+    const char *at = s->text, *end;
+    *length = 0;
+    if (at == NULL) {
+        return "";
+    }
+    for (; line > 1 && at != NULL; line--) {
+        at = strchr(at, '\n');
+        at = at == NULL ? NULL : at + 1;
+    }
+    if (at == NULL) {
+        return "";
+    }
+    end = at + strcspn(at, "\r\n");
+    *length = (size_t)(end - at);
+    return at;
+}
+/* ============================================================================================== */
+/* [SECTION] PROFILE REPORT                                                                       */
+/* ============================================================================================== */
+
+/* One line of a function, of all contexts together. */
+typedef struct mtrace_profile_row_ {
+    uint32_t line; /* 0: not known */
+    uint64_t runs; /* that macros and marks tell; the least there were, when only addresses do */
+    uint64_t address_runs;
+    uint64_t allocs;
+    uint64_t frees;
+    int64_t change;
+    int64_t held;
+    int64_t peak;
+    int64_t at_peak;
+} mtrace_profile_row_;
+
+typedef struct mtrace_function_report_ {
+    const mtrace_site *function;
+    mtrace_called_ total;
+    mtrace_profile_row_ *rows;
+    size_t count;
+    int64_t at_peak; /* what the rows that are above zero have of the peak */
+    mtrace_listing_ source;
+} mtrace_function_report_;
+
+static void mtrace_raise_(int64_t *most, int64_t value) {
+    *most = *most > value ? *most : value;
+}
+
+/* Adds a context's totals. True when its peak is the highest so far. */
+static bool mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
+    bool higher = sum->calls == 0 || MTRACE_GET_(&t->peak) > sum->peak;
+    if (MTRACE_GET_(&t->calls) == 0) {
+        return false;
+    }
+    sum->base += MTRACE_GET_(&t->base);
+    sum->calls += MTRACE_GET_(&t->calls);
+    mtrace_raise_(&sum->entry, MTRACE_GET_(&t->entry));
+    mtrace_raise_(&sum->after, MTRACE_GET_(&t->after));
+    mtrace_raise_(&sum->peak, MTRACE_GET_(&t->peak));
+    return higher;
+}
+
+static uint32_t mtrace_record_line_(const mtrace_line_ *record) {
+    return (record->key & 1) == 0                   ? (uint32_t)(record->key >> 1)
+           : record->line == MTRACE_LINE_NOT_FOUND_ ? 0
+                                                    : record->line;
+}
+
+/* The row of a line, new if need be: there is room for one a record. */
+static mtrace_profile_row_ *mtrace_profile_row_of_(mtrace_function_report_ *r, uint32_t line) {
+    size_t i;
+    for (i = 0; i < r->count; i++) {
+        if (r->rows[i].line == line) {
+            return &r->rows[i];
+        }
+    }
+    memset(&r->rows[i], 0, sizeof r->rows[i]);
+    r->rows[i].line = line;
+    r->rows[i].held = r->rows[i].peak = INT64_MIN;
+    r->count++;
+    return &r->rows[i];
+}
+
+static void mtrace_profile_row_add_(mtrace_profile_row_ *row, mtrace_line_ *record,
+                                    uint64_t peak_number) {
+    *((record->key & 1) ? &row->address_runs : &row->runs) += MTRACE_GET_(&record->runs);
+    row->allocs += MTRACE_GET_(&record->allocs);
+    row->frees += MTRACE_GET_(&record->frees);
+    row->change += MTRACE_GET_(&record->change);
+    mtrace_raise_(&row->held, MTRACE_GET_(&record->held));
+    mtrace_raise_(&row->peak, MTRACE_GET_(&record->peak));
+    row->at_peak +=
+        MTRACE_GET_(&record->at_peak_of) == peak_number ? MTRACE_GET_(&record->at_peak) : 0;
+}
+
+/* Adds a context's records; highest: its calls had the function's peak. */
+static void mtrace_profile_rows_add_(mtrace_function_report_ *r, mtrace_worker_ *w,
+                                     uint32_t function, bool highest) {
+    uint32_t i, used = MTRACE_GET_ACQUIRE_(&w->records_used);
+    uint64_t number = highest ? MTRACE_GET_(&w->totals[function].peak_number) : UINT64_MAX;
+    for (i = 1; i < used; i++) {
+        mtrace_line_ *record = &w->records[i];
+        if (record->function == function && MTRACE_GET_(&record->runs) != 0) {
+            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_record_line_(record)), record,
+                                    number);
+        }
+    }
+}
+
+static int mtrace_profile_row_order_(const void *a, const void *b) {
+    uint32_t x = ((const mtrace_profile_row_ *)a)->line, y = ((const mtrace_profile_row_ *)b)->line;
+    return x < y ? -1 : x > y;
+}
+
+static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, uint32_t function,
+                                                  mtrace_worker_ *only) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    mtrace_worker_ *highest = NULL;
+    size_t i, room = 1;
+    memset(r, 0, sizeof *r);
+    r->function = &p->functions[function];
+    for (i = 0; i < p->worker_count; i++) {
+        mtrace_worker_ *w = &p->workers[i];
+        room += MTRACE_GET_(&w->records_used);
+        if ((only == NULL || only == w) && mtrace_total_add_(&r->total, &w->totals[function])) {
+            highest = w;
+        }
+    }
+    r->rows = (mtrace_profile_row_ *)malloc(room * sizeof *r->rows);
+    if (r->rows == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    for (i = 0; i < p->worker_count; i++) {
+        if (only == NULL || only == &p->workers[i]) {
+            mtrace_profile_rows_add_(r, &p->workers[i], function, highest == &p->workers[i]);
+        }
+    }
+    qsort(r->rows, r->count, sizeof *r->rows, mtrace_profile_row_order_);
+    for (i = 0; i < r->count; i++) {
+        r->at_peak += r->rows[i].at_peak > 0 ? r->rows[i].at_peak : 0;
+    }
+    r->source = mtrace_source_open_(r->function);
+    return MTRACE_OK;
+}
+
+/* Every line of the source, and of the rows, in order: calls `each` with its row, or NULL. */
+typedef void (*mtrace_each_line_fn_)(mtrace_text_ *t, const mtrace_function_report_ *r,
+                                     uint32_t line, const mtrace_profile_row_ *row);
+
+static void mtrace_each_line_(mtrace_text_ *t, const mtrace_function_report_ *r, bool all,
+                              mtrace_each_line_fn_ each) {
+    size_t i = 0;
+    uint32_t line = all ? r->source.first : 0, last = all ? r->source.last : 0;
+    while (i < r->count || (line != 0 && line <= last)) {
+        bool source = line != 0 && line <= last;
+        if (i < r->count && (!source || r->rows[i].line <= line)) {
+            line += source && r->rows[i].line == line;
+            each(t, r, r->rows[i].line, &r->rows[i]);
+            i++;
+        } else {
+            each(t, r, line++, NULL);
+        }
+    }
+}
+
+static void mtrace_put_source_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line) {
+    size_t length, i;
+    const char *text = mtrace_source_line_(&r->source, line, &length);
+    for (i = 0; i < length; i++) {
+        mtrace_put_char_(t, text[i]);
+    }
+}
+
+/* --- the table --- */
+
+enum { MTRACE_BAR_ = 10 };
+
+/* "  50 % #####....." */
+static void mtrace_put_share_(mtrace_text_ *t, int64_t part, int64_t whole) {
+    uint64_t percent = mtrace_round_((uint64_t)part * 100, (uint64_t)whole), i;
+    char digits[32];
+    mtrace_put_right_(t, mtrace_number_(digits, percent, false, false), 64);
+    mtrace_put_(t, " % ");
+    for (i = 0; i < MTRACE_BAR_; i++) {
+        mtrace_put_char_(t, 10 * i + 5 <= percent ? '#' : '.');
+    }
+}
+
+static void mtrace_put_held_(mtrace_text_ *t, int64_t bytes, size_t column) {
+    mtrace_put_size_right_(t, bytes < 0 ? 0 : (uint64_t)bytes, column);
+}
+
+static void mtrace_table_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+                               const mtrace_profile_row_ *row) {
+    char digits[32];
+    mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
+    if (row != NULL) {
+        mtrace_put_held_(t, row->held, 17);
+        mtrace_put_size_diff_right_(t, row->change, 29);
+        mtrace_put_held_(t, row->peak, 40);
+        mtrace_put_right_(t, mtrace_number_(digits, row->allocs, false, false), 49);
+        mtrace_put_right_(t, mtrace_number_(digits, row->frees, false, false), 58);
+        if (row->at_peak > 0) {
+            mtrace_put_share_(t, row->at_peak, r->at_peak);
+        }
+    }
+    mtrace_put_column_(t, 79);
+    mtrace_put_source_(t, r, line);
+    if (line == 0) {
+        mtrace_put_(t, "(line not known)");
+    }
+    mtrace_put_(t, "\n");
+}
+
+static void mtrace_table_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    mtrace_put_(t, "mtrace: ");
+    mtrace_put_(t, r->function->function);
+    mtrace_put_(t, " ");
+    mtrace_put_(t, r->function->file);
+    mtrace_put_char_(t, ':');
+    mtrace_put_number_(t, r->function->line);
+    mtrace_put_(t, ": ");
+    mtrace_put_count_(t, r->total.calls, "call");
+    mtrace_put_(t, "; ");
+    mtrace_put_size_(t, (uint64_t)r->total.entry);
+    mtrace_put_(t, " held before, ");
+    mtrace_put_size_(t, (uint64_t)r->total.peak);
+    mtrace_put_(t, " at the peak, ");
+    mtrace_put_size_(t, (uint64_t)r->total.after);
+    mtrace_put_(
+        t,
+        " after\n"
+        "  LINE       HELD      CHANGE       PEAK   ALLOCS    FREES  SHARE OF PEAK      SOURCE\n");
+    mtrace_each_line_(t, r, true, mtrace_table_line_);
+    mtrace_put_(t, "\n");
+}
+
+/* --- memory_profiler's --- */
+
+/* Bytes as a MiB number of three decimals, rounded half to even: "{:7.3f} MiB". */
+static void mtrace_put_mib_(mtrace_text_ *t, int64_t bytes, size_t column) {
+    char text[48];
+    uint64_t thousandths = mtrace_round_(mtrace_magnitude_(bytes) * 1000, 1048576);
+    snprintf(text, sizeof text, "%s%lu.%03u MiB", bytes < 0 ? "-" : "",
+             (unsigned long)(thousandths / 1000), (unsigned)(thousandths % 1000));
+    mtrace_put_right_(t, text, column);
+}
+
+static void mtrace_classic_measures_(mtrace_text_ *t, int64_t held, int64_t change, uint64_t runs,
+                                     bool exact) {
+    char text[48];
+    snprintf(text, sizeof text, "%lu%s", (unsigned long)runs, exact ? "" : "+");
+    mtrace_put_mib_(t, held, 19);
+    mtrace_put_mib_(t, change, 32);
+    mtrace_put_right_(t, text, 44);
+}
+
+static void mtrace_classic_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+                                 const mtrace_profile_row_ *row) {
+    char digits[32];
+    mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
+    if (row != NULL) {
+        mtrace_classic_measures_(t, row->held, row->change,
+                                 row->runs != 0 ? row->runs : row->address_runs, row->runs != 0);
+    } else if (line == (r->source.first != 0 ? r->source.first : r->function->line)) {
+        mtrace_classic_measures_(t, r->total.entry, r->total.base, r->total.calls, true);
+    }
+    mtrace_put_column_(t, 47);
+    mtrace_put_source_(t, r, line);
+    mtrace_put_(t, "\n");
+}
+
+static void mtrace_classic_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    mtrace_put_(t, "Filename: ");
+    mtrace_put_(t, r->function->file);
+    mtrace_put_(t, "\n\nLine #    Mem usage    Increment  Occurrences   Line Contents\n"
+                   "=============================================================\n");
+    if (r->source.first == 0) {
+        mtrace_classic_line_(t, r, r->function->line, NULL);
+    }
+    mtrace_each_line_(t, r, true, mtrace_classic_line_);
+    mtrace_put_(t, "\n\n");
+}
+
+/* --- for machines --- */
+
+static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
+    size_t i;
+    mtrace_put_char_(t, '"');
+    for (i = 0; i < length; i++) {
+        mtrace_put_(t, text[i] == '"' ? "\"" : "");
+        mtrace_put_char_(t, text[i]);
+    }
+    mtrace_put_char_(t, '"');
+}
+
+/* What is not UTF-8 becomes U+FFFD. */
+static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t length) {
+    size_t i, n;
+    mtrace_put_char_(t, '"');
+    for (i = 0; i < length; i += n) {
+        n = mtrace_utf8_sequence_(text + i);
+        if (n == 0 || n > length - i || (unsigned char)text[i] < ' ') {
+            char escape[8];
+            snprintf(escape, sizeof escape, "\\u%04x", n == 1 ? (unsigned)text[i] : 0xfffdu);
+            mtrace_put_(t, escape);
+            n = 1;
+        } else {
+            size_t j;
+            mtrace_put_(t, text[i] == '"' || text[i] == '\\' ? "\\" : "");
+            for (j = 0; j < n; j++) {
+                mtrace_put_char_(t, text[i + j]);
+            }
+        }
+    }
+    mtrace_put_char_(t, '"');
+}
+
+static void mtrace_put_integer_(mtrace_text_ *t, int64_t value) {
+    mtrace_put_(t, value < 0 ? "-" : "");
+    mtrace_put_number_(t, mtrace_magnitude_(value));
+}
+
+/* The columns of CSV and JSON, in this order. */
+enum { MTRACE_FIELDS_ = 10 };
+static const char *const mtrace_field_names_[MTRACE_FIELDS_] = {
+    "line",       "runs",        "runs_exact", "held_bytes",    "change_bytes",
+    "peak_bytes", "allocations", "frees",      "at_peak_bytes", "calls"};
+
+static void mtrace_fields_(const mtrace_function_report_ *r, const mtrace_profile_row_ *row,
+                           int64_t *values) {
+    values[0] = row->line;
+    values[1] = (int64_t)(row->runs != 0 ? row->runs : row->address_runs);
+    values[2] = row->runs != 0;
+    values[3] = row->held;
+    values[4] = row->change;
+    values[5] = row->peak;
+    values[6] = (int64_t)row->allocs;
+    values[7] = (int64_t)row->frees;
+    values[8] = row->at_peak;
+    values[9] = (int64_t)r->total.calls;
+}
+
+static void mtrace_csv_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+                             const mtrace_profile_row_ *row) {
+    int64_t values[MTRACE_FIELDS_];
+    size_t length;
+    const char *text = mtrace_source_line_(&r->source, line, &length);
+    int i;
+    mtrace_put_csv_text_(t, r->function->file, strlen(r->function->file));
+    mtrace_put_char_(t, ',');
+    mtrace_put_csv_text_(t, r->function->function, strlen(r->function->function));
+    mtrace_fields_(r, row, values);
+    for (i = 0; i < MTRACE_FIELDS_; i++) {
+        mtrace_put_char_(t, ',');
+        mtrace_put_integer_(t, values[i]);
+    }
+    mtrace_put_char_(t, ',');
+    mtrace_put_csv_text_(t, text, line == 0 ? 0 : length);
+    mtrace_put_(t, "\r\n");
+}
+
+static void mtrace_csv_head_(mtrace_text_ *t) {
+    int i;
+    mtrace_put_(t, "file,function");
+    for (i = 0; i < MTRACE_FIELDS_; i++) {
+        mtrace_put_char_(t, ',');
+        mtrace_put_(t, mtrace_field_names_[i]);
+    }
+    mtrace_put_(t, ",source\r\n");
+}
+
+static void mtrace_put_json_field_(mtrace_text_ *t, const char *name, int64_t value) {
+    mtrace_put_char_(t, '"');
+    mtrace_put_(t, name);
+    mtrace_put_(t, "\":");
+    mtrace_put_integer_(t, value);
+    mtrace_put_char_(t, ',');
+}
+
+static void mtrace_json_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+                              const mtrace_profile_row_ *row) {
+    int64_t values[MTRACE_FIELDS_];
+    size_t length;
+    const char *text = mtrace_source_line_(&r->source, line, &length);
+    int i;
+    mtrace_put_(t, row == r->rows ? "\n  {" : ",\n  {");
+    mtrace_fields_(r, row, values);
+    for (i = 0; i + 1 < MTRACE_FIELDS_; i++) { /* the calls stand at the function */
+        mtrace_put_json_field_(t, mtrace_field_names_[i], values[i]);
+    }
+    mtrace_put_(t, "\"source\":");
+    mtrace_put_json_text_(t, text, line == 0 ? 0 : length);
+    mtrace_put_char_(t, '}');
+}
+
+static void mtrace_json_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    mtrace_put_(t, "{\"file\":");
+    mtrace_put_json_text_(t, r->function->file, strlen(r->function->file));
+    mtrace_put_(t, ",\"function\":");
+    mtrace_put_json_text_(t, r->function->function, strlen(r->function->function));
+    mtrace_put_char_(t, ',');
+    mtrace_put_json_field_(t, "calls", (int64_t)r->total.calls);
+    mtrace_put_json_field_(t, "before_bytes", r->total.entry);
+    mtrace_put_json_field_(t, "peak_bytes", r->total.peak);
+    mtrace_put_json_field_(t, "after_bytes", r->total.after);
+    mtrace_put_(t, "\"lines\":[");
+    mtrace_each_line_(t, r, false, mtrace_json_line_);
+    mtrace_put_(t, "]}");
+}
+
+/* --- all functions --- */
+
+static void mtrace_profile_put_(mtrace_text_ *t, const mtrace_function_report_ *r,
+                                mtrace_profile_style style, bool is_first) {
+    switch (style) {
+    case MTRACE_PROFILE_CLASSIC:
+        mtrace_classic_(t, r);
+        break;
+    case MTRACE_PROFILE_CSV:
+        mtrace_each_line_(t, r, false, mtrace_csv_line_);
+        break;
+    case MTRACE_PROFILE_JSON:
+        mtrace_put_(t, is_first ? "" : ",\n ");
+        mtrace_json_(t, r);
+        break;
+    default:
+        mtrace_table_(t, r);
+        break;
+    }
+}
+
+/* What was not measured, and so is missing above. */
+static void mtrace_profile_put_lost_(mtrace_text_ *t, uint64_t count, const char *what,
+                                     const char *why) {
+    if (count != 0) {
+        mtrace_put_(t, "warning: ");
+        mtrace_put_count_(t, count, what);
+        mtrace_put_(t, why);
+    }
+}
+
+static void mtrace_profile_doubts_(mtrace_text_ *t, const mtrace_worker_ *only) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    uint64_t calls = only == NULL ? p->lost_calls : 0, lines = 0, dropped = 0, handlers = 0;
+    size_t i;
+    for (i = 0; i < p->worker_count; i++) {
+        const mtrace_worker_ *w = &p->workers[i];
+        bool counts = only == NULL || only == w;
+        calls += counts ? w->lost_calls : 0;
+        lines += counts ? w->lost_lines : 0;
+        dropped += counts ? w->dropped : 0;
+        handlers += counts ? w->interruptions : 0;
+    }
+    mtrace_profile_put_lost_(t, calls, "call",
+                             " not measured: too deep (max_depth), or too many threads "
+                             "(max_threads) or functions\n");
+    mtrace_profile_put_lost_(t, lines, "line", " not kept apart: raise max_lines\n");
+    mtrace_profile_put_lost_(t, dropped, "block", " not seen: the trace table was full\n");
+    mtrace_profile_put_lost_(t, handlers, "event", " of signal handlers not charged\n");
+}
+
+static mtrace_result mtrace_profile_functions_(mtrace_text_ *t,
+                                               const mtrace_profile_report_desc *desc,
+                                               mtrace_worker_ *only, uint32_t function) {
+    uint32_t i, count = MTRACE_GET_ACQUIRE_(&mtrace_profiler_g_.function_count);
+    bool is_first = true;
+    for (i = 0; i < count; i++) {
+        mtrace_function_report_ r;
+        mtrace_result result;
+        if ((only != NULL && i != function) ||
+            (desc->function != NULL &&
+             !mtrace_match(mtrace_profiler_g_.functions[i].function, desc->function))) {
+            continue;
+        }
+        result = mtrace_function_report_make_(&r, i, only);
+        if (result != MTRACE_OK) {
+            return result;
+        }
+        if (r.total.calls != 0) {
+            mtrace_profile_put_(t, &r, desc->style, is_first);
+            is_first = false;
+        }
+        free(r.rows);
+        free(r.source.text);
+    }
+    return MTRACE_OK;
+}
+
+static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_report_desc *desc,
+                                          mtrace_worker_ *only, uint32_t function) {
+    mtrace_result result;
+    mtrace_symbols_resolve_();
+    if (desc->style == MTRACE_PROFILE_CSV) {
+        mtrace_csv_head_(t);
+    } else if (desc->style == MTRACE_PROFILE_JSON) {
+        mtrace_put_char_(t, '[');
+    }
+    result = mtrace_profile_functions_(t, desc, only, function);
+    if (desc->style == MTRACE_PROFILE_JSON) {
+        mtrace_put_(t, "]\n");
+    } else if (desc->style == MTRACE_PROFILE_TABLE) {
+        mtrace_profile_doubts_(t, only);
+    }
+    mtrace_text_flush_(t);
+    return result;
+}
+
+/* only NULL: all. A report of one call is appended, one of all replaces the file. */
+static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
+                                           mtrace_worker_ *only, uint32_t function) {
+    mtrace_text_ t;
+    FILE *file = NULL;
+    mtrace_result result;
+    if (desc->write != NULL) {
+        mtrace_text_to_callback_(&t, desc->write, desc->write_user);
+    } else if (desc->path != NULL) {
+        file = fopen(desc->path, only != NULL ? "ab" : "wb");
+        if (file == NULL) {
+            return MTRACE_ERR_IO;
+        }
+        mtrace_text_to_callback_(&t, mtrace_file_write_, file);
+    } else if (!mtrace_text_default_(&t)) {
+        return MTRACE_ERR_NO_WRITER;
+    }
+    result = mtrace_profile_text_(&t, desc, only, function);
+    if (file != NULL) {
+        bool good = ferror(file) == 0;
+        good = fclose(file) == 0 && good;
+        result = result == MTRACE_OK && !good ? MTRACE_ERR_IO : result;
+    }
+    return result;
+}
+
+/* What the calls under way have done so far is settled; each goes on as if its line began anew. */
+static void mtrace_worker_settle_(mtrace_worker_ *w) {
+    int64_t highest = w->highest;
+    uint32_t i;
+    w->busy = true;
+    w->highest = w->level;
+    for (i = w->depth; i > 0; i--) {
+        mtrace_call_ *call = &w->calls[i - 1];
+        mtrace_call_settle_(w, call, highest);
+        mtrace_call_total_(w, call);
+        highest = call->outer_highest > call->peak ? call->outer_highest : call->peak;
+        call->outer_highest = w->level;
+    }
+    w->busy = false;
+}
+
+mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
+    static const mtrace_profile_report_desc usual = MTRACE_ZERO_;
+    mtrace_worker_ *w = mtrace_worker_here_();
+    if (mtrace_profiler_g_.workers == NULL) {
+        return MTRACE_ERR_NOT_FOUND;
+    }
+    mtrace_worker_heal_here_();
+    if (w != NULL && w->depth > 0 && !w->busy) {
+        mtrace_worker_settle_(w);
+    }
+    return mtrace_profile_write_(desc != NULL ? desc : &usual, NULL, 0);
+}
+
+/* ============================================================================================== */
+/* [SECTION] MEMORY USAGE                                                                         */
+/* ============================================================================================== */
+
+/* A measurement under way. Not on the stack: a longjmp out of the function leaves it behind, and
+   the thread's watcher with it. */
+typedef struct mtrace_measurement_ {
+    uint32_t taken;
+    mtrace_watcher before;
+    int64_t level;
+    int64_t peak;
+    uint64_t allocations;
+    uint64_t frees;
+    uint64_t dropped;
+} mtrace_measurement_;
+
+static mtrace_measurement_ mtrace_measurements_[MTRACE_USAGES_];
+
+static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
+    mtrace_measurement_ *m = (mtrace_measurement_ *)user;
+    m->level += (int64_t)(event->came_size - event->went_size);
+    m->peak = m->level > m->peak ? m->level : m->peak;
+    m->allocations += event->came;
+    m->frees += event->went;
+    m->dropped += event->dropped;
+    if (m->before.call != NULL) {
+        m->before.call(event, m->before.user);
+    }
+}
+
+static mtrace_measurement_ *mtrace_measurement_take_(void) {
+    mtrace_measurement_ *m = NULL;
+    int i;
+    mtrace_profile_lock_();
+    for (i = 0; i < MTRACE_USAGES_ && m == NULL; i++) {
+        m = mtrace_measurements_[i].taken ? NULL : &mtrace_measurements_[i];
+    }
+    if (m != NULL) {
+        memset(m, 0, sizeof *m);
+        m->taken = 1;
+    }
+    mtrace_profile_unlock_();
+    return m;
+}
+
+mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtrace_usage *out) {
+    mtrace_measurement_ *m;
+    mtrace_watcher watcher;
+    if (function == NULL || out == NULL) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    if (!mtrace_is_tracing()) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    m = mtrace_measurement_take_();
+    if (m == NULL) {
+        return MTRACE_ERR_FULL;
+    }
+    memset(out, 0, sizeof *out);
+    watcher.call = mtrace_measurement_event_;
+    watcher.user = m;
+    out->before = mtrace_get_traced_memory().current;
+    m->before = mtrace_watch(watcher);
+    out->nanoseconds = mtrace_now();
+    out->result = function(argument);
+    out->nanoseconds = mtrace_now() - out->nanoseconds;
+    mtrace_watch(m->before);
+    out->after = mtrace_get_traced_memory().current;
+    out->peak = out->before + (uint64_t)m->peak;
+    out->allocations = m->allocations;
+    out->frees = m->frees;
+    out->dropped = m->dropped;
+    mtrace_profile_lock_();
+    m->taken = 0;
+    mtrace_profile_unlock_();
+    return MTRACE_OK;
 }
 
 /* ============================================================================================== */
