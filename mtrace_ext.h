@@ -46,8 +46,8 @@ typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
    from there on this thread's own changes: other threads' work is not mixed in. Every profiled call
    under way is charged, each at its own line; so a recursive function's lines, which include what
    the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
-   goto or exception; one that longjmp leaves ends with the call around it, or when the next one
-   begins below it. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is the same with
+   goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
+   the same place or further out. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is the same with
    a limit of its own (see mtrace_profile_desc).
 
    Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
@@ -325,9 +325,11 @@ static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void 
 #endif
 
 #if defined(__GNUC__)
-#define MTRACE_FRAME_() __builtin_frame_address(0)
+#define MTRACE_FRAME_()  __builtin_frame_address(0)
+#define MTRACE_CALLER_() __builtin_return_address(0)
 #else
-#define MTRACE_FRAME_() NULL
+#define MTRACE_FRAME_()  NULL
+#define MTRACE_CALLER_() NULL
 #endif
 #define MT_PROFILE_PUSH(limit) mtrace_profile_push_at(MT_HERE, (limit), MTRACE_FRAME_())
 #define MT_PROFILE_POP(way)    mtrace_profile_pop(way)
@@ -1475,7 +1477,7 @@ static uint64_t mtrace_now(void) {
 /* A thread inside of profiled calls has a *worker*, which its watcher feeds. It alone writes it;
    reports read it meanwhile. Of each line of each function it has a *record*, the sum over all
    calls. Of each call under way it has, beside, a *cell* for each line that ran, with what that line
-   has changed so far in this call: at the call's end, if its peak was the function's highest, the
+   has changed so far in this call: at the call's end, if its peak was the function's highest (the last such call), the
    cells tell who had brought memory there. Calls, and with them their cells, are a stack.
 
    Between two changes of line only the level, its highest value and two counts move; a change of
@@ -1515,7 +1517,8 @@ typedef struct mtrace_change_ {
 typedef struct mtrace_call_ {
     uint64_t serial;
     const void *frame;
-    const char *name; /* __func__ */
+    const void *place; /* in the code */
+    const char *name;  /* __func__ */
     uint32_t function;
     uint32_t mark;
     uint64_t key; /* the line that runs */
@@ -1702,15 +1705,16 @@ static void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t ke
 
 /* --- what happens to the traced memory --- */
 
-/* Which line does the call charge with it? *repeats: the macro that ran last runs again. */
+/* Which line of the call runs `site`? own: that stands in the function itself. *repeats: the macro
+   that ran last runs again. */
 static uint64_t mtrace_call_line_(mtrace_worker_ *w, mtrace_call_ *call, const mtrace_site *site,
-                                  bool *repeats) {
+                                  bool own, bool *repeats) {
     uintptr_t address;
     *repeats = false;
     if (call->mark & MTRACE_MARK_ONLY_) {
         return MTRACE_KEY_OF_LINE_(call->mark >> 1);
     }
-    if (site->function == call->name) {
+    if (own) {
         *repeats = site == call->site;
         call->site = site;
         return MTRACE_KEY_OF_LINE_(site->line);
@@ -1724,7 +1728,8 @@ static uint64_t mtrace_call_line_(mtrace_worker_ *w, mtrace_call_ *call, const m
 static bool mtrace_worker_count_(mtrace_worker_ *w, const mtrace_event *event) {
     mtrace_call_ *call = &w->calls[w->depth - 1];
     bool repeats;
-    uint64_t key = mtrace_call_line_(w, call, event->site, &repeats);
+    bool own = event->site->function == call->name;
+    uint64_t key = mtrace_call_line_(w, call, event->site, own, &repeats);
     int64_t before;
     if (key != call->key || repeats) {
         mtrace_call_turn_(w, call, key);
@@ -1871,7 +1876,7 @@ static void mtrace_call_keep_peak_(mtrace_worker_ *w, mtrace_call_ *call) {
 
 static void mtrace_call_total_(mtrace_worker_ *w, mtrace_call_ *call) {
     mtrace_called_ *total = &w->totals[call->function];
-    if (total->peak_number == 0 || call->peak > MTRACE_GET_(&total->peak)) {
+    if (total->peak_number == 0 || call->peak >= MTRACE_GET_(&total->peak)) {
         mtrace_call_keep_peak_(w, call);
     }
     MTRACE_RAISE_(&total->after, w->level);
@@ -1896,15 +1901,36 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
     w->busy = false;
 }
 
-/* Calls whose frames lie below `frame` are over: a longjmp has left them. Stacks grow down. */
-static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame) {
-    while (w->depth > 0 && frame != NULL && w->calls[w->depth - 1].frame != NULL &&
-           (uintptr_t)w->calls[w->depth - 1].frame < (uintptr_t)frame) {
+/* Is a call over that a longjmp has left? Stacks grow down: when its frame lies below `frame`, or
+   when the same place in the code begins one in the same frame (a copy of itself that the compiler
+   put into a function is another place). */
+static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, const void *place) {
+    uintptr_t its = (uintptr_t)call->frame, now = (uintptr_t)frame;
+    return call->frame != NULL && frame != NULL &&
+           (its < now || (its == now && call->place == place));
+}
+
+static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, const void *place) {
+    while (w->depth > 0 && mtrace_call_is_over_(&w->calls[w->depth - 1], frame, place)) {
         mtrace_call_close_(w);
     }
 }
 
-mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit, const void *frame) {
+/* The line of the innermost call that makes another one; that may be a block of the same one. */
+static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, const void *frame) {
+    mtrace_call_ *call = &w->calls[w->depth - 1];
+    bool repeats;
+    if (w->depth > 0) {
+        bool own = site->function == call->name && frame != NULL && frame == call->frame;
+        uint64_t key = mtrace_call_line_(w, call, site, own, &repeats);
+        if (key != call->key) {
+            mtrace_call_turn_(w, call, key);
+        }
+    }
+}
+
+MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                         const void *frame) {
     mtrace_profile_way way = MTRACE_ZERO_;
     uint32_t function = mtrace_function_of_(site);
     mtrace_worker_ *w = function == 0 ? NULL : mtrace_worker_here_();
@@ -1915,7 +1941,8 @@ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit, const
     if (w == NULL || w->busy) {
         return way;
     }
-    mtrace_worker_heal_(w, frame);
+    mtrace_worker_heal_(w, frame, MTRACE_CALLER_());
+    mtrace_worker_calls_(w, site, frame);
     if (w->depth == mtrace_profiler_g_.desc.max_depth) {
         w->lost_calls++;
         return way;
@@ -1923,6 +1950,7 @@ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit, const
     call = &w->calls[w->depth];
     mtrace_call_open_(w, call, function - 1);
     call->frame = frame;
+    call->place = MTRACE_CALLER_();
     call->name = site->function;
     w->limit = limit != 0 && limit < w->limit ? limit : w->limit;
     way.serial = call->serial;
@@ -2091,7 +2119,7 @@ static bool mtrace_profile_exit_once_(void) {
 static void mtrace_worker_heal_here_(void) {
     mtrace_worker_ *w = mtrace_worker_here_();
     if (w != NULL) {
-        mtrace_worker_heal_(w, MTRACE_FRAME_());
+        mtrace_worker_heal_(w, MTRACE_FRAME_(), NULL);
         if (w->depth == 0) {
             mtrace_worker_give_(w);
         }
