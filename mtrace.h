@@ -226,6 +226,7 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #define MTRACE_NOINLINE_            __attribute__((noinline))
 #define MTRACE_HOT_                 inline __attribute__((always_inline))
 #define MTRACE_STATE_()             __atomic_load_n(mtrace_state_, __ATOMIC_RELAXED)
+#define MTRACE_FRAME_()             __builtin_frame_address(0)
 #else
 #define MTRACE_LIKELY_(condition)   (condition)
 #define MTRACE_UNLIKELY_(condition) (condition)
@@ -233,6 +234,7 @@ extern void *aligned_alloc(size_t alignment, size_t size); /* C99 headers do not
 #define MTRACE_NOINLINE_
 #define MTRACE_HOT_     inline
 #define MTRACE_STATE_() (*(volatile unsigned char *)mtrace_state_)
+#define MTRACE_FRAME_() NULL
 #endif
 
 #ifdef __cplusplus
@@ -290,7 +292,8 @@ typedef struct mtrace_scope {
    that was replaced). Of what went first, and what came then. */
 typedef struct mtrace_event {
     const mtrace_site *site; /* of the call */
-    uint64_t went_size;      /* bytes */
+    const void *frame;  /* an address in the stack, above which its callers' frames are; or NULL */
+    uint64_t went_size; /* bytes */
     uint64_t came_size;
     uint64_t dropped_size; /* could not be traced */
     uint32_t went;         /* blocks: at most 2 */
@@ -3272,12 +3275,15 @@ static void mtrace_variance_sum_(uint32_t account, mtrace_cell_ *out) {
 /* [SECTION] RECORD - one block comes, goes, or moves. Inner functions: the caller has the lock */
 /* ============================================================================================== */
 
+static MTRACE_HOT_ bool mtrace_is_watched_(void) {
+    return MTRACE_HOSTED_ && mtrace_watcher_.call != NULL;
+}
+
 /* Called outside of the lock. */
 static void mtrace_tell_(mtrace_event *event, const mtrace_site *site) {
-    mtrace_watcher watcher = mtrace_watcher_;
-    if (MTRACE_HOSTED_ && MTRACE_UNLIKELY_(watcher.call != NULL)) {
+    if (mtrace_is_watched_()) {
         event->site = site;
-        watcher.call(event, watcher.user);
+        mtrace_watcher_.call(event, mtrace_watcher_.user);
     }
 }
 
@@ -3384,12 +3390,16 @@ static inline bool mtrace_remove_(uintptr_t block, mtrace_site *site, mtrace_tra
 /* The straight way of a new heap block: a known site, a thread with a lane, no scope, a free home
    slot that nothing else calls its home. False: it must go the whole way; nothing is done. `alone`
    is a constant: then no other thread's free could leave a peak unseen, limits do not matter. */
-static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtrace_site *site,
-                                         bool alone) {
-    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_home_(block, false)];
-    mtrace_lane_ *lane = mtrace_lane_plain_();
-    uint64_t account = mtrace_account_cached_(site);
-    if (MTRACE_UNLIKELY_(account > 0xffff) || MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
+static MTRACE_HOT_ bool mtrace_add_fast_(mtrace_lane_ *lane, uintptr_t block, size_t size,
+                                         const mtrace_site *site, bool alone) {
+    mtrace_slot_ *slot;
+    uint64_t account;
+    if (MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane))) {
+        return false;
+    }
+    slot = &mtrace_g_.slots[mtrace_home_(block, false)];
+    account = mtrace_account_cached_(site);
+    if (MTRACE_UNLIKELY_(account > 0xffff) ||
         MTRACE_UNLIKELY_(!alone && !mtrace_lane_has_room_(lane, size)) ||
         MTRACE_UNLIKELY_(!mtrace_slot_claim_fresh_(slot, alone))) {
         return false;
@@ -3401,10 +3411,12 @@ static MTRACE_HOT_ bool mtrace_add_fast_(uintptr_t block, size_t size, const mtr
     return true;
 }
 
+/* The whole way, and whoever watches is told. */
 static MTRACE_NOINLINE_ void mtrace_record_in_(uint32_t domain, void *block, size_t size,
                                                mtrace_site *site) {
     mtrace_event event = MTRACE_ZERO_;
     if (block != NULL && mtrace_chosen_(size)) {
+        event.frame = MTRACE_FRAME_();
         MTRACE_LOCK();
         mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(site, domain), (uintptr_t)block, size,
                     false, 0, &event);
@@ -3413,18 +3425,41 @@ static MTRACE_NOINLINE_ void mtrace_record_in_(uint32_t domain, void *block, siz
     }
 }
 
+/* A watched thread was only turned away to be told: it goes the straight way from here. */
+static MTRACE_NOINLINE_ void *mtrace_record_watched_(void *block, size_t size, mtrace_site *site) {
+    mtrace_event event = MTRACE_ZERO_;
+    mtrace_lane_ *lane = mtrace_lane_own_();
+    bool done;
+    MTRACE_LOCK();
+    done = block != NULL && mtrace_add_fast_(lane, (uintptr_t)block, size, site, MTRACE_ALONE_());
+    MTRACE_UNLOCK();
+    if (MTRACE_UNLIKELY_(!done)) {
+        mtrace_record_in_(MTRACE_INHERIT_, block, size, site);
+        return block;
+    }
+    event.frame = MTRACE_FRAME_();
+    event.came_size = size;
+    event.came = 1;
+    mtrace_tell_(&event, site);
+    return block;
+}
+
 /* Returns the block, so that calling it is the last thing that the straight way does. */
 static MTRACE_NOINLINE_ void *mtrace_record_wholly_(void *block, size_t size, mtrace_site *site) {
+    if (mtrace_is_watched_() && size < mtrace_g_.fast_size && MTRACE_CONTEXT_.session == 0) {
+        return mtrace_record_watched_(block, size, site);
+    }
     mtrace_record_in_(MTRACE_INHERIT_, block, size, site);
     return block;
 }
 
 static MTRACE_HOT_ void *mtrace_record_fast_(void *block, size_t size, mtrace_site *site) {
+    mtrace_lane_ *lane = mtrace_lane_plain_();
     bool done;
     MTRACE_LOCK();
-    done =
-        block != NULL && (MTRACE_ALONE_() ? mtrace_add_fast_((uintptr_t)block, size, site, true)
-                                          : mtrace_add_fast_((uintptr_t)block, size, site, false));
+    done = block != NULL &&
+           (MTRACE_ALONE_() ? mtrace_add_fast_(lane, (uintptr_t)block, size, site, true)
+                            : mtrace_add_fast_(lane, (uintptr_t)block, size, site, false));
     MTRACE_UNLOCK();
     return MTRACE_LIKELY_(done) ? block : mtrace_record_wholly_(block, size, site);
 }
@@ -3470,18 +3505,6 @@ void *mtrace_calloc_in_(uint32_t domain, size_t count, size_t size, mtrace_site 
     return block;
 }
 
-static void mtrace_forget_(uintptr_t block, mtrace_site *site) {
-    mtrace_trace_ trace;
-    mtrace_event event = MTRACE_ZERO_;
-    if (mtrace_remove_(block, site, &trace)) {
-        MTRACE_LOCK();
-        mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
-        MTRACE_UNLOCK();
-        mtrace_event_went_(&event, trace.size);
-        mtrace_tell_(&event, site);
-    }
-}
-
 /* Takes a block of less than 4 GiB out of its home slot. Of two threads that free it only one gets
    it; who is alone need not ask. */
 static MTRACE_HOT_ bool mtrace_slot_empty_(mtrace_slot_ *slot, uintptr_t block, uint16_t account,
@@ -3505,21 +3528,52 @@ static MTRACE_HOT_ bool mtrace_slot_empty_(mtrace_slot_ *slot, uintptr_t block, 
 
 /* The straight way of a free: the trace is in its home slot, the thread has a lane, and no peak is
    about to be left. False: not done. */
-static MTRACE_HOT_ bool mtrace_forget_fast_(uintptr_t block) {
-    mtrace_slot_ *slot = &mtrace_g_.slots[mtrace_heap_home_(block)];
-    mtrace_lane_ *lane = mtrace_lane_free_();
-    uint16_t account = MTRACE_GET_ACQUIRE_(&slot->account);
-    uint32_t size;
+static MTRACE_HOT_ bool mtrace_forget_fast_(mtrace_lane_ *lane, uintptr_t block, uint32_t *size) {
+    mtrace_slot_ *slot;
+    uint16_t account;
+    if (MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane))) {
+        return false;
+    }
+    slot = &mtrace_g_.slots[mtrace_heap_home_(block)];
+    account = MTRACE_GET_ACQUIRE_(&slot->account);
     if (MTRACE_UNLIKELY_(MTRACE_GET_(&slot->key) != block) ||
         MTRACE_UNLIKELY_(!mtrace_slot_live_(account)) ||
         MTRACE_UNLIKELY_(MTRACE_GET_(&slot->size_high) != 0) ||
-        MTRACE_UNLIKELY_(!mtrace_lane_is_own_(lane)) ||
         MTRACE_UNLIKELY_(mtrace_lane_is_high_(lane)) ||
-        !mtrace_slot_empty_(slot, block, account, &size)) {
+        !mtrace_slot_empty_(slot, block, account, size)) {
         return false;
     }
-    mtrace_add_out_(lane, account, size);
+    mtrace_add_out_(lane, account, *size);
     return true;
+}
+
+static bool mtrace_forget_watched_(uintptr_t block, uint64_t *size) {
+    uint32_t found = 0;
+    bool done;
+    if (!mtrace_is_watched_() || mtrace_g_.filter != NULL) {
+        return false;
+    }
+    MTRACE_LOCK();
+    done = mtrace_forget_fast_(mtrace_lane_own_(), block, &found);
+    MTRACE_UNLOCK();
+    *size = found;
+    return done;
+}
+
+static MTRACE_HOT_ void mtrace_forget_(uintptr_t block, mtrace_site *site) {
+    mtrace_event event = MTRACE_ZERO_;
+    mtrace_trace_ trace;
+    event.frame = MTRACE_FRAME_();
+    if (!mtrace_forget_watched_(block, &trace.size)) {
+        if (!mtrace_remove_(block, site, &trace)) {
+            return;
+        }
+        MTRACE_LOCK();
+        mtrace_count_out_(mtrace_lane_get_(), trace.account, trace.size);
+        MTRACE_UNLOCK();
+    }
+    mtrace_event_went_(&event, trace.size);
+    mtrace_tell_(&event, site);
 }
 
 static MTRACE_NOINLINE_ void mtrace_free_wholly_(void *block, mtrace_site *site) {
@@ -3540,13 +3594,15 @@ static MTRACE_NOINLINE_ void mtrace_free_sampling_(void *block, mtrace_site *sit
 /* The trace is gone before the block is: else another thread could get the address, record it, and
    lose its record (CPython's tracemalloc has this fault). */
 void mtrace_free_(void *block, mtrace_site *site) {
+    mtrace_lane_ *lane = mtrace_lane_free_();
+    uint32_t size;
     bool done;
     if (MTRACE_UNLIKELY_(mtrace_g_.filter != NULL)) {
         mtrace_free_sampling_(block, site);
         return;
     }
     MTRACE_LOCK();
-    done = block != NULL && mtrace_forget_fast_((uintptr_t)block);
+    done = block != NULL && mtrace_forget_fast_(lane, (uintptr_t)block, &size);
     MTRACE_UNLOCK();
     if (MTRACE_UNLIKELY_(!done)) {
         mtrace_free_wholly_(block, site);
@@ -3609,6 +3665,7 @@ void *mtrace_realloc_in_(uint32_t domain, void *block, size_t size, mtrace_site 
         mtrace_free_(block, site);
         return NULL;
     }
+    event.frame = MTRACE_FRAME_();
     known = mtrace_remove_(old, site, &trace);
     moved = MTRACE_BASE_REALLOC(block, size);
     if (moved != NULL) {
@@ -3653,6 +3710,7 @@ mtrace_result mtrace_track_at(uint32_t domain, uintptr_t key, uint64_t size, mtr
     if (!mtrace_chosen_(size)) {
         return MTRACE_OK;
     }
+    event.frame = MTRACE_FRAME_();
     MTRACE_LOCK();
     kept = mtrace_add_(mtrace_lane_get_(), mtrace_account_of_(MTRACE_SITE_(site), domain), key,
                        size, domain != 0, domain, &event);
@@ -3675,6 +3733,7 @@ mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrace_site *sit
     }
     MTRACE_UNLOCK();
     if (found) {
+        event.frame = MTRACE_FRAME_();
         mtrace_event_went_(&event, trace.size);
         mtrace_tell_(&event, MTRACE_SITE_(site));
     }

@@ -183,7 +183,7 @@ MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
 MTRACE_API void mtrace_profile_stop(void);
 
 /* Writes what was measured, of all calls in sum, one function after the other; calls under way are
-   included, other threads' up to their last change of line. desc NULL: tables to the default
+   included as far as they are this thread's. desc NULL: tables to the default
    writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
    have to be found. O(lines). Any thread, not from a handler. */
 MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
@@ -325,10 +325,8 @@ static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void 
 #endif
 
 #if defined(__GNUC__)
-#define MTRACE_FRAME_()  __builtin_frame_address(0)
 #define MTRACE_CALLER_() __builtin_return_address(0)
 #else
-#define MTRACE_FRAME_()  NULL
 #define MTRACE_CALLER_() NULL
 #endif
 #define MT_PROFILE_PUSH(limit) mtrace_profile_push_at(MT_HERE, (limit), MTRACE_FRAME_())
@@ -1338,13 +1336,25 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
 #if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
 #define MTRACE_UNWINDS_ 1
 #include <unwind.h>
-#if defined(__clang__) || defined(__SANITIZE_ADDRESS__)
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define MTRACE_ASAN_ 1
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MTRACE_ASAN_ 1
+#endif
+#ifdef MTRACE_ASAN_
 #define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize("address")))
 #else
-#define MTRACE_READS_STACK_ __attribute__((noinline))
+#define MTRACE_READS_STACK_ MTRACE_HOT_
 #endif
 
-enum { MTRACE_CHAIN_MAX_ = 28, MTRACE_CHAINS_ = 64, MTRACE_UNWIND_MAX_ = 1024 };
+enum {
+    MTRACE_CHAIN_MAX_ = 28,
+    MTRACE_CHAIN_BITS_ = 6,
+    MTRACE_CHAINS_ = 64,
+    MTRACE_UNWIND_MAX_ = 1024
+};
 
 typedef struct mtrace_chain_ {
     const mtrace_site *site;
@@ -1409,43 +1419,48 @@ static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, 
     return _URC_NO_REASON;
 }
 
-/* Does what the unwinder found for that chain hold now, too? Then the function's return address. */
-static MTRACE_READS_STACK_ uintptr_t mtrace_chain_read_(const mtrace_chain_ *chain,
-                                                        const uintptr_t *base) {
-    uintptr_t hash = 0;
+static MTRACE_HOT_ mtrace_chain_ *mtrace_chain_of_(mtrace_chain_ *chains, const mtrace_site *site,
+                                                   uintptr_t distance) {
+    uintptr_t hash = ((uintptr_t)site ^ distance) * MTRACE_GOLDEN_;
+    return &chains[hash >> (sizeof hash * 8 - MTRACE_CHAIN_BITS_)];
+}
+
+/* The return address in the frame that holds the address `frame`, if it stands where the unwinder
+   found one for that site; 0: not known so. */
+static MTRACE_READS_STACK_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains,
+                                                           const mtrace_site *site,
+                                                           const void *from, const void *frame) {
+    uintptr_t distance = (uintptr_t)frame - (uintptr_t)from, hash = 0;
+    const mtrace_chain_ *chain = mtrace_chain_of_(chains, site, distance);
+    const uintptr_t *base = (const uintptr_t *)from;
     uint32_t i;
+    if (chain->site != site || chain->distance != distance) {
+        return 0;
+    }
     for (i = 0; i + 1 < chain->count; i++) {
         hash = mtrace_chain_mix_(hash, base[chain->offsets[i]]);
     }
     return hash == chain->hash ? base[chain->offsets[i]] : 0;
 }
 
-/* The return address in the frame that holds the address `frame`; 0: not found. */
-static __attribute__((noinline)) uintptr_t
-mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site, const void *frame) {
-    uintptr_t base = (uintptr_t)__builtin_frame_address(0), address;
-    uintptr_t distance = (uintptr_t)frame - base;
-    uintptr_t hash = ((uintptr_t)site ^ distance) * MTRACE_GOLDEN_;
-    mtrace_chain_ *chain = &chains[hash >> (sizeof hash * 8 - 6)]; /* 64 of them */
+/* The same from the unwinder; 0: not found. */
+static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
+                                                         const mtrace_site *site, const void *from,
+                                                         const void *frame) {
+    uintptr_t distance = (uintptr_t)frame - (uintptr_t)from;
     mtrace_unwinding_ u;
-    if (chain->count != 0 && chain->site == site && chain->distance == distance) {
-        address = mtrace_chain_read_(chain, (const uintptr_t *)base);
-        if (address != 0) {
-            return address;
-        }
-    }
-    if (frame == NULL || (uintptr_t)frame <= base) {
+    if (frame == NULL || from == NULL || (uintptr_t)frame <= (uintptr_t)from) {
         return 0;
     }
     memset(&u, 0, sizeof u);
-    u.base = u.below = base;
+    u.base = u.below = (uintptr_t)from;
     u.frame = (uintptr_t)frame;
     u.has_places = true;
     _Unwind_Backtrace(mtrace_unwind_step_, &u);
     if (u.has_places && u.chain.count > 0) {
         u.chain.site = site;
         u.chain.distance = distance;
-        *chain = u.chain;
+        *mtrace_chain_of_(chains, site, distance) = u.chain;
     }
     return u.found;
 }
@@ -1455,10 +1470,19 @@ enum { MTRACE_CHAINS_ = 1 };
 typedef struct mtrace_chain_ {
     char unused;
 } mtrace_chain_;
-static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site,
-                                        const void *frame) {
+static uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const mtrace_site *site,
+                                       const void *from, const void *frame) {
     (void)chains;
     (void)site;
+    (void)from;
+    (void)frame;
+    return 0;
+}
+static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site,
+                                        const void *from, const void *frame) {
+    (void)chains;
+    (void)site;
+    (void)from;
     (void)frame;
     return 0;
 }
@@ -1474,26 +1498,24 @@ static uint64_t mtrace_now(void) {
 /* ============================================================================================== */
 
 /* clang-format off */
-/* A thread inside of profiled calls has a *worker*, which its watcher feeds. It alone writes it;
-   reports read it meanwhile. Of each line of each function it has a *record*, the sum over all
-   calls. Of each call under way it has, beside, a *cell* for each line that ran, with what that line
-   has changed so far in this call: at the call's end, if its peak was the function's highest (the last such call), the
-   cells tell who had brought memory there. Calls, and with them their cells, are a stack.
-
-   Between two changes of line only the level, its highest value and two counts move; a change of
-   line settles what the line before did. A call that ends was part of the line that made it. */
+/* A thread inside of profiled calls has a *worker*, which its watcher feeds. Of each call under way
+   it has a *cell* for each line that ran, with what that line has done so far in this call. An event
+   changes the cell of the line that runs in the innermost call, and nothing else. A call that ends
+   was part of the line that made it, to which all that it did is then put at once; and its cells go
+   into *records*, one a line of a function, the sums over all calls, which reports read. If its peak
+   is the function's highest, its cells tell who had brought memory there. Calls, and with them their
+   cells, are a stack. */
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
 #define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
-#define MTRACE_NO_KEY_               UINT64_MAX
 enum { MTRACE_MAX_PROFILED_ = 256, MTRACE_USAGES_ = 16 };
 enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
 #define MTRACE_NO_MARK_ UINT32_MAX
 
 typedef struct mtrace_line_ {
     uint64_t key;
-    uint32_t line; /* of an address, once a report has found it */
+    uint32_t found; /* of an address: the line, once a report has found it */
     uint32_t function;
     uint32_t cell; /* in the innermost call under way that ran the line; 0: none */
     uint64_t runs;
@@ -1507,33 +1529,41 @@ typedef struct mtrace_line_ {
 } mtrace_line_;
 
 typedef struct mtrace_change_ {
-    uint32_t record;
-    uint32_t outer; /* the record's cell in a call further out */
-    uint32_t peak_number;
     int64_t sum;
     int64_t at_peak; /* of the call's peak numbered so; when that is older, sum is it */
+    uint32_t peak_number;
+    uint32_t line;  /* its record */
+    uint32_t outer; /* the record's cell in a call further out */
+    int64_t held;
+    int64_t peak;
+    uint64_t runs; /* since the cell was last put to the record */
+    uint64_t allocs;
+    uint64_t frees;
+    int64_t settled; /* of sum, what is in the record */
 } mtrace_change_;
 
+/* Lines found of late: of a macro by its site, of what else calls by the return address. */
+enum { MTRACE_RECENT_BITS_ = 3 };
+typedef struct mtrace_recent_ {
+    uintptr_t token;
+    mtrace_change_ *cell;
+} mtrace_recent_;
+
 typedef struct mtrace_call_ {
-    uint64_t serial;
+    mtrace_change_ *cell; /* of the line that runs */
+    uintptr_t token;      /* what stands for it, see mtrace_call_token_ */
+    const char *name;     /* __func__ */
     const void *frame;
-    const void *place; /* in the code */
-    const char *name;  /* __func__ */
-    uint32_t function;
     uint32_t mark;
-    uint64_t key; /* the line that runs */
-    const mtrace_site *site;
-    uint32_t record; /* 0: none, or there was no room */
-    uint32_t cell;
-    uint32_t first_cell;
     uint32_t peak_number;
-    int64_t entry;
     int64_t peak;
-    int64_t start; /* the level when the line began; the counts then */
-    uint64_t start_allocs;
-    uint64_t start_frees;
-    int64_t outer_highest; /* the context's, of the call around it */
-    uint64_t outer_limit;
+    mtrace_recent_ recent[1 << MTRACE_RECENT_BITS_];
+    const void *place; /* in the code */
+    uint32_t function;
+    uint32_t first_cell;
+    int64_t entry; /* the level when it began */
+    int64_t outer_limit;
+    uint64_t serial;
 } mtrace_call_;
 
 /* A function in one context. */
@@ -1551,25 +1581,23 @@ typedef struct mtrace_called_ {
 typedef struct mtrace_worker_ {
     uint32_t number;
     uint32_t taken;
-    bool busy;
     uint32_t depth;
     uint32_t cells_used;
-    uint32_t records_used;
-    uint64_t serial;
+    uint32_t lines_used;
+    mtrace_call_ *call; /* the innermost; NULL: none, or it is being changed */
     int64_t level;
-    int64_t highest; /* since the line that runs began */
-    uint64_t allocs;
-    uint64_t frees;
-    uint64_t limit;
+    int64_t limit;
+    uint64_t serial;
     mtrace_watcher before;
     uint64_t dropped;       /* allocations the tracer could not trace */
-    uint64_t lost_lines;    /* changes of line without a record */
+    uint64_t lost_lines;    /* changes of line without a cell */
     uint64_t lost_calls;    /* too deep */
     uint64_t interruptions; /* events of handlers that came while another was counted */
     mtrace_call_ *calls;
     mtrace_change_ *cells;
-    mtrace_line_ *records;
-    uint16_t *index; /* of records, by hash */
+    mtrace_line_ *lines;
+    uint16_t *index; /* of lines, by hash */
+    uint32_t index_mask;
     mtrace_chain_ *chains;
     mtrace_called_ *totals;
 } mtrace_worker_;
@@ -1612,159 +1640,214 @@ static void mtrace_profile_unlock_(void) {
 /* --- records and cells --- */
 
 /* The record of a line; 0: there is no room. Record 0 is nobody's. */
-static uint32_t mtrace_record_of_(mtrace_worker_ *w, uint32_t function, uint64_t key) {
-    uint32_t max = (uint32_t)mtrace_profiler_g_.desc.max_lines, slots = 2 * max, number, at;
-    at = mtrace_reduce_(mtrace_mix_((uint32_t)key ^ (uint32_t)(key >> 32), function), slots);
+static uint32_t mtrace_line_of_(mtrace_worker_ *w, uint32_t function, uint64_t key) {
+    uint64_t hash = (key ^ (uint64_t)function << 40) * 0x9E3779B97F4A7C15u;
+    uint32_t at = (uint32_t)(hash >> 32) & w->index_mask, number;
     while ((number = w->index[at]) != 0) {
-        if (w->records[number].key == key && w->records[number].function == function) {
+        if (w->lines[number].key == key && w->lines[number].function == function) {
             return number;
         }
-        at = at + 1 < slots ? at + 1 : 0;
+        at = (at + 1) & w->index_mask;
     }
-    if (w->records_used > max) {
+    if (w->lines_used > mtrace_profiler_g_.desc.max_lines) {
         return 0;
     }
-    number = w->records_used;
-    w->records[number].key = key;
-    w->records[number].function = function;
-    w->records[number].held = w->records[number].peak = INT64_MIN;
-    MTRACE_SET_RELEASE_(&w->records_used, number + 1);
+    number = w->lines_used;
+    w->lines[number].key = key;
+    w->lines[number].function = function;
+    w->lines[number].held = w->lines[number].peak = INT64_MIN;
+    MTRACE_SET_RELEASE_(&w->lines_used, number + 1);
     w->index[at] = (uint16_t)number;
     return number;
 }
 
-static uint32_t mtrace_cell_of_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t number) {
-    mtrace_line_ *record = &w->records[number];
+static mtrace_change_ *mtrace_cell_of_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                       uint32_t number) {
+    mtrace_line_ *line = &w->lines[number];
     mtrace_change_ *cell;
-    if (number == 0 || record->cell >= call->first_cell) {
-        return record->cell;
+    if (number == 0 || line->cell >= call->first_cell) {
+        return &w->cells[line->cell];
     }
     if (w->cells_used > 4 * mtrace_profiler_g_.desc.max_lines) {
-        return 0;
+        return w->cells;
     }
     cell = &w->cells[w->cells_used];
-    cell->record = number;
-    cell->outer = record->cell;
+    memset(cell, 0, sizeof *cell);
+    cell->line = number;
+    cell->outer = line->cell;
     cell->peak_number = call->peak_number;
-    cell->sum = 0;
-    cell->at_peak = 0;
-    record->cell = w->cells_used++;
-    return record->cell;
+    cell->held = cell->peak = INT64_MIN;
+    line->cell = w->cells_used++;
+    return cell;
 }
 
-static void mtrace_cell_settle_peak_(mtrace_change_ *cell, const mtrace_call_ *call) {
+static mtrace_change_ *mtrace_cell_find_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                         uint64_t key) {
+    mtrace_change_ *cell = mtrace_cell_of_(w, call, mtrace_line_of_(w, call->function, key));
+    w->lost_lines += cell == w->cells; /* nobody's */
+    return cell;
+}
+
+static void mtrace_raise_(int64_t *most, int64_t value) {
+    *most = *most > value ? *most : value;
+}
+
+static MTRACE_HOT_ void mtrace_cell_settle_(mtrace_change_ *cell, const mtrace_call_ *call) {
     if (cell->peak_number != call->peak_number) {
         cell->at_peak = cell->sum;
         cell->peak_number = call->peak_number;
     }
 }
 
-/* The line that runs has led to a new peak of the call. */
-static void mtrace_call_peak_(mtrace_worker_ *w, mtrace_call_ *call, int64_t highest) {
-    mtrace_change_ *cell = &w->cells[call->cell];
-    call->peak = highest;
-    call->peak_number++;
-    cell->at_peak = cell->sum + (highest - call->start);
-    cell->peak_number = call->peak_number;
-}
-
-/* What the line that runs has done is put to its record and its cell. */
-static void mtrace_call_settle_(mtrace_worker_ *w, mtrace_call_ *call, int64_t highest) {
-    mtrace_line_ *record = &w->records[call->record];
-    mtrace_change_ *cell = &w->cells[call->cell];
-    int64_t change = w->level - call->start;
-    mtrace_cell_settle_peak_(cell, call);
+/* The line that runs has changed memory by so much, and on the way led to a level. */
+static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t before,
+                                            int64_t highest) {
+    mtrace_change_ *cell = call->cell;
+    mtrace_cell_settle_(cell, call);
     if (highest > call->peak) {
-        mtrace_call_peak_(w, call, highest);
+        call->peak = highest;
+        cell->peak_number = ++call->peak_number;
+        cell->at_peak = cell->sum + (highest - before);
     }
     cell->sum += change;
-    if (call->record != 0) {
-        MTRACE_GROW_(&record->change, change);
-        MTRACE_GROW_(&record->allocs, w->allocs - call->start_allocs);
-        MTRACE_GROW_(&record->frees, w->frees - call->start_frees);
-        MTRACE_RAISE_(&record->held, w->level);
-        MTRACE_RAISE_(&record->peak, highest);
-    }
-    call->start = w->level;
-    call->start_allocs = w->allocs;
-    call->start_frees = w->frees;
+    mtrace_raise_(&cell->peak, highest);
 }
 
 /* Another line begins to run, or the same once more. */
-static void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t key) {
-    mtrace_call_settle_(w, call, w->highest);
-    if (key != call->key) {
-        call->key = key;
-        call->record = mtrace_record_of_(w, call->function, key);
-        call->cell = mtrace_cell_of_(w, call, call->record);
-        w->lost_lines += call->record == 0 || call->cell == 0;
-    }
-    MTRACE_GROW_(&w->records[call->record].runs, 1);
-    w->highest = w->level;
+static MTRACE_HOT_ void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call,
+                                          mtrace_change_ *cell) {
+    mtrace_raise_(&call->cell->held, w->level);
+    call->cell = cell;
+    cell->runs++;
+    mtrace_raise_(&cell->peak, w->level);
 }
 
 /* --- what happens to the traced memory --- */
 
-/* Which line of the call runs `site`? own: that stands in the function itself. *repeats: the macro
-   that ran last runs again. */
-static uint64_t mtrace_call_line_(mtrace_worker_ *w, mtrace_call_ *call, const mtrace_site *site,
-                                  bool own, bool *repeats) {
-    uintptr_t address;
-    *repeats = false;
-    if (call->mark & MTRACE_MARK_ONLY_) {
-        return MTRACE_KEY_OF_LINE_(call->mark >> 1);
-    }
-    if (own) {
-        *repeats = site == call->site;
-        call->site = site;
-        return MTRACE_KEY_OF_LINE_(site->line);
-    }
-    call->site = NULL;
-    address = mtrace_return_address_(w->chains, site, call->frame);
-    return address != 0 ? MTRACE_KEY_OF_ADDRESS_(address) : MTRACE_KEY_OF_LINE_(call->mark >> 1);
+static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uintptr_t token) {
+    return &call->recent[token * MTRACE_GOLDEN_ >> (sizeof token * 8 - MTRACE_RECENT_BITS_)];
 }
 
-/* True when that led above the limit. */
-static bool mtrace_worker_count_(mtrace_worker_ *w, const mtrace_event *event) {
-    mtrace_call_ *call = &w->calls[w->depth - 1];
-    bool repeats;
-    bool own = event->site->function == call->name;
-    uint64_t key = mtrace_call_line_(w, call, event->site, own, &repeats);
-    int64_t before;
-    if (key != call->key || repeats) {
-        mtrace_call_turn_(w, call, key);
+/* What stands for the line of the call that runs `site`, when that is known at once: the site, if it
+   stands in the function itself, else the return address; 0: neither. */
+static MTRACE_HOT_ uintptr_t mtrace_call_token_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                                const mtrace_site *site, const void *frame,
+                                                bool own) {
+    return own ? (uintptr_t)site : mtrace_known_address_(w->chains, site, frame, call->frame);
+}
+
+/* The cell of the line, found by its key, and kept for its token. */
+static mtrace_change_ *mtrace_call_find_(mtrace_worker_ *w, mtrace_call_ *call,
+                                         const mtrace_site *site, bool own, uintptr_t token) {
+    mtrace_recent_ *recent = mtrace_recent_of_(call, token);
+    uint64_t key = own          ? MTRACE_KEY_OF_LINE_(site->line)
+                   : token == 0 ? MTRACE_KEY_OF_LINE_(call->mark >> 1)
+                                : MTRACE_KEY_OF_ADDRESS_(token);
+    recent->token = token;
+    recent->cell = mtrace_cell_find_(w, call, key);
+    return recent->cell;
+}
+
+/* That cell's line begins, unless it runs; a macro of the function's own that runs again is the line
+   once more. */
+static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, mtrace_change_ *cell,
+                                        uintptr_t token, bool own) {
+    if (cell != call->cell || (own && token == call->token)) {
+        mtrace_call_turn_(w, call, cell);
     }
-    w->dropped += event->dropped;
-    w->frees += event->went;
-    w->allocs += event->came;
-    before = w->level - (int64_t)event->went_size;
-    w->level = before + (int64_t)event->came_size;
-    if (w->level > w->highest) {
-        w->highest = w->level;
+    call->token = token;
+}
+
+static MTRACE_NOINLINE_ void mtrace_call_go_wholly_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                    const mtrace_site *site, const void *frame,
+                                                    bool own) {
+    uintptr_t token;
+    if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
+        return;
     }
-    return event->came_size > 0 && w->level > 0 && (uint64_t)w->level > w->limit &&
-           (before < 0 || (uint64_t)before <= w->limit);
+    token = mtrace_call_token_(w, call, site, frame, own);
+    if (token == 0) {
+        token = mtrace_return_address_(w->chains, site, frame, call->frame);
+    }
+    mtrace_call_go_(w, call, mtrace_call_find_(w, call, site, own, token), token, own);
+}
+
+static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call,
+                                           const mtrace_event *event, int64_t after) {
+    int64_t before = w->level;
+    w->level = after;
+    call->cell->frees += event->went;
+    call->cell->allocs += event->came;
+    mtrace_call_change_(call, after - before, before, after);
 }
 
 static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
 
-static void mtrace_worker_event_(const mtrace_event *event, void *user) {
+static int64_t mtrace_level_after_(const mtrace_worker_ *w, const mtrace_event *event) {
+    return w->level + (int64_t)(event->came_size - event->went_size);
+}
+
+static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
-    mtrace_watcher before = w->before;
-    bool exceeded = false;
-    if (w->busy || w->depth == 0) { /* a handler has interrupted the line below */
+    mtrace_call_ *call = w->call;
+    int64_t after = mtrace_level_after_(w, event);
+    bool exceeded = after > w->limit && after - (int64_t)event->came_size <= w->limit;
+    if (call == NULL) { /* a handler has interrupted the lines below, or those further below */
         w->interruptions++;
+        exceeded = false;
     } else {
-        w->busy = true;
-        exceeded = mtrace_worker_count_(w, event);
-        w->busy = false;
+        w->call = NULL;
+        mtrace_call_go_wholly_(w, call, event->site, event->frame,
+                               event->site->function == call->name);
+        mtrace_call_count_(w, call, event, after);
+        w->dropped += event->dropped;
+        w->call = call;
     }
-    if (before.call != NULL) {
-        before.call(event, before.user);
+    if (w->before.call != NULL) {
+        w->before.call(event, w->before.user);
     }
-    if (MTRACE_UNLIKELY_(exceeded)) {
+    if (exceeded) {
         mtrace_limit_exceeded_(w);
     }
+}
+
+/* The line that runs is marked, or known by its token. False: neither. */
+static MTRACE_HOT_ bool mtrace_call_go_fast_(mtrace_worker_ *w, mtrace_call_ *call,
+                                             const mtrace_event *event) {
+    bool own = event->site->function == call->name;
+    mtrace_change_ *cell = call->cell;
+    uintptr_t token;
+    if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
+        return true;
+    }
+    token = mtrace_call_token_(w, call, event->site, event->frame, own);
+    if (token != call->token || token == 0) {
+        const mtrace_recent_ *recent = mtrace_recent_of_(call, token);
+        if (MTRACE_UNLIKELY_(token == 0 || recent->token != token)) {
+            return false;
+        }
+        cell = recent->cell;
+    }
+    mtrace_call_go_(w, call, cell, token, own);
+    return true;
+}
+
+/* The straight way, without a limit in sight. It calls nothing, and so saves no registers. */
+static void mtrace_worker_event_(const mtrace_event *event, void *user) {
+    mtrace_worker_ *w = (mtrace_worker_ *)user;
+    mtrace_call_ *call = w->call;
+    int64_t after = mtrace_level_after_(w, event);
+    if (MTRACE_LIKELY_(call != NULL && after <= w->limit && event->dropped == 0 &&
+                       w->before.call == NULL)) {
+        w->call = NULL;
+        if (MTRACE_LIKELY_(mtrace_call_go_fast_(w, call, event))) {
+            mtrace_call_count_(w, call, event, after);
+            w->call = call;
+            return;
+        }
+        w->call = call;
+    }
+    mtrace_worker_event_wholly_(event, user);
 }
 
 /* --- calls --- */
@@ -1775,7 +1858,12 @@ static mtrace_worker_ *mtrace_worker_here_(void) {
     return watcher.call == mtrace_worker_event_ ? (mtrace_worker_ *)watcher.user : NULL;
 }
 
-/* A context that no thread has, for this one; NULL: there is none. */
+/* A limit as a level; 0: none. */
+static int64_t mtrace_limit_(uint64_t bytes) {
+    return bytes == 0 || bytes > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)bytes;
+}
+
+/* A worker that no thread has, for this one; NULL: there is none. */
 static mtrace_worker_ *mtrace_worker_take_(void) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     mtrace_watcher watcher;
@@ -1793,7 +1881,7 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     mtrace_profile_unlock_();
     if (w != NULL) {
         w->level = (int64_t)mtrace_get_traced_memory().current;
-        w->limit = p->desc.limit != 0 ? p->desc.limit : UINT64_MAX;
+        w->limit = mtrace_limit_(p->desc.limit);
         watcher.call = mtrace_worker_event_;
         watcher.user = w;
         w->before = mtrace_watch(watcher);
@@ -1842,15 +1930,11 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     memset(call, 0, sizeof *call);
     call->serial = ++w->serial;
     call->function = function;
-    call->key = MTRACE_NO_KEY_;
+    call->cell = w->cells; /* nobody's */
     call->first_cell = w->cells_used;
     call->peak_number = 1;
-    call->entry = call->peak = call->start = w->level;
-    call->start_allocs = w->allocs;
-    call->start_frees = w->frees;
-    call->outer_highest = w->highest;
+    call->entry = call->peak = w->level;
     call->outer_limit = w->limit;
-    w->highest = w->level;
     if (total->active++ == 0) {
         MTRACE_GROW_(&total->base, w->level - (total->calls == 0 ? 0 : total->left));
     }
@@ -1858,47 +1942,77 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     MTRACE_RAISE_(&total->entry, w->level);
 }
 
+/* The innermost call's cells end where the stack does, another's where the next call's begin. */
+static uint32_t mtrace_call_end_(const mtrace_worker_ *w, uint32_t depth) {
+    return depth + 1 == w->depth ? w->cells_used : w->calls[depth + 1].first_cell;
+}
+
 /* The call's peak is the function's highest: its cells tell who had brought memory there. */
-static void mtrace_call_keep_peak_(mtrace_worker_ *w, mtrace_call_ *call) {
+static void mtrace_call_keep_peak_(mtrace_worker_ *w, uint32_t depth) {
+    const mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
     uint64_t number = total->peak_number + 1;
-    bool is_innermost = call == &w->calls[w->depth - 1];
-    uint32_t i, end = is_innermost ? w->cells_used : call[1].first_cell;
+    uint32_t i, end = mtrace_call_end_(w, depth);
     for (i = call->first_cell; i < end; i++) {
-        mtrace_line_ *record = &w->records[w->cells[i].record];
-        mtrace_cell_settle_peak_(&w->cells[i], call);
-        MTRACE_SET_(&record->at_peak, w->cells[i].at_peak);
-        MTRACE_SET_(&record->at_peak_of, number);
+        mtrace_line_ *line = &w->lines[w->cells[i].line];
+        mtrace_cell_settle_(&w->cells[i], call);
+        MTRACE_SET_(&line->at_peak, w->cells[i].at_peak);
+        MTRACE_SET_(&line->at_peak_of, number);
     }
     MTRACE_SET_(&total->peak, call->peak);
     MTRACE_SET_(&total->peak_number, number);
 }
 
-static void mtrace_call_total_(mtrace_worker_ *w, mtrace_call_ *call) {
-    mtrace_called_ *total = &w->totals[call->function];
-    if (total->peak_number == 0 || call->peak >= MTRACE_GET_(&total->peak)) {
-        mtrace_call_keep_peak_(w, call);
-    }
-    MTRACE_RAISE_(&total->after, w->level);
+/* What the cell's line has done is put to its record, and to the line that made the call. */
+static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
+    mtrace_line_ *line = &w->lines[cell->line];
+    MTRACE_GROW_(&line->runs, cell->runs);
+    MTRACE_GROW_(&line->allocs, cell->allocs);
+    MTRACE_GROW_(&line->frees, cell->frees);
+    MTRACE_GROW_(&line->change, cell->sum - cell->settled);
+    MTRACE_RAISE_(&line->held, cell->held);
+    MTRACE_RAISE_(&line->peak, cell->peak);
+    outer->allocs += cell->allocs;
+    outer->frees += cell->frees;
+    cell->runs = cell->allocs = cell->frees = 0;
+    cell->settled = cell->sum;
 }
 
-/* The innermost call ends. What it did was done by the line that made it. */
+/* The same for a call: to its function, and as one change to the line that made it. It may go on. */
+static void mtrace_call_settle_(mtrace_worker_ *w, uint32_t depth) {
+    mtrace_call_ *call = &w->calls[depth];
+    mtrace_called_ *total = &w->totals[call->function];
+    mtrace_change_ *outer = depth > 0 ? w->calls[depth - 1].cell : w->cells;
+    uint32_t i, end = mtrace_call_end_(w, depth);
+    mtrace_raise_(&call->cell->held, w->level);
+    if (total->peak_number == 0 || call->peak >= MTRACE_GET_(&total->peak)) {
+        mtrace_call_keep_peak_(w, depth);
+    }
+    MTRACE_RAISE_(&total->after, w->level);
+    for (i = call->first_cell; i < end; i++) {
+        mtrace_cell_put_(w, &w->cells[i], outer);
+    }
+    if (depth > 0) {
+        mtrace_call_change_(call - 1, w->level - call->entry, call->entry, call->peak);
+    }
+    call->entry = w->level;
+}
+
+/* The innermost call ends. */
 static void mtrace_call_close_(mtrace_worker_ *w) {
     mtrace_call_ *call = &w->calls[w->depth - 1];
     mtrace_called_ *total = &w->totals[call->function];
-    w->busy = true;
-    mtrace_call_settle_(w, call, w->highest);
-    mtrace_call_total_(w, call);
+    w->call = NULL;
+    mtrace_call_settle_(w, w->depth - 1);
     total->left = w->level;
     total->active--;
     while (w->cells_used > call->first_cell) {
         const mtrace_change_ *cell = &w->cells[--w->cells_used];
-        w->records[cell->record].cell = cell->outer;
+        w->lines[cell->line].cell = cell->outer;
     }
-    w->highest = call->outer_highest > call->peak ? call->outer_highest : call->peak;
     w->limit = call->outer_limit;
     w->depth--;
-    w->busy = false;
+    w->call = w->depth > 0 ? call - 1 : NULL;
 }
 
 /* Is a call over that a longjmp has left? Stacks grow down: when its frame lies below `frame`, or
@@ -1916,16 +2030,17 @@ static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, const void
     }
 }
 
+static bool mtrace_worker_is_busy_(const mtrace_worker_ *w) {
+    return w->depth > 0 && w->call == NULL;
+}
+
 /* The line of the innermost call that makes another one; that may be a block of the same one. */
 static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, const void *frame) {
-    mtrace_call_ *call = &w->calls[w->depth - 1];
-    bool repeats;
-    if (w->depth > 0) {
+    mtrace_call_ *call = w->call;
+    if (call != NULL) {
         bool own = site->function == call->name && frame != NULL && frame == call->frame;
-        uint64_t key = mtrace_call_line_(w, call, site, own, &repeats);
-        if (key != call->key) {
-            mtrace_call_turn_(w, call, key);
-        }
+        call->token = 0; /* not the line once more */
+        mtrace_call_go_wholly_(w, call, site, MTRACE_FRAME_(), own);
     }
 }
 
@@ -1938,7 +2053,7 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
     if (function != 0 && w == NULL) {
         w = mtrace_worker_take_();
     }
-    if (w == NULL || w->busy) {
+    if (w == NULL || mtrace_worker_is_busy_(w)) {
         return way;
     }
     mtrace_worker_heal_(w, frame, MTRACE_CALLER_());
@@ -1948,29 +2063,31 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
         return way;
     }
     call = &w->calls[w->depth];
+    w->call = NULL;
     mtrace_call_open_(w, call, function - 1);
     call->frame = frame;
     call->place = MTRACE_CALLER_();
     call->name = site->function;
-    w->limit = limit != 0 && limit < w->limit ? limit : w->limit;
+    w->limit = mtrace_limit_(limit) < w->limit ? mtrace_limit_(limit) : w->limit;
     way.serial = call->serial;
     way.context = w->number;
     way.depth = w->depth++;
+    w->call = call;
     return way;
 }
 
 static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
     uint32_t i;
-    for (i = 1; i < w->records_used; i++) {
-        mtrace_line_ *record = &w->records[i];
-        if (record->function == function) {
-            uint64_t key = record->key;
-            uint32_t line = record->line;
-            memset(record, 0, sizeof *record);
-            record->key = key;
-            record->line = line;
-            record->function = function;
-            record->held = record->peak = INT64_MIN;
+    for (i = 1; i < w->lines_used; i++) {
+        mtrace_line_ *line = &w->lines[i];
+        if (line->function == function) {
+            uint64_t key = line->key;
+            uint32_t found = line->found;
+            memset(line, 0, sizeof *line);
+            line->key = key;
+            line->found = found;
+            line->function = function;
+            line->held = line->peak = INT64_MIN;
         }
     }
     memset(&w->totals[function], 0, sizeof w->totals[function]);
@@ -1981,8 +2098,8 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
 
 void mtrace_profile_pop_(mtrace_profile_way way) {
     mtrace_worker_ *w = &mtrace_profiler_g_.workers[way.context];
-    if (way.context >= mtrace_profiler_g_.worker_count || w->busy || way.depth >= w->depth ||
-        w->calls[way.depth].serial != way.serial) {
+    if (way.context >= mtrace_profiler_g_.worker_count || mtrace_worker_is_busy_(w) ||
+        way.depth >= w->depth || w->calls[way.depth].serial != way.serial) {
         return; /* it ended before */
     }
     while (w->depth > way.depth) {
@@ -1999,10 +2116,8 @@ void mtrace_profile_pop_(mtrace_profile_way way) {
 }
 
 /* The innermost call, if it is one of the function that runs; NULL: else. */
-static mtrace_call_ *mtrace_call_here_(mtrace_worker_ *w, const char *name) {
-    return w != NULL && w->depth > 0 && !w->busy && w->calls[w->depth - 1].name == name
-               ? &w->calls[w->depth - 1]
-               : NULL;
+static mtrace_call_ *mtrace_call_here_(const mtrace_worker_ *w, const char *name) {
+    return w != NULL && w->call != NULL && w->call->name == name ? w->call : NULL;
 }
 
 mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {
@@ -2014,11 +2129,11 @@ mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_
     }
     way.name = only_here ? name : NULL;
     way.before = call->mark;
-    w->busy = true;
-    call->site = NULL;
-    mtrace_call_turn_(w, call, MTRACE_KEY_OF_LINE_(line));
+    w->call = NULL;
+    mtrace_call_turn_(w, call, mtrace_cell_find_(w, call, MTRACE_KEY_OF_LINE_(line)));
+    call->token = 0;
     call->mark = line << 1 | (only_here ? MTRACE_MARK_ONLY_ : 0);
-    w->busy = false;
+    w->call = call;
     return way;
 }
 
@@ -2040,22 +2155,26 @@ static size_t mtrace_part_(size_t *end, size_t count, size_t size) {
 /* Where a context's arrays lie in its memory; returns its bytes. memory NULL: only that. */
 static size_t mtrace_worker_place_(mtrace_worker_ *w, char *memory,
                                    const mtrace_profile_desc *desc) {
-    size_t end = 0, calls, cells, records, index, chains, totals;
+    size_t end = 0, calls, cells, records, index, chains, totals, slots = 2;
+    while (slots < 2 * desc->max_lines) {
+        slots *= 2;
+    }
     calls = mtrace_part_(&end, desc->max_depth, sizeof *w->calls);
     cells = mtrace_part_(&end, 4 * desc->max_lines + 1, sizeof *w->cells);
-    records = mtrace_part_(&end, desc->max_lines + 1, sizeof *w->records);
-    index = mtrace_part_(&end, 2 * desc->max_lines, sizeof *w->index);
+    records = mtrace_part_(&end, desc->max_lines + 1, sizeof *w->lines);
+    index = mtrace_part_(&end, slots, sizeof *w->index);
     chains = mtrace_part_(&end, MTRACE_CHAINS_, sizeof *w->chains);
     totals = mtrace_part_(&end, MTRACE_MAX_PROFILED_, sizeof *w->totals);
     if (memory != NULL) {
         memset(w, 0, sizeof *w);
         w->calls = (mtrace_call_ *)(void *)(memory + calls);
         w->cells = (mtrace_change_ *)(void *)(memory + cells);
-        w->records = (mtrace_line_ *)(void *)(memory + records);
+        w->lines = (mtrace_line_ *)(void *)(memory + records);
         w->index = (uint16_t *)(void *)(memory + index);
         w->chains = (mtrace_chain_ *)(void *)(memory + chains);
         w->totals = (mtrace_called_ *)(void *)(memory + totals);
-        w->cells_used = w->records_used = 1;
+        w->index_mask = (uint32_t)slots - 1;
+        w->cells_used = w->lines_used = 1;
     }
     return end;
 }
@@ -2347,14 +2466,14 @@ static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
     size_t i, n = 0;
     uint32_t j;
     for (i = 0; i < p->worker_count; i++) {
-        uint32_t used = MTRACE_GET_ACQUIRE_(&p->workers[i].records_used);
+        uint32_t used = MTRACE_GET_ACQUIRE_(&p->workers[i].lines_used);
         for (j = 1; j < used && n < room; j++) {
-            mtrace_line_ *record = &p->workers[i].records[j];
-            bool open = (record->key & 1) != 0 && record->line == 0;
+            mtrace_line_ *line = &p->workers[i].lines[j];
+            bool open = (line->key & 1) != 0 && line->found == 0;
             if (open && symbols != NULL) {
-                symbols[n].address = (uintptr_t)(record->key >> 1);
-                symbols[n].function = &p->functions[record->function];
-                symbols[n].record = record;
+                symbols[n].address = (uintptr_t)(line->key >> 1);
+                symbols[n].function = &p->functions[line->function];
+                symbols[n].record = line;
             }
             n += open;
         }
@@ -2372,7 +2491,7 @@ static void mtrace_symbols_resolve_(void) {
         count = mtrace_symbols_gather_(symbols, count);
         mtrace_symbols_find_(symbols, count);
         for (i = 0; i < count; i++) {
-            symbols[i].record->line =
+            symbols[i].record->found =
                 symbols[i].line != 0 ? symbols[i].line : MTRACE_LINE_NOT_FOUND_;
         }
         free(symbols);
@@ -2423,13 +2542,14 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
 
 static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    const mtrace_call_ *call = &w->calls[w->depth - 1];
+    const mtrace_call_ *call = w->call;
+    uint64_t key = w->lines[call->cell->line].key;
     mtrace_symbol_ symbol = MTRACE_ZERO_;
     mtrace_exceeded what;
     symbol.function = &p->functions[call->function];
-    symbol.address = (uintptr_t)(call->key >> 1);
-    symbol.line = (uint32_t)(call->key >> 1);
-    if (call->key & 1) {
+    symbol.address = (uintptr_t)(key >> 1);
+    symbol.line = (uint32_t)(key >> 1);
+    if (key & 1) {
         symbol.line = 0;
         mtrace_symbols_find_(&symbol, 1);
     }
@@ -2437,7 +2557,7 @@ static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
     what.function = symbol.function->function;
     what.line = symbol.line;
     what.held = (uint64_t)w->level;
-    what.limit = w->limit;
+    what.limit = (uint64_t)w->limit;
     if (p->desc.exceeded != NULL) {
         p->desc.exceeded(&what, p->desc.user);
     } else {
@@ -2623,10 +2743,6 @@ typedef struct mtrace_function_report_ {
     mtrace_listing_ source;
 } mtrace_function_report_;
 
-static void mtrace_raise_(int64_t *most, int64_t value) {
-    *most = *most > value ? *most : value;
-}
-
 /* Adds a context's totals. True when its peak is the highest so far. */
 static bool mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
     bool higher = sum->calls == 0 || MTRACE_GET_(&t->peak) > sum->peak;
@@ -2641,13 +2757,13 @@ static bool mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
     return higher;
 }
 
-static uint32_t mtrace_record_line_(const mtrace_line_ *record) {
-    return (record->key & 1) == 0                   ? (uint32_t)(record->key >> 1)
-           : record->line == MTRACE_LINE_NOT_FOUND_ ? 0
-                                                    : record->line;
+static uint32_t mtrace_line_number_(const mtrace_line_ *line) {
+    return (line->key & 1) == 0                    ? (uint32_t)(line->key >> 1)
+           : line->found == MTRACE_LINE_NOT_FOUND_ ? 0
+                                                   : line->found;
 }
 
-/* The row of a line, new if need be: there is room for one a record. */
+/* The row of a line, new if need be: there is room for one a line. */
 static mtrace_profile_row_ *mtrace_profile_row_of_(mtrace_function_report_ *r, uint32_t line) {
     size_t i;
     for (i = 0; i < r->count; i++) {
@@ -2662,27 +2778,26 @@ static mtrace_profile_row_ *mtrace_profile_row_of_(mtrace_function_report_ *r, u
     return &r->rows[i];
 }
 
-static void mtrace_profile_row_add_(mtrace_profile_row_ *row, mtrace_line_ *record,
+static void mtrace_profile_row_add_(mtrace_profile_row_ *row, mtrace_line_ *line,
                                     uint64_t peak_number) {
-    *((record->key & 1) ? &row->address_runs : &row->runs) += MTRACE_GET_(&record->runs);
-    row->allocs += MTRACE_GET_(&record->allocs);
-    row->frees += MTRACE_GET_(&record->frees);
-    row->change += MTRACE_GET_(&record->change);
-    mtrace_raise_(&row->held, MTRACE_GET_(&record->held));
-    mtrace_raise_(&row->peak, MTRACE_GET_(&record->peak));
-    row->at_peak +=
-        MTRACE_GET_(&record->at_peak_of) == peak_number ? MTRACE_GET_(&record->at_peak) : 0;
+    *((line->key & 1) ? &row->address_runs : &row->runs) += MTRACE_GET_(&line->runs);
+    row->allocs += MTRACE_GET_(&line->allocs);
+    row->frees += MTRACE_GET_(&line->frees);
+    row->change += MTRACE_GET_(&line->change);
+    mtrace_raise_(&row->held, MTRACE_GET_(&line->held));
+    mtrace_raise_(&row->peak, MTRACE_GET_(&line->peak));
+    row->at_peak += MTRACE_GET_(&line->at_peak_of) == peak_number ? MTRACE_GET_(&line->at_peak) : 0;
 }
 
 /* Adds a context's records; highest: its calls had the function's peak. */
 static void mtrace_profile_rows_add_(mtrace_function_report_ *r, mtrace_worker_ *w,
                                      uint32_t function, bool highest) {
-    uint32_t i, used = MTRACE_GET_ACQUIRE_(&w->records_used);
+    uint32_t i, used = MTRACE_GET_ACQUIRE_(&w->lines_used);
     uint64_t number = highest ? MTRACE_GET_(&w->totals[function].peak_number) : UINT64_MAX;
     for (i = 1; i < used; i++) {
-        mtrace_line_ *record = &w->records[i];
-        if (record->function == function && MTRACE_GET_(&record->runs) != 0) {
-            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_record_line_(record)), record,
+        mtrace_line_ *line = &w->lines[i];
+        if (line->function == function && MTRACE_GET_(&line->runs) != 0) {
+            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_line_number_(line)), line,
                                     number);
         }
     }
@@ -2702,7 +2817,7 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     r->function = &p->functions[function];
     for (i = 0; i < p->worker_count; i++) {
         mtrace_worker_ *w = &p->workers[i];
-        room += MTRACE_GET_(&w->records_used);
+        room += MTRACE_GET_(&w->lines_used);
         if ((only == NULL || only == w) && mtrace_total_add_(&r->total, &w->totals[function])) {
             highest = w;
         }
@@ -3113,20 +3228,15 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
     return result;
 }
 
-/* What the calls under way have done so far is settled; each goes on as if its line began anew. */
+/* What the calls under way have done so far is put to the records, from the innermost on. */
 static void mtrace_worker_settle_(mtrace_worker_ *w) {
-    int64_t highest = w->highest;
-    uint32_t i;
-    w->busy = true;
-    w->highest = w->level;
-    for (i = w->depth; i > 0; i--) {
-        mtrace_call_ *call = &w->calls[i - 1];
-        mtrace_call_settle_(w, call, highest);
-        mtrace_call_total_(w, call);
-        highest = call->outer_highest > call->peak ? call->outer_highest : call->peak;
-        call->outer_highest = w->level;
+    mtrace_call_ *call = w->call;
+    uint32_t depth;
+    w->call = NULL;
+    for (depth = w->depth; depth > 0; depth--) {
+        mtrace_call_settle_(w, depth - 1);
     }
-    w->busy = false;
+    w->call = call;
 }
 
 mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
@@ -3136,7 +3246,7 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
         return MTRACE_ERR_NOT_FOUND;
     }
     mtrace_worker_heal_here_();
-    if (w != NULL && w->depth > 0 && !w->busy) {
+    if (w != NULL && w->call != NULL) {
         mtrace_worker_settle_(w);
     }
     return mtrace_profile_write_(desc != NULL ? desc : &usual, NULL, 0);
