@@ -1508,6 +1508,7 @@ static uint64_t mtrace_now(void) {
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
+#define MTRACE_NO_KEY_               UINT64_MAX
 #define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
 enum { MTRACE_MAX_PROFILED_ = 256, MTRACE_USAGES_ = 16 };
 enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
@@ -1542,17 +1543,18 @@ typedef struct mtrace_change_ {
     int64_t settled; /* of sum, what is in the record */
 } mtrace_change_;
 
-/* Lines found of late: of a macro by its site, of what else calls by the return address. */
+/* A line found of late. */
 enum { MTRACE_RECENT_BITS_ = 3 };
 typedef struct mtrace_recent_ {
-    uintptr_t token;
+    uint64_t key;
     mtrace_change_ *cell;
 } mtrace_recent_;
 
 typedef struct mtrace_call_ {
-    mtrace_change_ *cell; /* of the line that runs */
-    uintptr_t token;      /* what stands for it, see mtrace_call_token_ */
-    const char *name;     /* __func__ */
+    mtrace_change_ *cell;    /* of the line that runs */
+    uint64_t key;            /* of that line */
+    const mtrace_site *site; /* the macro that runs, if it is the function's own */
+    const char *name;        /* __func__ */
     const void *frame;
     uint32_t mark;
     uint32_t peak_number;
@@ -1724,52 +1726,50 @@ static MTRACE_HOT_ void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call,
 
 /* --- what happens to the traced memory --- */
 
-static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uintptr_t token) {
-    return &call->recent[token * MTRACE_GOLDEN_ >> (sizeof token * 8 - MTRACE_RECENT_BITS_)];
+static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uint64_t key) {
+    return &call->recent[key * 0x9E3779B97F4A7C15u >> (64 - MTRACE_RECENT_BITS_)];
 }
 
-/* What stands for the line of the call that runs `site`, when that is known at once: the site, if it
-   stands in the function itself, else the return address; 0: neither. */
-static MTRACE_HOT_ uintptr_t mtrace_call_token_(mtrace_worker_ *w, const mtrace_call_ *call,
-                                                const mtrace_site *site, const void *frame,
-                                                bool own) {
-    return own ? (uintptr_t)site : mtrace_known_address_(w->chains, site, frame, call->frame);
+/* The line of the call that runs `site`, when that is known at once; 0: not. own: the site stands in
+   the function itself. */
+static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                             const mtrace_site *site, const void *frame, bool own) {
+    uintptr_t address;
+    if (own) {
+        return MTRACE_KEY_OF_LINE_(site->line);
+    }
+    address = mtrace_known_address_(w->chains, site, frame, call->frame);
+    return address == 0 ? 0 : MTRACE_KEY_OF_ADDRESS_(address);
 }
 
-/* The cell of the line, found by its key, and kept for its token. */
-static mtrace_change_ *mtrace_call_find_(mtrace_worker_ *w, mtrace_call_ *call,
-                                         const mtrace_site *site, bool own, uintptr_t token) {
-    mtrace_recent_ *recent = mtrace_recent_of_(call, token);
-    uint64_t key = own          ? MTRACE_KEY_OF_LINE_(site->line)
-                   : token == 0 ? MTRACE_KEY_OF_LINE_(call->mark >> 1)
-                                : MTRACE_KEY_OF_ADDRESS_(token);
-    recent->token = token;
-    recent->cell = mtrace_cell_find_(w, call, key);
-    return recent->cell;
-}
-
-/* That cell's line begins, unless it runs; a macro of the function's own that runs again is the line
-   once more. */
-static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, mtrace_change_ *cell,
-                                        uintptr_t token, bool own) {
-    if (cell != call->cell || (own && token == call->token)) {
+/* The line begins, unless it runs; a macro of the function's own that runs again is the line once
+   more. */
+static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t key,
+                                        mtrace_change_ *cell, const mtrace_site *own_site) {
+    if (cell != call->cell || (own_site != NULL && own_site == call->site)) {
         mtrace_call_turn_(w, call, cell);
     }
-    call->token = token;
+    call->key = key;
+    call->site = own_site;
 }
 
 static MTRACE_NOINLINE_ void mtrace_call_go_wholly_(mtrace_worker_ *w, mtrace_call_ *call,
                                                     const mtrace_site *site, const void *frame,
                                                     bool own) {
-    uintptr_t token;
+    uint64_t key;
+    mtrace_recent_ *recent;
     if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
         return;
     }
-    token = mtrace_call_token_(w, call, site, frame, own);
-    if (token == 0) {
-        token = mtrace_return_address_(w->chains, site, frame, call->frame);
+    key = mtrace_call_key_(w, call, site, frame, own);
+    if (key == 0) {
+        uintptr_t address = mtrace_return_address_(w->chains, site, frame, call->frame);
+        key = address != 0 ? MTRACE_KEY_OF_ADDRESS_(address) : MTRACE_KEY_OF_LINE_(call->mark >> 1);
     }
-    mtrace_call_go_(w, call, mtrace_call_find_(w, call, site, own, token), token, own);
+    recent = mtrace_recent_of_(call, key);
+    recent->key = key;
+    recent->cell = mtrace_cell_find_(w, call, key);
+    mtrace_call_go_(w, call, key, recent->cell, own ? site : NULL);
 }
 
 static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call,
@@ -1811,24 +1811,24 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *eve
     }
 }
 
-/* The line that runs is marked, or known by its token. False: neither. */
+/* The line that runs is marked, or known at once and found of late. False: neither. */
 static MTRACE_HOT_ bool mtrace_call_go_fast_(mtrace_worker_ *w, mtrace_call_ *call,
                                              const mtrace_event *event) {
     bool own = event->site->function == call->name;
     mtrace_change_ *cell = call->cell;
-    uintptr_t token;
+    uint64_t key;
     if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
         return true;
     }
-    token = mtrace_call_token_(w, call, event->site, event->frame, own);
-    if (token != call->token || token == 0) {
-        const mtrace_recent_ *recent = mtrace_recent_of_(call, token);
-        if (MTRACE_UNLIKELY_(token == 0 || recent->token != token)) {
+    key = mtrace_call_key_(w, call, event->site, event->frame, own);
+    if (key != call->key || key == 0) {
+        const mtrace_recent_ *recent = mtrace_recent_of_(call, key);
+        if (MTRACE_UNLIKELY_(key == 0 || recent->key != key)) {
             return false;
         }
         cell = recent->cell;
     }
-    mtrace_call_go_(w, call, cell, token, own);
+    mtrace_call_go_(w, call, key, cell, own ? event->site : NULL);
     return true;
 }
 
@@ -1931,6 +1931,7 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     call->serial = ++w->serial;
     call->function = function;
     call->cell = w->cells; /* nobody's */
+    call->key = MTRACE_NO_KEY_;
     call->first_cell = w->cells_used;
     call->peak_number = 1;
     call->entry = call->peak = w->level;
@@ -2039,7 +2040,6 @@ static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, con
     mtrace_call_ *call = w->call;
     if (call != NULL) {
         bool own = site->function == call->name && frame != NULL && frame == call->frame;
-        call->token = 0; /* not the line once more */
         mtrace_call_go_wholly_(w, call, site, MTRACE_FRAME_(), own);
     }
 }
@@ -2130,8 +2130,9 @@ mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_
     way.name = only_here ? name : NULL;
     way.before = call->mark;
     w->call = NULL;
-    mtrace_call_turn_(w, call, mtrace_cell_find_(w, call, MTRACE_KEY_OF_LINE_(line)));
-    call->token = 0;
+    call->key = MTRACE_KEY_OF_LINE_(line);
+    call->site = NULL;
+    mtrace_call_turn_(w, call, mtrace_cell_find_(w, call, call->key));
     call->mark = line << 1 | (only_here ? MTRACE_MARK_ONLY_ : 0);
     w->call = call;
     return way;
