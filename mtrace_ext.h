@@ -232,6 +232,7 @@ MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *ar
      MTRACE=N         1 to 65,535: start and keep N frames; 0, empty or unset: do not
      MTRACE_REPORT=…  at exit, any of these, separated by commas:
                       top  top=N  peak  peak=N  leaks  dump=FILE  pickle=FILE
+                      profile  profile=FILE   which starts the line profile, too
 
    desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
    not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
@@ -3337,7 +3338,6 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
 
 static bool mtrace_exit_number_(const char *value, unsigned long *number) {
     char *end;
-    *number = 10;
     if (value != NULL) {
         errno = 0;
         *number = strtoul(value, &end, 10);
@@ -3357,25 +3357,38 @@ static mtrace_result mtrace_exit_file_(const char *path, bool pickle) {
     return result;
 }
 
-/* Does what one word of MTRACE_REPORT asks for; run false: only looks if it makes sense. */
-static mtrace_result mtrace_exit_report_(const char *word, const char *value, bool run) {
-    unsigned long number;
+static mtrace_result mtrace_exit_profile_(const char *path) {
+    mtrace_profile_report_desc desc = MTRACE_ZERO_;
+    desc.path = path;
+    return mtrace_profile_report(&desc);
+}
+
+/* What a word of MTRACE_REPORT is read for: whether it makes sense, what it starts, its report. */
+typedef enum mtrace_phase_ { MTRACE_LOOK_, MTRACE_BEGIN_, MTRACE_EXIT_ } mtrace_phase_;
+
+static mtrace_result mtrace_exit_report_(const char *word, const char *value, mtrace_phase_ phase) {
+    unsigned long number = 10;
     bool file = strcmp(word, "dump") == 0 || strcmp(word, "pickle") == 0;
     bool top = strcmp(word, "top") == 0, peak = strcmp(word, "peak") == 0;
-    bool leaks = strcmp(word, "leaks") == 0;
+    bool leaks = strcmp(word, "leaks") == 0, profile = strcmp(word, "profile") == 0;
     if ((file && (value == NULL || *value == '\0')) || (leaks && value != NULL) ||
-        (!file && !mtrace_exit_number_(value, &number)) || !(file || top || peak || leaks)) {
+        ((top || peak) && !mtrace_exit_number_(value, &number)) ||
+        !(file || top || peak || leaks || profile)) {
         return MTRACE_ERR_ARGUMENT;
     }
-    return !run    ? MTRACE_OK
-           : file  ? mtrace_exit_file_(value, *word == 'p')
-           : leaks ? mtrace_print_leaks()
-           : top   ? mtrace_print_top(number)
-                   : mtrace_print_peak(number);
+    if (phase != MTRACE_EXIT_) {
+        return profile && phase == MTRACE_BEGIN_ ? mtrace_profile_start(NULL) : MTRACE_OK;
+    }
+    return file      ? mtrace_exit_file_(value, *word == 'p')
+           : profile ? mtrace_exit_profile_(value)
+           : leaks   ? mtrace_print_leaks()
+           : top     ? mtrace_print_top(number)
+                     : mtrace_print_peak(number);
 }
 
 /* Each word of the list in turn, the list kept whole; the first error, its word in *bad. */
-static mtrace_result mtrace_exit_reports_(const char *list, bool run, char *bad, size_t size) {
+static mtrace_result mtrace_exit_reports_(const char *list, mtrace_phase_ phase, char *bad,
+                                          size_t size) {
     mtrace_result result = MTRACE_OK;
     while (*list != '\0' && result == MTRACE_OK) {
         size_t length = strcspn(list, ",");
@@ -3385,7 +3398,7 @@ static mtrace_result mtrace_exit_reports_(const char *list, bool run, char *bad,
         if (value != NULL) {
             *value++ = '\0';
         }
-        result = length < size ? mtrace_exit_report_(bad, value, run) : MTRACE_ERR_ARGUMENT;
+        result = length < size ? mtrace_exit_report_(bad, value, phase) : MTRACE_ERR_ARGUMENT;
         list += length + (list[length] == ',');
     }
     return result;
@@ -3396,7 +3409,7 @@ static void mtrace_at_exit_(void) {
     char word[1024];
     mtrace_result result = MTRACE_OK;
     if (list != NULL && mtrace_get_info().capacity != 0) { /* not stopped */
-        result = mtrace_exit_reports_(list, true, word, sizeof word);
+        result = mtrace_exit_reports_(list, MTRACE_EXIT_, word, sizeof word);
     }
     if (result != MTRACE_OK) {
         fprintf(stderr, "MTRACE_REPORT: %s: %s\n", word, mtrace_result_text(result));
@@ -3423,10 +3436,10 @@ static mtrace_result mtrace_environment_read_(long *frames) {
         fputs("MTRACE: the number of frames must be in range [1; 65535]\n", stderr);
         return MTRACE_ERR_ARGUMENT;
     }
-    if (list != NULL && mtrace_exit_reports_(list, false, word, sizeof word) != MTRACE_OK) {
+    if (list != NULL && mtrace_exit_reports_(list, MTRACE_LOOK_, word, sizeof word) != MTRACE_OK) {
         fprintf(stderr,
                 "MTRACE_REPORT: %s: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
-                "pickle=FILE\n",
+                "pickle=FILE, profile, profile=FILE\n",
                 word);
         return MTRACE_ERR_ARGUMENT;
     }
@@ -3435,6 +3448,8 @@ static mtrace_result mtrace_environment_read_(long *frames) {
 
 mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
     mtrace_desc chosen = MTRACE_ZERO_;
+    const char *list = getenv("MTRACE_REPORT");
+    char word[1024];
     long frames;
     mtrace_result result = mtrace_environment_read_(&frames);
     if (result != MTRACE_OK || frames == 0) {
@@ -3445,9 +3460,14 @@ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
     }
     chosen.frames = (uint32_t)frames;
     result = mtrace_start(&chosen);
-    if (result == MTRACE_OK && getenv("MTRACE_REPORT") != NULL && atexit(mtrace_at_exit_) != 0) {
-        mtrace_stop();
-        result = MTRACE_ERR_FULL;
+    if (result == MTRACE_OK && list != NULL) {
+        result = mtrace_exit_reports_(list, MTRACE_BEGIN_, word, sizeof word);
+        if (result == MTRACE_OK && atexit(mtrace_at_exit_) != 0) {
+            result = MTRACE_ERR_FULL;
+        }
+        if (result != MTRACE_OK) {
+            mtrace_stop();
+        }
     }
     return result;
 }

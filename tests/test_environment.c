@@ -31,6 +31,11 @@ static int child(const char *environment, char *text, size_t size) {
     return run(command, text, size);
 }
 
+static void profiled(void) {
+    MT_PROFILE();
+    MT_FREE(MT_MALLOC(2048));
+}
+
 static int child_main(void) {
     static void *kept;
     mtrace_info info = mtrace_get_info();
@@ -38,6 +43,11 @@ static int child_main(void) {
     printf("%d %u\n", mtrace_is_tracing(), (unsigned)info.frames);
     fflush(stdout);
     kept = mtrace_malloc_at(100, &site);
+    if (mtrace_profiling_) {
+        puts("profiling");
+        fflush(stdout);
+        profiled();
+    }
     return kept == NULL;
 }
 
@@ -123,7 +133,7 @@ static void test_messages(void **state) {
                  "MTRACE: bad argument\n");
     expect_child("MTRACE=1 MTRACE_REPORT=top,tap", 1,
                  "MTRACE_REPORT: tap: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
-                 "pickle=FILE\nMTRACE: bad argument\n");
+                 "pickle=FILE, profile, profile=FILE\nMTRACE: bad argument\n");
 }
 
 static void test_bad_reports(void **state) {
@@ -150,6 +160,20 @@ static void test_reports_at_exit(void **state) {
     assert_non_null(strstr(text, "leak.c:7: warning: "));
     expect_child("MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
                  "1 1\nMTRACE_REPORT: dump: cannot read or write the file\n");
+}
+
+/* `profile` starts the line profile, and no other word does. */
+static void test_profile_at_exit(void **state) {
+    char text[8192];
+    (void)state;
+    assert_int_equal(child("MTRACE=1 MTRACE_REPORT=leaks,profile", text, sizeof text), 0);
+    assert_non_null(strstr(text, "mtrace: profiled "));
+    assert_non_null(strstr(text, ": 1 call; 100 B held before, 2148 B at the peak, 100 B after\n"));
+    assert_non_null(strstr(text, "2148 B        1        1   100 % ##########"));
+    expect_child("MTRACE=1 MTRACE_REPORT=profile=/nowhere/at/all", 0,
+                 "1 1\nprofiling\nMTRACE_REPORT: profile: cannot read or write the file\n");
+    assert_int_equal(child("MTRACE=1 MTRACE_REPORT=dump=/dev/null", text, sizeof text), 0);
+    assert_null(strstr(text, "profiling"));
 }
 
 static void test_files_at_exit(void **state) {
@@ -247,15 +271,11 @@ static void test_traceback_with_lines(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values_as_cpython),
-        cmocka_unit_test(test_off_by_default),
-        cmocka_unit_test(test_messages),
-        cmocka_unit_test(test_bad_reports),
-        cmocka_unit_test(test_reports_at_exit),
-        cmocka_unit_test(test_files_at_exit),
-        cmocka_unit_test(test_by_hand),
-        cmocka_unit_test(test_source_lines),
-        cmocka_unit_test(test_traceback_with_lines),
+        cmocka_unit_test(test_values_as_cpython), cmocka_unit_test(test_off_by_default),
+        cmocka_unit_test(test_messages),          cmocka_unit_test(test_bad_reports),
+        cmocka_unit_test(test_reports_at_exit),   cmocka_unit_test(test_profile_at_exit),
+        cmocka_unit_test(test_files_at_exit),     cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_source_lines),      cmocka_unit_test(test_traceback_with_lines),
     };
     program = argv[0];
     if (argc > 1) {
