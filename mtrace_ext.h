@@ -38,7 +38,8 @@ typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
      else the line that MT_LINE(expression) marks while it evaluates it (its value is the
        expression's), in several lines the last one;
      else the line that the return address in the function's stack frame belongs to, on Linux with
-       GNU compilers; the report asks addr2line (binutils), for which -g is needed;
+       GNU compilers; the report asks addr2line (binutils), and llvm-addr2line where that does
+       not know, for which -g is needed;
      else that of the last MT_LINE(); statement, which also counts that the line ran;
      else line 0, "not known".
 
@@ -2279,295 +2280,6 @@ void mtrace_profile_stop(void) {
 }
 
 /* ============================================================================================== */
-/* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                   */
-/* ============================================================================================== */
-
-/* An address in some function, and the line of the function that is wanted there. */
-typedef struct mtrace_symbol_ {
-    uintptr_t address;
-    const mtrace_site *function;
-    mtrace_line_ *record; /* that has the address; NULL: none */
-    uint32_t line;        /* 0: not found */
-    bool tried;
-} mtrace_symbol_;
-
-#if MTRACE_UNWINDS_
-#include <elf.h>
-#if UINTPTR_MAX > 0xffffffffu
-typedef Elf64_Phdr mtrace_segment_;
-#else
-typedef Elf32_Phdr mtrace_segment_;
-#endif
-
-/* The beginning of struct dl_phdr_info, which strict C hides. */
-typedef struct mtrace_module_ {
-    uintptr_t bias;
-    const char *name; /* "": the program */
-    const mtrace_segment_ *segments;
-    uint16_t segment_count;
-} mtrace_module_;
-#ifdef __cplusplus
-extern "C" {
-#endif
-extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
-                                   void *) __asm__("dl_iterate_phdr");
-extern FILE *popen(const char *command, const char *mode);
-extern int pclose(FILE *pipe);
-#ifdef __cplusplus
-}
-#endif
-
-typedef struct mtrace_symbol_search_ {
-    mtrace_symbol_ *symbols;
-    size_t count;
-} mtrace_symbol_search_;
-
-static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
-    uint16_t i;
-    for (i = 0; i < module->segment_count; i++) {
-        const mtrace_segment_ *s = &module->segments[i];
-        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Does addr2line's name, demangled, say the function of that __func__? */
-static bool mtrace_is_name_of_(const char *text, const char *function) {
-    size_t length = strlen(function);
-    const char *at = text;
-    for (; (at = strstr(at, function)) != NULL; at++) {
-        char before = at == text ? ':' : at[-1], after = at[length];
-        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
-            return true; /* an end of text is found, too */
-        }
-    }
-    return false;
-}
-
-static const char *mtrace_base_name_(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
-/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
-static uint32_t mtrace_line_of_place_(char *place, const char *file) {
-    char *colon = strrchr(place, ':');
-    if (colon == NULL) {
-        return 0;
-    }
-    *colon = '\0';
-    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
-               ? (uint32_t)strtoul(colon + 1, NULL, 10)
-               : 0;
-}
-
-/* addr2line's answers: an address, then a name and a place for the function and each that it is
-   inlined into. The wanted function's name decides; without, the outermost place in its file. */
-static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
-    char name[4096], place[4096];
-    mtrace_symbol_ *symbol = NULL;
-    size_t next = 0;
-    bool named = false;
-    while (fgets(name, sizeof name, pipe) != NULL) {
-        uint32_t line;
-        bool is_named;
-        if (strncmp(name, "0x", 2) == 0) {
-            symbol = next < count ? wanted[next++] : NULL;
-            named = false;
-            continue;
-        }
-        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
-            break;
-        }
-        is_named = mtrace_is_name_of_(name, symbol->function->function);
-        line = mtrace_line_of_place_(place, symbol->function->file);
-        if (line != 0 && !named) {
-            symbol->line = line;
-            named = is_named;
-        }
-    }
-}
-
-/* Puts the text in single quotes for the shell; returns its end. */
-static char *mtrace_quote_(char *to, const char *text) {
-    *to++ = '\'';
-    for (; *text != '\0'; text++) {
-        if (*text == '\'') {
-            memcpy(to, "'\\'", 3);
-            to += 3;
-        }
-        *to++ = *text;
-    }
-    *to++ = '\'';
-    return to;
-}
-
-/* A return address is behind its call: the byte before is of it. */
-static void mtrace_symbols_ask_(const mtrace_module_ *module, mtrace_symbol_ **wanted,
-                                size_t count) {
-    char self[64]; /* the program: not /proc/self, which would be addr2line */
-    const char *path = *module->name == '\0' ? self : module->name;
-    char *command = (char *)malloc(4 * strlen(module->name) + 256 + 20 * count), *end;
-    FILE *pipe;
-    size_t i;
-    if (command == NULL) {
-        return;
-    }
-    sprintf(self, "/proc/%lu/exe", mtrace_process_());
-    end = mtrace_quote_(command + sprintf(command, "addr2line -a -f -i -C -e "), path);
-    for (i = 0; i < count; i++) {
-        end += sprintf(end, " 0x%lx", (unsigned long)(wanted[i]->address - 1 - module->bias));
-    }
-    memcpy(end, " 2>/dev/null", 13);
-    pipe = popen(command, "r");
-    if (pipe != NULL) {
-        mtrace_symbols_read_(pipe, wanted, count);
-        pclose(pipe);
-    }
-    free(command);
-}
-
-/* Asks for the module's addresses, so many at once that a command can hold them. */
-static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
-    enum { AT_ONCE = 1000 };
-    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
-    mtrace_symbol_ *wanted[AT_ONCE];
-    size_t i, count = 0;
-    (void)size;
-    for (i = 0; i < s->count; i++) {
-        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
-            s->symbols[i].tried = true;
-            wanted[count++] = &s->symbols[i];
-        }
-        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
-            mtrace_symbols_ask_(module, wanted, count);
-            count = 0;
-        }
-    }
-    return 0;
-}
-
-static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    mtrace_symbol_search_ search;
-    search.symbols = symbols;
-    search.count = count;
-    mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
-}
-#else
-static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    (void)symbols;
-    (void)count;
-}
-#endif
-
-/* The addresses that no report has asked for yet; symbols NULL: only counts them. */
-static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
-    const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    size_t i, n = 0;
-    uint32_t j;
-    for (i = 0; i < p->worker_count; i++) {
-        uint32_t used = MTRACE_GET_ACQUIRE_(&p->workers[i].lines_used);
-        for (j = 1; j < used && n < room; j++) {
-            mtrace_line_ *line = &p->workers[i].lines[j];
-            bool open = (line->key & 1) != 0 && line->found == 0;
-            if (open && symbols != NULL) {
-                symbols[n].address = (uintptr_t)(line->key >> 1);
-                symbols[n].function = &p->functions[line->function];
-                symbols[n].record = line;
-            }
-            n += open;
-        }
-    }
-    return n;
-}
-
-/* Finds them. Without memory for that a report says all but the lines. */
-#define MTRACE_LINE_NOT_FOUND_ UINT32_MAX
-static void mtrace_symbols_resolve_(void) {
-    size_t count = mtrace_symbols_gather_(NULL, SIZE_MAX), i;
-    mtrace_symbol_ *symbols =
-        count == 0 ? NULL : (mtrace_symbol_ *)calloc(count, sizeof(mtrace_symbol_));
-    if (symbols != NULL) {
-        count = mtrace_symbols_gather_(symbols, count);
-        mtrace_symbols_find_(symbols, count);
-        for (i = 0; i < count; i++) {
-            symbols[i].record->found =
-                symbols[i].line != 0 ? symbols[i].line : MTRACE_LINE_NOT_FOUND_;
-        }
-        free(symbols);
-    }
-}
-
-/* --- the limit --- */
-
-/* Is the process under a debugger? */
-static bool mtrace_is_debugged_(void) {
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[256];
-    long tracer = 0;
-    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-        if (strncmp(line, "TracerPid:", 10) == 0) {
-            tracer = strtol(line + 10, NULL, 10);
-        }
-    }
-    if (status != NULL) {
-        fclose(status);
-    }
-    return tracer != 0;
-}
-
-#ifndef SIGTRAP
-#define SIGTRAP 5
-#endif
-static void mtrace_limit_default_(const mtrace_exceeded *what) {
-    bool debugged = mtrace_is_debugged_();
-    mtrace_text_ t;
-    if (mtrace_text_default_(&t)) {
-        mtrace_put_(&t, what->file);
-        mtrace_put_char_(&t, ':');
-        mtrace_put_number_(&t, what->line);
-        mtrace_put_(&t, ": warning: ");
-        mtrace_put_(&t, what->function);
-        mtrace_put_(&t, ": ");
-        mtrace_put_size_(&t, what->held);
-        mtrace_put_(&t, " held, above the limit of ");
-        mtrace_put_size_(&t, what->limit);
-        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
-    }
-    fflush(stdout);
-    if (debugged) {
-        raise(SIGTRAP);
-    }
-}
-
-static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
-    const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    const mtrace_call_ *call = w->call;
-    uint64_t key = w->lines[call->cell->line].key;
-    mtrace_symbol_ symbol = MTRACE_ZERO_;
-    mtrace_exceeded what;
-    symbol.function = &p->functions[call->function];
-    symbol.address = (uintptr_t)(key >> 1);
-    symbol.line = (uint32_t)(key >> 1);
-    if (key & 1) {
-        symbol.line = 0;
-        mtrace_symbols_find_(&symbol, 1);
-    }
-    what.file = symbol.function->file;
-    what.function = symbol.function->function;
-    what.line = symbol.line;
-    what.held = (uint64_t)w->level;
-    what.limit = (uint64_t)w->limit;
-    if (p->desc.exceeded != NULL) {
-        p->desc.exceeded(&what, p->desc.user);
-    } else {
-        mtrace_limit_default_(&what);
-    }
-}
-
-/* ============================================================================================== */
 /* [SECTION] SOURCE OF A FUNCTION                                                                  */
 /* ============================================================================================== */
 
@@ -2720,6 +2432,323 @@ static const char *mtrace_source_line_(const mtrace_listing_ *s, uint32_t line, 
     return at;
 }
 /* ============================================================================================== */
+/* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
+/* ============================================================================================== */
+
+/* An address in some function, and the line of the function that is wanted there. */
+typedef struct mtrace_symbol_ {
+    uintptr_t address;
+    const mtrace_site *function;
+    mtrace_line_ *record; /* that has the address; NULL: none */
+    uint32_t line;        /* 0: not found */
+    bool tried;
+} mtrace_symbol_;
+
+#if MTRACE_UNWINDS_
+#include <elf.h>
+#if UINTPTR_MAX > 0xffffffffu
+typedef Elf64_Phdr mtrace_segment_;
+#else
+typedef Elf32_Phdr mtrace_segment_;
+#endif
+
+/* The beginning of struct dl_phdr_info, which strict C hides. */
+typedef struct mtrace_module_ {
+    uintptr_t bias;
+    const char *name; /* "": the program */
+    const mtrace_segment_ *segments;
+    uint16_t segment_count;
+} mtrace_module_;
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
+                                   void *) __asm__("dl_iterate_phdr");
+extern FILE *popen(const char *command, const char *mode);
+extern int pclose(FILE *pipe);
+#ifdef __cplusplus
+}
+#endif
+
+typedef struct mtrace_symbol_search_ {
+    const char *tool;
+    mtrace_symbol_ *symbols;
+    size_t count;
+} mtrace_symbol_search_;
+
+static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
+    uint16_t i;
+    for (i = 0; i < module->segment_count; i++) {
+        const mtrace_segment_ *s = &module->segments[i];
+        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does addr2line's name, demangled, say the function of that __func__? */
+static bool mtrace_is_name_of_(const char *text, const char *function) {
+    size_t length = strlen(function);
+    const char *at = text;
+    for (; (at = strstr(at, function)) != NULL; at++) {
+        char before = at == text ? ':' : at[-1], after = at[length];
+        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
+            return true; /* an end of text is found, too */
+        }
+    }
+    return false;
+}
+
+static const char *mtrace_base_name_(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
+static uint32_t mtrace_line_of_place_(char *place, const char *file) {
+    char *colon = strrchr(place, ':');
+    if (colon == NULL) {
+        return 0;
+    }
+    *colon = '\0';
+    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
+               ? (uint32_t)strtoul(colon + 1, NULL, 10)
+               : 0;
+}
+
+/* addr2line's answers: an address, then a name and a place for the function and each that it is
+   inlined into. The wanted function's name decides; without, the outermost place in its file. */
+static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
+    char name[4096], place[4096];
+    mtrace_symbol_ *symbol = NULL;
+    size_t next = 0;
+    bool named = false;
+    while (fgets(name, sizeof name, pipe) != NULL) {
+        uint32_t line;
+        bool is_named;
+        if (strncmp(name, "0x", 2) == 0) {
+            symbol = next < count ? wanted[next++] : NULL;
+            named = false;
+            continue;
+        }
+        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
+            break;
+        }
+        is_named = mtrace_is_name_of_(name, symbol->function->function);
+        line = mtrace_line_of_place_(place, symbol->function->file);
+        if (line != 0 && !named) {
+            symbol->line = line;
+            named = is_named;
+        }
+    }
+}
+
+/* Puts the text in single quotes for the shell; returns its end. */
+static char *mtrace_quote_(char *to, const char *text) {
+    *to++ = '\'';
+    for (; *text != '\0'; text++) {
+        if (*text == '\'') {
+            memcpy(to, "'\\'", 3);
+            to += 3;
+        }
+        *to++ = *text;
+    }
+    *to++ = '\'';
+    return to;
+}
+
+/* A return address is behind its call: the byte before is of it. */
+static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
+                                mtrace_symbol_ **wanted, size_t count) {
+    char self[64]; /* the program: not /proc/self, which would be addr2line */
+    const char *path = *module->name == '\0' ? self : module->name;
+    char *command = (char *)malloc(4 * strlen(module->name) + 256 + 20 * count), *end;
+    FILE *pipe;
+    size_t i;
+    if (command == NULL) {
+        return;
+    }
+    sprintf(self, "/proc/%lu/exe", mtrace_process_());
+    end = mtrace_quote_(command + sprintf(command, "%s -a -f -i -C -e ", tool), path);
+    for (i = 0; i < count; i++) {
+        end += sprintf(end, " 0x%lx", (unsigned long)(wanted[i]->address - 1 - module->bias));
+    }
+    memcpy(end, " 2>/dev/null", 13);
+    pipe = popen(command, "r");
+    if (pipe != NULL) {
+        mtrace_symbols_read_(pipe, wanted, count);
+        pclose(pipe);
+    }
+    free(command);
+}
+
+/* Asks for the module's addresses, so many at once that a command can hold them. */
+static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
+    enum { AT_ONCE = 1000 };
+    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
+    mtrace_symbol_ *wanted[AT_ONCE];
+    size_t i, count = 0;
+    (void)size;
+    for (i = 0; i < s->count; i++) {
+        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
+            s->symbols[i].tried = true;
+            wanted[count++] = &s->symbols[i];
+        }
+        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
+            mtrace_symbols_ask_(s->tool, module, wanted, count);
+            count = 0;
+        }
+    }
+    return 0;
+}
+
+/* A line is the function's only if it lies in it: addr2line can take a function that was inlined for
+   the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
+static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
+    mtrace_listing_ listing = MTRACE_ZERO_;
+    const mtrace_site *function = NULL;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        if (symbols[i].function != function) {
+            free(listing.text);
+            function = symbols[i].function;
+            listing = mtrace_source_open_(function);
+        }
+        if (listing.first != 0 &&
+            (symbols[i].line < listing.first || symbols[i].line > listing.last)) {
+            symbols[i].line = 0;
+        }
+        symbols[i].tried = symbols[i].line != 0;
+    }
+    free(listing.text);
+}
+
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    static const char *const tools[] = {"addr2line", "llvm-addr2line"};
+    mtrace_symbol_search_ search;
+    size_t i;
+    search.symbols = symbols;
+    search.count = count;
+    for (i = 0; i < sizeof tools / sizeof *tools; i++) {
+        search.tool = tools[i];
+        mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
+        mtrace_symbols_check_(symbols, count);
+    }
+}
+#else
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    (void)symbols;
+    (void)count;
+}
+#endif
+
+/* The addresses that no report has asked for yet; symbols NULL: only counts them. */
+static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    size_t i, n = 0;
+    uint32_t j;
+    for (i = 0; i < p->worker_count; i++) {
+        uint32_t used = MTRACE_GET_ACQUIRE_(&p->workers[i].lines_used);
+        for (j = 1; j < used && n < room; j++) {
+            mtrace_line_ *line = &p->workers[i].lines[j];
+            bool open = (line->key & 1) != 0 && line->found == 0;
+            if (open && symbols != NULL) {
+                symbols[n].address = (uintptr_t)(line->key >> 1);
+                symbols[n].function = &p->functions[line->function];
+                symbols[n].record = line;
+            }
+            n += open;
+        }
+    }
+    return n;
+}
+
+/* Finds them. Without memory for that a report says all but the lines. */
+#define MTRACE_LINE_NOT_FOUND_ UINT32_MAX
+static void mtrace_symbols_resolve_(void) {
+    size_t count = mtrace_symbols_gather_(NULL, SIZE_MAX), i;
+    mtrace_symbol_ *symbols =
+        count == 0 ? NULL : (mtrace_symbol_ *)calloc(count, sizeof(mtrace_symbol_));
+    if (symbols != NULL) {
+        count = mtrace_symbols_gather_(symbols, count);
+        mtrace_symbols_find_(symbols, count);
+        for (i = 0; i < count; i++) {
+            symbols[i].record->found =
+                symbols[i].line != 0 ? symbols[i].line : MTRACE_LINE_NOT_FOUND_;
+        }
+        free(symbols);
+    }
+}
+
+/* --- the limit --- */
+
+/* Is the process under a debugger? */
+static bool mtrace_is_debugged_(void) {
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[256];
+    long tracer = 0;
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, "TracerPid:", 10) == 0) {
+            tracer = strtol(line + 10, NULL, 10);
+        }
+    }
+    if (status != NULL) {
+        fclose(status);
+    }
+    return tracer != 0;
+}
+
+#ifndef SIGTRAP
+#define SIGTRAP 5
+#endif
+static void mtrace_limit_default_(const mtrace_exceeded *what) {
+    bool debugged = mtrace_is_debugged_();
+    mtrace_text_ t;
+    if (mtrace_text_default_(&t)) {
+        mtrace_put_(&t, what->file);
+        mtrace_put_char_(&t, ':');
+        mtrace_put_number_(&t, what->line);
+        mtrace_put_(&t, ": warning: ");
+        mtrace_put_(&t, what->function);
+        mtrace_put_(&t, ": ");
+        mtrace_put_size_(&t, what->held);
+        mtrace_put_(&t, " held, above the limit of ");
+        mtrace_put_size_(&t, what->limit);
+        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
+    }
+    fflush(stdout);
+    if (debugged) {
+        raise(SIGTRAP);
+    }
+}
+
+static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    const mtrace_call_ *call = w->call;
+    uint64_t key = w->lines[call->cell->line].key;
+    mtrace_symbol_ symbol = MTRACE_ZERO_;
+    mtrace_exceeded what;
+    symbol.function = &p->functions[call->function];
+    symbol.address = (uintptr_t)(key >> 1);
+    symbol.line = (uint32_t)(key >> 1);
+    if (key & 1) {
+        symbol.line = 0;
+        mtrace_symbols_find_(&symbol, 1);
+    }
+    what.file = symbol.function->file;
+    what.function = symbol.function->function;
+    what.line = symbol.line;
+    what.held = (uint64_t)w->level;
+    what.limit = (uint64_t)w->limit;
+    if (p->desc.exceeded != NULL) {
+        p->desc.exceeded(&what, p->desc.user);
+    } else {
+        mtrace_limit_default_(&what);
+    }
+}
+
+/* ============================================================================================== */
 /* [SECTION] PROFILE REPORT                                                                       */
 /* ============================================================================================== */
 
@@ -2864,7 +2893,7 @@ static void mtrace_each_line_(mtrace_text_ *t, const mtrace_function_report_ *r,
 static void mtrace_put_source_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line) {
     size_t length, i;
     const char *text = mtrace_source_line_(&r->source, line, &length);
-    for (i = 0; i < length; i++) {
+    for (i = 0; i < length && line != 0; i++) {
         mtrace_put_char_(t, text[i]);
     }
 }
