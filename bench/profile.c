@@ -47,6 +47,19 @@ static NOINLINE void give(void *block, unsigned frames) {
     NO_TAIL();
 }
 
+/* Two ways down that leave equal frames: what tells them apart is the return addresses alone. */
+static NOINLINE void *take_here(void) {
+    void *block = take(2);
+    sink = block;
+    return block;
+}
+
+static NOINLINE void *take_there(void) {
+    void *block = take(2);
+    sink = NULL; /* not the same code: a compiler would make one of two */
+    return block;
+}
+
 #define SHAPE(pattern) own_##pattern
 #define TAKE           MT_MALLOC(64)
 #define GIVE(block)    MT_FREE(block)
@@ -60,6 +73,11 @@ static NOINLINE void give(void *block, unsigned frames) {
 #define SHAPE(pattern) eight_##pattern
 #define TAKE           take(8)
 #define GIVE(block)    give((block), 8)
+#include "shape.h"
+
+#define SHAPE(pattern) turns_##pattern
+#define TAKE           (i % 2 == 0 ? take_here() : take_there())
+#define GIVE(block)    give((block), 2)
 #include "shape.h"
 
 #define SHAPE(pattern) marked_##pattern
@@ -96,8 +114,9 @@ static NOINLINE void nested_hold(size_t count) {
 
 static const shape shapes[] = {
     {"own", own_pair, own_hold},          {"two", two_pair, two_hold},
-    {"eight", eight_pair, eight_hold},    {"marked", marked_pair, marked_hold},
-    {"nested", nested_pair, nested_hold}, {"calls", calls_pair, calls_hold}};
+    {"eight", eight_pair, eight_hold},    {"turns", turns_pair, turns_hold},
+    {"marked", marked_pair, marked_hold}, {"nested", nested_pair, nested_hold},
+    {"calls", calls_pair, calls_hold}};
 enum { SHAPES = sizeof shapes / sizeof shapes[0] };
 
 static double now(void) {
