@@ -131,6 +131,6 @@ for function, truth in TRUTH.items():
 for (function, line), (_, why) in FAULTS.items():
     true, theirs = TRUTH[function][line][1], amounts(python[function], line)[1]
     ours = 0 if (function, line) in BLANK else amounts(c[function], line)[1] if line in c[function] else float("nan")
-    report(f"{function}, line {line}: memory_profiler's Increment is {theirs:+.0f}, true is {true:+}, as mtrace has it; {why}",
+    report(f"{function}, line {line}: memory_profiler's Increment is {theirs:+.0f}, the true one {true:+}; {why}",
            "" if near(ours, true, True) and not near(theirs, true, False) else f"mtrace's is {ours:+.3f}")
 sys.exit(failed)
