@@ -279,7 +279,7 @@ best = measure()
 picture(best)
 with open("docs/BENCHMARKS.md", "w") as file:
     file.write(text(best))
-    for script in ("bench/curves", "bench/footprint"):  # each prints a section
+    for script in ("bench/curves", "bench/footprint", "bench/profile"):  # each prints a section
         file.write("\n")
         file.flush()
         subprocess.run([script], stdout=file, check=True)

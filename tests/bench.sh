@@ -29,4 +29,13 @@ check 'warning: .* allocated in traced_leak$' "$build/bench" leak traced 100
 check '^16 threads seen: snapshot [0-9]+ us' "$build/bench" questions traced 16
 check '^\| mtrace.h \| [0-9]' env BENCH_BUILD="$build" BENCH_ROUNDS=1 BENCH_COUNT=1000 bench/designs
 check '^[0-9]+\.[0-9]{3}$' python3 bench/workload.py churn1k 100
+# 7 shapes in C and 2 in Python, in 2 patterns each: every row is there, and has a number in every column
+if BENCH_ROUNDS=1 BENCH_COUNT=1000 bench/profile >"$build/log" 2>&1 &&
+    [ "$(grep -Ec '^\| [^|]+ \| [a-z, ]+( \| [0-9.]+){6} \|$' "$build/log")" -eq 14 ] &&
+    [ "$(grep -Ec '^\| [^|]+ \| [a-z, ]+( \| [0-9.]+){5} \|$' "$build/log")" -eq 4 ]; then
+    echo "ok bench/profile"
+else
+    echo "not ok bench/profile: $(tail -n 1 "$build/log")"
+    failed=1
+fi
 exit $failed

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# The line profile beside the original: the same functions in Python under memory_profiler and in C, line by line.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+build=$(mktemp -d)
+trap 'rm -rf "$build"' EXIT
+if ! gcc -std=c99 -O2 -g -Wall -Wextra -pedantic -Werror -DMTRACE -I. tests/support/profiled.c -o "$build/profiled" ||
+    ! "$build/profiled" >"$build/c"; then
+    echo "not ok mtrace: no profile"
+    exit 1
+fi
+# Debian's Python has Debian's memory_profiler. A threshold that is set stays: each large block is the system's, and
+# goes back to it when it is freed, so that the process's memory is what the program holds.
+if ! MALLOC_MMAP_THRESHOLD_=1048576 /usr/bin/python3 -m memory_profiler tests/support/profiled.py >"$build/python"; then
+    echo "not ok memory_profiler: no profile"
+    exit 1
+fi
+python3 tests/support/memory_profiles.py "$build/python" "$build/c"
