@@ -1353,8 +1353,9 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
 
 enum {
     MTRACE_CHAIN_MAX_ = 28,
-    MTRACE_CHAIN_BITS_ = 6,
-    MTRACE_CHAINS_ = 64,
+    MTRACE_CHAIN_BITS_ = 5,
+    MTRACE_CHAIN_WAYS_ = 4,
+    MTRACE_CHAINS_ = MTRACE_CHAIN_WAYS_ << MTRACE_CHAIN_BITS_,
     MTRACE_UNWIND_MAX_ = 1024
 };
 
@@ -1421,28 +1422,43 @@ static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, 
     return _URC_NO_REASON;
 }
 
-static MTRACE_HOT_ mtrace_chain_ *mtrace_chain_of_(mtrace_chain_ *chains, const mtrace_site *site,
-                                                   uintptr_t distance) {
+static MTRACE_HOT_ mtrace_chain_ *mtrace_chains_of_(mtrace_chain_ *chains, const mtrace_site *site,
+                                                    uintptr_t distance) {
     uintptr_t hash = ((uintptr_t)site ^ distance) * MTRACE_GOLDEN_;
-    return &chains[hash >> (sizeof hash * 8 - MTRACE_CHAIN_BITS_)];
+    return &chains[(hash >> (sizeof hash * 8 - MTRACE_CHAIN_BITS_)) * MTRACE_CHAIN_WAYS_];
 }
 
-/* The return address in the frame that holds the address `frame`, if it stands where the unwinder
-   found one for that site; 0: not known so. */
-static MTRACE_READS_STACK_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains,
-                                                           const mtrace_site *site,
-                                                           const void *from, const void *frame) {
-    uintptr_t distance = (uintptr_t)frame - (uintptr_t)from, hash = 0;
-    const mtrace_chain_ *chain = mtrace_chain_of_(chains, site, distance);
-    const uintptr_t *base = (const uintptr_t *)from;
+static MTRACE_READS_STACK_ uintptr_t mtrace_chain_read_(const mtrace_chain_ *chain,
+                                                        const uintptr_t *base) {
+    uintptr_t hash = 0;
     uint32_t i;
-    if (chain->site != site || chain->distance != distance) {
-        return 0;
-    }
     for (i = 0; i + 1 < chain->count; i++) {
         hash = mtrace_chain_mix_(hash, base[chain->offsets[i]]);
     }
     return hash == chain->hash ? base[chain->offsets[i]] : 0;
+}
+
+/* The return address in the frame that holds the address `frame`, if it stands where the unwinder
+   found one for that site; 0: not known so. Ways that are equally long to one site stand beside each
+   other. */
+static MTRACE_HOT_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const mtrace_site *site,
+                                                   const void *from, const void *frame) {
+    uintptr_t distance = (uintptr_t)frame - (uintptr_t)from, address = 0;
+    const mtrace_chain_ *chain = mtrace_chains_of_(chains, site, distance);
+    const mtrace_chain_ *end = chain + MTRACE_CHAIN_WAYS_;
+    for (; chain < end && address == 0; chain++) {
+        if (chain->site == site && chain->distance == distance) {
+            address = mtrace_chain_read_(chain, (const uintptr_t *)from);
+        }
+    }
+    return address;
+}
+
+/* Keeps what the unwinder found, first of its set; the last goes. */
+static void mtrace_chain_keep_(mtrace_chain_ *chains, const mtrace_chain_ *found) {
+    mtrace_chain_ *set = mtrace_chains_of_(chains, found->site, found->distance);
+    memmove(set + 1, set, (MTRACE_CHAIN_WAYS_ - 1) * sizeof *set);
+    *set = *found;
 }
 
 /* The same from the unwinder; 0: not found. */
@@ -1462,7 +1478,7 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     if (u.has_places && u.chain.count > 0) {
         u.chain.site = site;
         u.chain.distance = distance;
-        *mtrace_chain_of_(chains, site, distance) = u.chain;
+        mtrace_chain_keep_(chains, &u.chain);
     }
     return u.found;
 }

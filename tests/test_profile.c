@@ -519,6 +519,42 @@ static void test_return_addresses_of_growing_frames(void **state) {
     }
 }
 
+static NOINLINE void *route_a(size_t size) {
+    char *p = (char *)elsewhere(size);
+    p[0] = 1;
+    return p;
+}
+
+static NOINLINE void *route_b(size_t size) {
+    char *p = (char *)elsewhere(size);
+    p[0] = 2;
+    return p;
+}
+
+static NOINLINE void routes(void) {
+    int i;
+    MT_PROFILE();
+    first_line = __LINE__;
+    for (i = 0; i < 100; i++) {
+        void *a = route_a(10);
+        void *b = route_b(20);
+        gone(a);
+        gone(b);
+    }
+}
+
+/* Two ways of the same length to one site. */
+static void test_equal_routes(void **state) {
+    (void)state;
+    start();
+    routes();
+    if (LINE_OF_CALLEES) {
+        report();
+        expect("routes", first_line + 2, 100, 100, 0, 1000);
+        expect("routes", first_line + 3, 100, 100, 0, 2000);
+    }
+}
+
 static NOINLINE void sticky(void) {
     void *a, *b;
     MT_PROFILE();
@@ -1485,6 +1521,7 @@ int main(void) {
         PROFILE_TEST(test_return_addresses),
         PROFILE_TEST(test_return_addresses_from_anywhere),
         PROFILE_TEST(test_return_addresses_of_growing_frames),
+        PROFILE_TEST(test_equal_routes),
         PROFILE_TEST(test_statement_marks),
         PROFILE_TEST(test_nested),
         PROFILE_TEST(test_recursion),
