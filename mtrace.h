@@ -264,7 +264,8 @@ typedef enum mtrace_result {
     MTRACE_ERR_NOT_SNAPSHOT = -11, /* not a snapshot file */
     MTRACE_ERR_VERSION = -12,      /* a snapshot file of a later version */
     MTRACE_ERR_TRUNCATED = -13,    /* a snapshot file that ends too early */
-    MTRACE_ERR_CORRUPT = -14       /* a snapshot file that was altered */
+    MTRACE_ERR_CORRUPT = -14,      /* a snapshot file that was altered */
+    MTRACE_ERR_THREAD = -15        /* no thread could be made: errno tells more */
 } mtrace_result;
 
 /* A call site. The macros own one each; to charge memory to a place of your own (a script's line,
@@ -4302,6 +4303,8 @@ const char *mtrace_result_text(mtrace_result result) {
         return "the snapshot file ends too early";
     case MTRACE_ERR_CORRUPT:
         return "the snapshot file was altered";
+    case MTRACE_ERR_THREAD:
+        return "no thread could be made";
     }
     return "unknown result";
 }
