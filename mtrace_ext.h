@@ -2516,27 +2516,30 @@ static void mtrace_say_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mt
 
 /* The axis, with its ticks, and what they stand for beneath; instants on the axis. */
 static void mtrace_say_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
-    char axis[MTRACE_PLOT_COLUMNS_ + 1], labels[MTRACE_PLOT_COLUMNS_ + 33];
-    uint64_t duration = mtrace_duration_(r), time;
+    char axis[MTRACE_PLOT_COLUMNS_ + 1];
+    uint64_t duration = mtrace_duration_(r), n;
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_time_units_, 6, duration, 6);
-    uint32_t at;
+    uint32_t at, end = 0;
+    mtrace_label_ label;
     size_t i;
     memset(axis, '-', sizeof axis);
-    memset(labels, ' ', sizeof labels);
     axis[MTRACE_PLOT_COLUMNS_] = '\0';
-    for (time = 0, at = 0; time <= duration; time += ticks.step) {
-        at = mtrace_column_(r, duration, r->start + time, MTRACE_PLOT_COLUMNS_);
-        axis[at] = '+';
-        snprintf(labels + at, 32, "%llu%-16s", (mtrace_u_)(time / ticks.unit->size), "");
+    for (n = 0; n <= duration / ticks.step; n++) {
+        axis[mtrace_column_(r, duration, r->start + n * ticks.step, MTRACE_PLOT_COLUMNS_)] = '+';
     }
     for (i = 0; i < r->mark_count; i++) {
         if (!r->marks[i].is_span) {
             axis[mtrace_column_(r, duration, r->marks[i].span.start, MTRACE_PLOT_COLUMNS_)] = '^';
         }
     }
-    at += (uint32_t)strcspn(labels + at, " ");
-    snprintf(labels + at, 8, " %s", ticks.unit->name);
-    mtrace_say_(o, "%9s +%s\n%10s %s\n", "0 B", axis, "", labels);
+    mtrace_say_(o, "%9s +%s\n%11s", "0 B", axis, "");
+    for (n = 0; n <= duration / ticks.step; n++) {
+        at = mtrace_column_(r, duration, r->start + n * ticks.step, MTRACE_PLOT_COLUMNS_);
+        snprintf(label, sizeof label, "%llu", (mtrace_u_)(n * ticks.step / ticks.unit->size));
+        mtrace_say_(o, "%*s%s", (int)(at - end), "", label);
+        end = at + (uint32_t)strlen(label);
+    }
+    mtrace_say_(o, " %s\n", ticks.unit->name);
 }
 
 static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
