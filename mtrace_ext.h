@@ -1984,20 +1984,27 @@ static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
 /* "file.c:12 function type", what of it is set. */
 static void mtrace_name_site_(mtrace_series_ *series) {
     const mtrace_filter *f = &series->filter;
-    char text[256], line[16] = "", domain[24] = "";
-    if (f->has_line) {
-        snprintf(line, sizeof line, ":%lu", (unsigned long)f->line);
+    const char *parts[3];
+    char text[256];
+    size_t used = (size_t)snprintf(text, sizeof text, "%s", f->exclusive ? "not" : ""), i;
+    parts[0] = f->file != NULL ? f->file : f->has_line ? "*" : NULL;
+    parts[1] = f->function;
+    parts[2] = f->type;
+    for (i = 0; i < 3; i++) {
+        if (parts[i] != NULL) {
+            used += (size_t)snprintf(text + used, 64, " %.60s", parts[i]);
+        }
+        if (i == 0 && f->has_line) {
+            used += (size_t)snprintf(text + used, 16, ":%lu", (unsigned long)f->line);
+        }
     }
     if (f->has_domain) {
-        snprintf(domain, sizeof domain, " domain %lu", (unsigned long)f->domain);
+        snprintf(text + used, 24, " domain %lu", (unsigned long)f->domain);
     }
-    snprintf(text, sizeof text, "%s%.60s%s%s%.60s%s%.60s%s", f->exclusive ? "not " : "",
-             f->file != NULL   ? f->file
-             : line[0] != '\0' ? "*"
-                               : "",
-             line, f->function != NULL ? " " : "", f->function != NULL ? f->function : "",
-             f->type != NULL ? " " : "", f->type != NULL ? f->type : "", domain);
-    mtrace_copy_name_(series->name, sizeof series->name, text[0] == ' ' ? text + 1 : text);
+    for (i = 0; i < sizeof text - 1 && text[i] == ' ';) {
+        i++;
+    }
+    mtrace_copy_name_(series->name, sizeof series->name, text[i] == '\0' ? "all" : text + i);
 }
 
 static void mtrace_name_series_(mtrace_recording_ *r, const mtrace_recorder_desc *d) {
@@ -2851,7 +2858,7 @@ static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y
                     is_site ? "stroke-width=\"2\" stroke-dasharray=\"2 2\" stroke=\"" : "",
                     is_site ? mtrace_colour_(word) : mtrace_svg_styles_[word], is_site ? "\"" : "");
     }
-    snprintf(text, sizeof text, "%s%s", s->r->series[word].name, is_off ? " (off the scale)" : "");
+    snprintf(text, sizeof text, "%s%s", s->r->series[word].name, is_off ? " (off scale)" : "");
     mtrace_svg_cut_(text, 20);
     mtrace_svg_text_(s, MTRACE_SVG_LEGEND_ + 24, y, "t", text);
     mtrace_svg_text_(s, MTRACE_SVG_WIDTH_ - 16, y, "e",
