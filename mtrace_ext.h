@@ -2203,6 +2203,13 @@ mtrace_recorder_info mtrace_recorder_get_info(void) {
     return info;
 }
 
+/* memcpy takes no NULL, even for nothing. */
+static void mtrace_copy_bytes_(void *to, const void *from, size_t size) {
+    if (size > 0) {
+        memcpy(to, from, size);
+    }
+}
+
 /* For a report: samples wait meanwhile, marks only while theirs are copied. False: no memory. */
 static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
@@ -2212,12 +2219,12 @@ static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
     bytes = r->sample_count * r->words * sizeof *samples;
     samples = (uint64_t *)MTRACE_BASE_MALLOC(bytes + r->max_marks * sizeof *r->marks + 1);
     if (samples != NULL) {
-        memcpy(samples, r->samples, bytes);
+        mtrace_copy_bytes_(samples, r->samples, bytes);
         mtrace_hold_(&mtrace_locks_.marks);
         *copy = *r;
         copy->samples = samples;
         copy->marks = (mtrace_mark_ *)(samples + r->sample_count * r->words);
-        memcpy(copy->marks, r->marks, r->mark_count * sizeof *r->marks);
+        mtrace_copy_bytes_(copy->marks, r->marks, r->mark_count * sizeof *r->marks);
         mtrace_let_go_(&mtrace_locks_.marks);
     }
     mtrace_let_go_(&mtrace_locks_.turn);

@@ -419,7 +419,8 @@ static mtrace_recording_ known(size_t samples, size_t marks) {
     known_marks[1].span.start_bytes = 9;
     mtrace_copy_name_(known_marks[1].name, MTRACE_MARK_NAME_, "an instant");
     r.samples = known_samples[0];
-    r.sample_count = r.taken = samples;
+    r.sample_count = samples;
+    r.taken = samples;
     r.words = KNOWN_WORDS;
     r.first_site = 7;
     r.marks = known_marks;
@@ -511,7 +512,7 @@ static void test_plot(void **state) {
     (void)state;
     r.dropped_marks = 3;
     assert_int_equal(
-        strncmp(text, "mtrace: 512 KiB held, peak 3072 KiB after 250.00 ms; 3 samples\n", 64), 0);
+        strncmp(text, "mtrace: 512 KiB held, peak 3072 KiB after 250.00 ms; 3 samples\n", 63), 0);
     assert_non_null(strstr(text, "\n    3 MiB |                 :\n"));
     assert_non_null(strstr(text, "\n    1 MiB |                 :                ####"));
     assert_non_null(strstr(text, "\n      0 B +"));
