@@ -2313,6 +2313,9 @@ static const char *mtrace_label_time_(char *label, uint64_t ns) {
 static void mtrace_write_dat_(mtrace_out_ *o, const mtrace_recording_ *r) {
     size_t i;
     mtrace_say_dat_head_(o);
+    if (r->sample_count == 0) { /* mprof wants one */
+        mtrace_say_dat_memory_(o, r, 0, r->start);
+    }
     for (i = 0; i < r->sample_count; i++) {
         mtrace_say_dat_sample_(o, r, r->samples + i * r->words);
     }
@@ -2533,7 +2536,7 @@ static void mtrace_say_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
     char axis[MTRACE_PLOT_COLUMNS_ + 1];
     uint64_t duration = mtrace_duration_(r), n;
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_time_units_, 6, duration, 6);
-    uint32_t at, end = 0;
+    uint32_t at, length, end = 0;
     mtrace_label_ label;
     size_t i;
     memset(axis, '-', sizeof axis);
@@ -2549,11 +2552,14 @@ static void mtrace_say_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
     mtrace_say_(o, "%9s +%s\n%11s", "0 B", axis, "");
     for (n = 0; n <= duration / ticks.step; n++) {
         at = mtrace_column_(r, duration, r->start + n * ticks.step, MTRACE_PLOT_COLUMNS_);
-        snprintf(label, sizeof label, "%llu", (mtrace_u_)(n * ticks.step / ticks.unit->size));
+        snprintf(label, sizeof label, "%llu%s%s", (mtrace_u_)(n * ticks.step / ticks.unit->size),
+                 n == 0 ? " " : "", n == 0 ? ticks.unit->name : "");
+        length = (uint32_t)strlen(label);
+        at = at + length > MTRACE_PLOT_COLUMNS_ ? MTRACE_PLOT_COLUMNS_ - length : at;
         mtrace_say_(o, "%*s%s", (int)(at - end), "", label);
-        end = at + (uint32_t)strlen(label);
+        end = at + length;
     }
-    mtrace_say_(o, " %s\n", ticks.unit->name);
+    mtrace_say_(o, "\n");
 }
 
 static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
