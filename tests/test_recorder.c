@@ -8,6 +8,7 @@
 
 #include "../mtrace_ext.h"
 
+#include <poll.h>
 #include <pthread.h>
 #include <sys/resource.h>
 
@@ -731,6 +732,7 @@ static void test_own_thread(void **state) {
     assert_int_equal(mtrace_recorder_get_info().taken, 2);
 }
 
+#if !TEST_SINGLE
 enum { THREADS = 4, ROUNDS = 300 };
 
 static void *tick_and_mark(void *argument) {
@@ -797,9 +799,6 @@ static void test_threads(void **state) {
     mtrace_recorder_desc desc = by_hand();
     static size_t counts[2];
     (void)state;
-    if (TEST_SINGLE) {
-        skip();
-    }
     desc.domains = domains;
     desc.domain_count = 2;
     desc.max_samples = 64;
@@ -832,9 +831,6 @@ static void test_starts_and_stops(void **state) {
     pthread_t threads[2];
     size_t i, bytes = 0;
     (void)state;
-    if (TEST_SINGLE) {
-        skip();
-    }
     test_start(4096, 64);
     for (i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, start_and_stop, NULL), 0);
@@ -850,6 +846,9 @@ static void test_starts_and_stops(void **state) {
     assert_true(bytes > 0);
 }
 
+#endif
+
+#if MTRACE_ATOMICS_ /* a lock of one's own may be held by the thread: see mtrace.h */
 static int record_in_child(void) {
     uint64_t taken = mtrace_recorder_get_info().taken;
     alarm(60); /* a lock of the parent's would be held for ever */
@@ -867,9 +866,6 @@ static void test_fork(void **state) {
     mtrace_recorder_desc desc = MTRACE_ZERO_;
     int i;
     (void)state;
-    if (!MTRACE_ATOMICS_) {
-        skip(); /* a lock of one's own may be held by the thread: see mtrace.h */
-    }
     desc.interval = 1;
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
@@ -879,6 +875,8 @@ static void test_fork(void **state) {
     assert_true(wait_for_samples(mtrace_recorder_get_info().taken + 2)); /* here it goes on */
     mtrace_recorder_stop();
 }
+
+#endif
 
 static void test_clock_and_resident(void **state) {
     uint64_t before = mtrace_now(), bytes = 0, after;
@@ -916,9 +914,13 @@ int main(void) {
         RECORDER_TEST(test_no_memory),
         RECORDER_TEST(test_system_fails),
         RECORDER_TEST(test_own_thread),
+#if !TEST_SINGLE
         RECORDER_TEST(test_threads),
         RECORDER_TEST(test_starts_and_stops),
+#endif
+#if MTRACE_ATOMICS_
         RECORDER_TEST(test_fork),
+#endif
         RECORDER_TEST(test_clock_and_resident),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
