@@ -127,9 +127,9 @@ MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *b
 /* A sample is what is held, the most that was since the sample before, the tracer's peak, what the
    process has resident, and what each chosen domain and site holds. That most is exact when it was
    the highest of all so far (or since a reset of the peak); lower ones between two samples are not
-   seen. When there is no room, samples are merged in pairs: the later one's time and bytes held,
-   and the highest of all else, so that no maximum is ever lost. Of marks the shorter half goes
-   then. Blocks and peaks are the tracer's: stop, clear and reset it as you like meanwhile.
+   seen. When there is no room, samples are merged in pairs, and so are those to come: the later
+   one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
+   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like meanwhile.
 
    Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 270 KiB, 32 KiB more for each
    domain and site, and a snapshot's if there are any. That grows with the call sites. */
@@ -1528,6 +1528,8 @@ typedef struct mtrace_recording_ {
     size_t memory; /* bytes of samples, marks and the filters' names, one block */
     size_t words;  /* of a sample; series[i] is of word i */
     size_t first_site;
+    uint64_t each;    /* samples taken that each one kept stands for */
+    uint64_t in_last; /* and that the last one does so far */
     uint64_t taken;
     uint64_t dropped_marks;
     uint64_t start;      /* ns */
@@ -1816,6 +1818,7 @@ static void mtrace_merge_samples_(uint64_t *later, const uint64_t *before, size_
 
 static void mtrace_thin_samples_(mtrace_recording_ *r) {
     size_t i, bytes = r->words * sizeof *r->samples, kept = 0;
+    bool is_odd = r->sample_count % 2 != 0;
     for (i = 0; i < r->sample_count; i += 2, kept++) {
         uint64_t *first = r->samples + i * r->words, *last = first;
         if (i + 1 < r->sample_count) {
@@ -1825,19 +1828,33 @@ static void mtrace_thin_samples_(mtrace_recording_ *r) {
         memmove(r->samples + kept * r->words, last, bytes);
     }
     r->sample_count = kept;
+    r->in_last = is_odd ? r->each : 2 * r->each;
+    r->each *= 2;
+}
+
+/* Each that is kept stands for equally many that were taken; the last may lack some yet. */
+static void mtrace_keep_sample_(mtrace_recording_ *r, uint64_t *sample) {
+    if (r->in_last == r->each && r->sample_count == r->max_samples) {
+        mtrace_thin_samples_(r);
+    }
+    if (r->in_last < r->each && r->sample_count > 0) {
+        r->sample_count--;
+        mtrace_merge_samples_(sample, r->samples + r->sample_count * r->words, r->words);
+    } else {
+        r->in_last = 0;
+    }
+    memcpy(r->samples + r->sample_count * r->words, sample, r->words * sizeof *sample);
+    r->sample_count++;
+    r->in_last++;
+    r->taken++;
 }
 
 /* The turn is held. A peak that is another than at the sample before was reached since. */
 static void mtrace_sample_(void) {
     mtrace_recording_ *r = &mtrace_recorder_.r;
-    mtrace_traced_memory held;
-    uint64_t *sample;
+    uint64_t sample[MTRACE_MOST_WORDS_];
+    mtrace_traced_memory held = mtrace_recorder_read_(r, sample);
     mtrace_out_ out;
-    if (r->sample_count == r->max_samples) {
-        mtrace_thin_samples_(r);
-    }
-    sample = r->samples + r->sample_count * r->words;
-    held = mtrace_recorder_read_(r, sample);
     sample[MTRACE_W_CURRENT_] = sample[MTRACE_W_MAX_] = held.current;
     if (held.peak != mtrace_recorder_.last_peak && held.peak > held.current) {
         sample[MTRACE_W_MAX_] = held.peak;
@@ -1847,12 +1864,11 @@ static void mtrace_sample_(void) {
         sample[MTRACE_W_RESIDENT_] = MTRACE_UNKNOWN_BYTES_;
     }
     sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_now();
-    r->sample_count++;
-    r->taken++;
     if (mtrace_recorder_.write != NULL) {
         mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_say_dat_sample_(&out, r, sample);
     }
+    mtrace_keep_sample_(r, sample);
 }
 
 static uint32_t mtrace_recorder_state_(void) {
@@ -2051,6 +2067,7 @@ static mtrace_result mtrace_recording_make_(mtrace_recording_ *r, const mtrace_r
     size_t sample, most, patterns;
     r->max_samples = d->max_samples != 0 ? d->max_samples : 4096;
     r->max_marks = d->max_marks != 0 ? d->max_marks : 1024;
+    r->each = r->in_last = 1;
     mtrace_name_series_(r, d);
     sample = r->words * sizeof *r->samples;
     patterns = mtrace_copy_patterns_(r, NULL);
@@ -2518,7 +2535,7 @@ static void mtrace_say_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mt
     mtrace_fill_columns_(r, MTRACE_W_CURRENT_, current, MTRACE_PLOT_COLUMNS_);
     mtrace_fill_columns_(r, MTRACE_W_MAX_, highest, MTRACE_PLOT_COLUMNS_);
     for (row = rows_a_tick * tick_count; row > 0; row--) {
-        uint64_t floor = ticks.step / rows_a_tick * (row - 1);
+        uint64_t floor = ticks.step * (row - 1) / rows_a_tick;
         char line[MTRACE_PLOT_COLUMNS_ + 1] = "";
         uint32_t length = 0;
         for (i = 0; i < MTRACE_PLOT_COLUMNS_; i++) {
@@ -2567,7 +2584,7 @@ static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_byte_units_, 5, highest, 4);
     uint64_t tick_count = (highest + ticks.step - 1) / ticks.step;
     mtrace_label_ held, peak, when;
-    tick_count = tick_count == 0 ? 1 : tick_count == 3 ? 4 : tick_count;
+    tick_count = tick_count == 0 ? 1 : tick_count;
     mtrace_say_(o, "mtrace: %s held, peak %s after %s; %llu samples\n",
                 mtrace_label_size_(held, mtrace_current_(r)), mtrace_label_size_(peak, highest),
                 mtrace_label_time_(when, time - r->start), (mtrace_u_)r->taken);
@@ -2874,8 +2891,10 @@ static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y
     snprintf(text, sizeof text, "%s%s", s->r->series[word].name, is_off ? " (off scale)" : "");
     mtrace_svg_cut_(text, 20);
     mtrace_svg_text_(s, MTRACE_SVG_LEGEND_ + 24, y, "t", text);
-    mtrace_svg_text_(s, MTRACE_SVG_WIDTH_ - 16, y, "e",
-                     highest > 0 ? mtrace_label_size_(label, highest) : "-");
+    if (word != MTRACE_W_CURRENT_) { /* of which merged samples know only the last */
+        mtrace_svg_text_(s, MTRACE_SVG_WIDTH_ - 16, y, "e",
+                         highest > 0 ? mtrace_label_size_(label, highest) : "-");
+    }
 }
 
 static void mtrace_svg_legend_(const mtrace_svg_ *s) {
@@ -2890,31 +2909,30 @@ static void mtrace_svg_legend_(const mtrace_svg_ *s) {
     }
 }
 
-/* Verticals first, then the names over them, each in the first row where it has room; a name that
-   has room in none is left out, and a vertical less than 3 pixels from the one before. */
+/* A name in the first row that has room, and a vertical; without room only a short one. */
+static void mtrace_svg_instant_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uint32_t *ends) {
+    unsigned x = mtrace_svg_x_(s, mark->span.start), row = 0, name_x;
+    unsigned width = 8 + 7 * (unsigned)mtrace_svg_characters_(mark->name);
+    name_x = x + width > MTRACE_SVG_WIDTH_ ? MTRACE_SVG_WIDTH_ - width : x;
+    while (row < MTRACE_SVG_NAME_ROWS_ && name_x < ends[row]) {
+        row++;
+    }
+    mtrace_say_(s->o,
+                "<path d=\"M%u %uv%d\" stroke=\"#8a2be2\" stroke-opacity=\".5\" "
+                "stroke-dasharray=\"4 3\"/>\n",
+                x, (unsigned)s->y - 4, row < MTRACE_SVG_NAME_ROWS_ ? MTRACE_SVG_TALL_ + 4 : 8);
+    if (row < MTRACE_SVG_NAME_ROWS_) {
+        ends[row] = name_x + width;
+        mtrace_svg_text_(s, name_x, s->y - 8 - 14 * row, "n", mark->name);
+    }
+}
+
 static void mtrace_svg_instants_(const mtrace_svg_ *s) {
-    uint32_t ends[MTRACE_SVG_NAME_ROWS_] = MTRACE_ZERO_, last = 0, row;
+    uint32_t ends[MTRACE_SVG_NAME_ROWS_] = MTRACE_ZERO_;
     size_t i;
     for (i = 0; i < s->r->mark_count; i++) {
-        uint32_t x = mtrace_svg_x_(s, s->r->marks[i].span.start);
-        if (!s->r->marks[i].is_span && x >= last + 3) {
-            mtrace_say_(s->o,
-                        "<path d=\"M%u %uV%u\" stroke=\"#8a2be2\" stroke-opacity=\".5\" "
-                        "stroke-dasharray=\"4 3\"/>\n",
-                        (unsigned)x, (unsigned)s->y - 4, (unsigned)s->y + MTRACE_SVG_TALL_);
-            last = x;
-        }
-    }
-    for (i = 0; i < s->r->mark_count; i++) {
-        const mtrace_mark_ *mark = &s->r->marks[i];
-        uint32_t x = mtrace_svg_x_(s, mark->span.start);
-        uint32_t width = 8 + 7 * (uint32_t)mtrace_svg_characters_(mark->name);
-        x = x + width > MTRACE_SVG_WIDTH_ ? MTRACE_SVG_WIDTH_ - width : x;
-        for (row = 0; row < MTRACE_SVG_NAME_ROWS_ && x < ends[row]; row++) {
-        }
-        if (!mark->is_span && row < MTRACE_SVG_NAME_ROWS_) {
-            ends[row] = x + width;
-            mtrace_svg_text_(s, x, s->y - 8 - 14 * row, "n", mark->name);
+        if (!s->r->marks[i].is_span) {
+            mtrace_svg_instant_(s, &s->r->marks[i], ends);
         }
     }
 }

@@ -1,4 +1,4 @@
-/* Memory over time: samples, peaks between them, thinning, marks, every format, threads, failures. */
+/* Memory over time: samples, peaks between them, thinning, marks, formats, threads, failures. */
 
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700
@@ -242,15 +242,14 @@ enum { MODEL_SAMPLES = 10000, MODEL_WORDS = MTRACE_W_CHOSEN_ + 2 };
 static uint64_t model[MODEL_SAMPLES][MODEL_WORDS];
 
 /* A step of the program, and what its sample has to be. */
-static void model_step(uint64_t *row, uint64_t *highest) {
+static void model_step(size_t step, uint64_t *highest) {
     uint64_t one = random_below(100000), two = random_below(5000), between = random_below(150000);
-    hold(1, between);
+    uint64_t *row = model[step], before = step == 0 ? 0 : model[step - 1][MTRACE_W_CHOSEN_];
     hold(2, two);
-    between += two;
+    hold(1, between);
     hold(1, one);
-    if (one + two > between) {
-        between = one + two;
-    }
+    between = (between > before ? between : before) + two;
+    between = between > one + two ? between : one + two;
     mtrace_tick();
     row[MTRACE_W_TIME_] = last(MTRACE_W_TIME_);
     row[MTRACE_W_CURRENT_] = one + two;
@@ -285,30 +284,47 @@ static size_t model_check(const uint64_t *sample, size_t from) {
     return i;
 }
 
-static void test_thinning_keeps_every_maximum(void **state) {
+static void thin(size_t max_samples, size_t each) {
     static const uint32_t domains[] = {1, 2};
     mtrace_recorder_desc desc = by_hand();
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     uint64_t highest = 0;
-    size_t i, at = 0;
-    (void)state;
+    size_t i, from, at = 0;
     desc.domains = domains;
     desc.domain_count = 2;
-    desc.max_samples = 16;
+    desc.max_samples = max_samples;
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     mtrace_recorder_.r.sample_count = 0; /* without the first: the model has none */
+    mtrace_recorder_.r.in_last = 1;
     for (i = 0; i < MODEL_SAMPLES; i++) {
-        model_step(model[i], &highest);
-        assert_true(r->sample_count <= 16);
+        model_step(i, &highest);
+        assert_true(r->sample_count <= max_samples);
     }
     for (i = 0; i < r->sample_count; i++) {
-        at = model_check(r->samples + i * r->words, at);
+        from = at;
+        at = model_check(r->samples + i * r->words, from);
+        /* the same for all, so that old times are as well known as new ones */
+        assert_true(at - from == each || (i == r->sample_count - 1 && at - from < each));
     }
     assert_int_equal(at, MODEL_SAMPLES);
-    assert_true(r->sample_count >= 8);
+    assert_true(r->sample_count >= max_samples / 2);
     assert_int_equal(mtrace_recorder_get_info().taken, MODEL_SAMPLES + 1);
     assert_int_equal(mtrace_recorder_get_info().peak, highest);
+}
+
+static void test_thinning_keeps_every_maximum(void **state) {
+    (void)state;
+    thin(16, 1024);
+}
+
+static void test_thinning_odd_sizes(void **state) {
+    (void)state;
+    thin(17, 1024);
+    recorder_after(state);
+    thin(3, 4096);
+    recorder_after(state);
+    thin(2, 8192);
 }
 
 static void span(const char *name, uint64_t start, uint64_t length) {
@@ -531,7 +547,7 @@ static void test_plot(void **state) {
     for (line = text; *line != '\0'; line = strchr(line, '\n') + 1, lines++) {
         assert_true(strcspn(line, "\n") <= 80);
     }
-    assert_int_equal(lines, 1 + 16 + 3);
+    assert_int_equal(lines, 1 + 15 + 3);
     assert_non_null(strstr(written(MTRACE_RECORDER_PLOT, &r), "^ mark (3 more dropped)\n"));
 }
 
@@ -899,6 +915,7 @@ int main(void) {
         RECORDER_TEST(test_peaks_between_samples),
         RECORDER_TEST(test_tracer_goes_and_comes),
         RECORDER_TEST(test_thinning_keeps_every_maximum),
+        RECORDER_TEST(test_thinning_odd_sizes),
         RECORDER_TEST(test_marks_thinned),
         RECORDER_TEST(test_one_mark),
         RECORDER_TEST(test_names),
