@@ -387,6 +387,19 @@ static void test_one_mark(void **state) {
     assert_int_equal(mtrace_recorder_get_info().dropped_marks, 1);
 }
 
+/* A call that took no time is longer than an instant. */
+static void test_instants_go_first(void **state) {
+    mtrace_recorder_desc desc = by_hand();
+    (void)state;
+    desc.max_marks = 2;
+    test_start(4096, 64);
+    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    span("a", 10, 0);
+    mtrace_mark("b");
+    mtrace_mark("c");
+    expect_marks("ac");
+}
+
 /* --- names --- */
 
 static void expect_name(const char *given, const char *kept) {
@@ -865,6 +878,12 @@ static void test_starts_and_stops(void **state) {
 #endif
 
 #if MTRACE_ATOMICS_ /* a lock of one's own may be held by the thread: see mtrace.h */
+/* So that a sample is under way whenever the process forks, nearly. */
+static void write_slowly(const char *text, size_t length, void *user) {
+    ignore(text, length, user);
+    poll(NULL, 0, 2);
+}
+
 static int record_in_child(void) {
     uint64_t taken = mtrace_recorder_get_info().taken;
     alarm(60); /* a lock of the parent's would be held for ever */
@@ -880,9 +899,12 @@ static int record_in_child(void) {
 
 static void test_fork(void **state) {
     mtrace_recorder_desc desc = MTRACE_ZERO_;
+    size_t bytes = 0;
     int i;
     (void)state;
     desc.interval = 1;
+    desc.write = write_slowly;
+    desc.write_user = &bytes;
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     for (i = 0; i < 20; i++) {
@@ -918,6 +940,7 @@ int main(void) {
         RECORDER_TEST(test_thinning_odd_sizes),
         RECORDER_TEST(test_marks_thinned),
         RECORDER_TEST(test_one_mark),
+        RECORDER_TEST(test_instants_go_first),
         RECORDER_TEST(test_names),
         RECORDER_TEST(test_dat),
         RECORDER_TEST(test_csv),
