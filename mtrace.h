@@ -44,8 +44,9 @@
    TRACE TABLE COUNTERS RECORD LIFE LOOK
    FILTER SNAPSHOT GROUP REPORT CHECK
 
-   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, start by an
-   environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by side.
+   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, memory over time,
+   start by an environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by
+   side.
 
    WORDS
 

@@ -131,7 +131,7 @@ MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *b
    one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
    shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like meanwhile.
 
-   Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 270 KiB, 32 KiB more for each
+   Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
    domain and site, and a snapshot's if there are any. That grows with the call sites. */
 
 /* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
