@@ -2782,7 +2782,7 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
     }
 }
 
-/* A line of steps; with what is beneath (or the axis, NULL) an area. */
+/* The points of a line of steps; where it ends in *last_y. */
 static void mtrace_svg_steps_(const mtrace_svg_ *s, const uint64_t *values, uint32_t *last_y) {
     uint32_t i;
     for (i = 0; i < MTRACE_MOST_COLUMNS_; i++) {
