@@ -44,8 +44,9 @@
    TRACE TABLE COUNTERS RECORD LIFE LOOK
    FILTER SNAPSHOT GROUP REPORT CHECK
 
-   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, start by an
-   environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by side.
+   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, memory over time,
+   start by an environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by
+   side.
 
    WORDS
 
@@ -266,7 +267,8 @@ typedef enum mtrace_result {
     MTRACE_ERR_NOT_SNAPSHOT = -11, /* not a snapshot file */
     MTRACE_ERR_VERSION = -12,      /* a snapshot file of a later version */
     MTRACE_ERR_TRUNCATED = -13,    /* a snapshot file that ends too early */
-    MTRACE_ERR_CORRUPT = -14       /* a snapshot file that was altered */
+    MTRACE_ERR_CORRUPT = -14,      /* a snapshot file that was altered */
+    MTRACE_ERR_THREAD = -15        /* no thread could be made: errno tells more */
 } mtrace_result;
 
 /* A call site. The macros own one each; to charge memory to a place of your own (a script's line,
@@ -4361,6 +4363,8 @@ const char *mtrace_result_text(mtrace_result result) {
         return "the snapshot file ends too early";
     case MTRACE_ERR_CORRUPT:
         return "the snapshot file was altered";
+    case MTRACE_ERR_THREAD:
+        return "no thread could be made";
     }
     return "unknown result";
 }
