@@ -118,7 +118,10 @@ typedef struct mtrace_line_way {
 
 /* How a profile is written. */
 typedef enum mtrace_profile_style {
-    MTRACE_PROFILE_TABLE = 0, /* for people */
+    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the most
+       held while it ran. Share of peak: the most by which it raised what is held before another
+       line ran, to the most by which a call of the function did (its own peak). */
+    MTRACE_PROFILE_TABLE = 0,
     /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
        had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
        so often, for a line that only its return address tells). Blank where no memory moved. */
@@ -3479,9 +3482,8 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
    it has a *cell* for each line that ran, with what that line has done so far in this call. An event
    changes the cell of the line that runs in the innermost call, and nothing else. A call that ends
    was part of the line that made it, to which all that it did is then put at once; and its cells go
-   into *records*, one a line of a function, the sums over all calls, which reports read. If its peak
-   is the function's highest, its cells tell who had brought memory there. Calls, and with them their
-   cells, are a stack. */
+   into *records*, one a line of a function, the sums over all calls, which reports read. Calls, and
+   with them their cells, are a stack. */
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
@@ -3500,24 +3502,21 @@ typedef struct mtrace_line_ {
     uint64_t allocs;
     uint64_t frees;
     int64_t change;
-    int64_t held;        /* the most when it had run */
-    int64_t peak;        /* the most while it ran */
-    int64_t at_peak;     /* its part in the function's peak, if that is the one it is of */
-    uint64_t at_peak_of; /* mtrace_called_.peak_number */
+    int64_t held; /* the most when it had run */
+    int64_t peak; /* the most while it ran */
+    int64_t rise; /* the most that it raised memory before another line ran */
 } mtrace_line_;
 
 typedef struct mtrace_change_ {
-    int64_t sum;
-    int64_t at_peak; /* of the call's peak numbered so; when that is older, sum is it */
-    uint32_t peak_number;
-    uint32_t line;  /* its record */
-    uint32_t outer; /* the record's cell in a call further out */
+    int64_t change;
     int64_t held;
     int64_t peak;
-    uint64_t runs; /* since the cell was last put to the record */
+    int64_t rise;
+    uint64_t runs;
     uint64_t allocs;
     uint64_t frees;
-    int64_t settled; /* of sum, what is in the record */
+    uint32_t line;  /* its record */
+    uint32_t outer; /* the record's cell in a call further out */
 } mtrace_change_;
 
 /* A line found of late. */
@@ -3534,8 +3533,8 @@ typedef struct mtrace_call_ {
     const char *name;        /* __func__ */
     const void *frame;
     uint32_t mark;
-    uint32_t peak_number;
     int64_t peak;
+    int64_t start; /* the level when the line began to run */
     mtrace_recent_ recent[1 << MTRACE_RECENT_BITS_];
     const void *place; /* in the code */
     uint32_t function;
@@ -3556,7 +3555,7 @@ typedef struct mtrace_called_ {
     int64_t left;  /* held when the last call ended */
     int64_t after; /* the most */
     int64_t peak;
-    uint64_t peak_number;
+    int64_t rise; /* the most from a call's beginning to its peak */
 } mtrace_called_;
 
 typedef struct mtrace_worker_ {
@@ -3656,7 +3655,6 @@ static mtrace_change_ *mtrace_cell_of_(mtrace_worker_ *w, const mtrace_call_ *ca
     memset(cell, 0, sizeof *cell);
     cell->line = number;
     cell->outer = line->cell;
-    cell->peak_number = call->peak_number;
     cell->held = cell->peak = INT64_MIN;
     line->cell = w->cells_used++;
     return cell;
@@ -3673,31 +3671,20 @@ static void mtrace_raise_(int64_t *most, int64_t value) {
     *most = *most > value ? *most : value;
 }
 
-static MTRACE_HOT_ void mtrace_cell_settle_(mtrace_change_ *cell, const mtrace_call_ *call) {
-    if (cell->peak_number != call->peak_number) {
-        cell->at_peak = cell->sum;
-        cell->peak_number = call->peak_number;
-    }
-}
-
 /* The line that runs has changed memory by so much, and on the way led to a level. */
-static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t before,
-                                            int64_t highest) {
+static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t highest) {
     mtrace_change_ *cell = call->cell;
-    mtrace_cell_settle_(cell, call);
-    if (highest > call->peak) {
-        call->peak = highest;
-        cell->peak_number = ++call->peak_number;
-        cell->at_peak = cell->sum + (highest - before);
-    }
-    cell->sum += change;
+    cell->change += change;
     mtrace_raise_(&cell->peak, highest);
+    mtrace_raise_(&cell->rise, highest - call->start);
+    mtrace_raise_(&call->peak, highest);
 }
 
 /* Another line begins to run, or the same once more. */
 static MTRACE_HOT_ void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call,
                                           mtrace_change_ *cell) {
     mtrace_raise_(&call->cell->held, w->level);
+    call->start = cell != call->cell ? w->level : call->start;
     call->cell = cell;
     cell->runs++;
     mtrace_raise_(&cell->peak, w->level);
@@ -3753,11 +3740,10 @@ static MTRACE_NOINLINE_ void mtrace_call_go_wholly_(mtrace_worker_ *w, mtrace_ca
 
 static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call,
                                            const mtrace_event *event, int64_t after) {
-    int64_t before = w->level;
-    w->level = after;
     call->cell->frees += event->went;
     call->cell->allocs += event->came;
-    mtrace_call_change_(call, after - before, before, after);
+    mtrace_call_change_(call, after - w->level, after);
+    w->level = after;
 }
 
 static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
@@ -3912,8 +3898,7 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     call->cell = w->cells; /* nobody's */
     call->key = MTRACE_NO_KEY_;
     call->first_cell = w->cells_used;
-    call->peak_number = 1;
-    call->entry = call->peak = call->start_level = w->level;
+    call->entry = call->peak = call->start = call->start_level = w->level;
     call->start_time = mtrace_recorder_is_on() ? mtrace_now() : 0;
     call->outer_limit = w->limit;
     if (total->active++ == 0) {
@@ -3928,35 +3913,20 @@ static uint32_t mtrace_call_end_(const mtrace_worker_ *w, uint32_t depth) {
     return depth + 1 == w->depth ? w->cells_used : w->calls[depth + 1].first_cell;
 }
 
-/* The call's peak is the function's highest: its cells tell who had brought memory there. */
-static void mtrace_call_keep_peak_(mtrace_worker_ *w, uint32_t depth) {
-    const mtrace_call_ *call = &w->calls[depth];
-    mtrace_called_ *total = &w->totals[call->function];
-    uint64_t number = total->peak_number + 1;
-    uint32_t i, end = mtrace_call_end_(w, depth);
-    for (i = call->first_cell; i < end; i++) {
-        mtrace_line_ *line = &w->lines[w->cells[i].line];
-        mtrace_cell_settle_(&w->cells[i], call);
-        MTRACE_SET_(&line->at_peak, w->cells[i].at_peak);
-        MTRACE_SET_(&line->at_peak_of, number);
-    }
-    MTRACE_SET_(&total->peak, call->peak);
-    MTRACE_SET_(&total->peak_number, number);
-}
-
 /* What the cell's line has done is put to its record, and to the line that made the call. */
 static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
     mtrace_line_ *line = &w->lines[cell->line];
     MTRACE_GROW_(&line->runs, cell->runs);
     MTRACE_GROW_(&line->allocs, cell->allocs);
     MTRACE_GROW_(&line->frees, cell->frees);
-    MTRACE_GROW_(&line->change, cell->sum - cell->settled);
+    MTRACE_GROW_(&line->change, cell->change);
     MTRACE_RAISE_(&line->held, cell->held);
     MTRACE_RAISE_(&line->peak, cell->peak);
+    MTRACE_RAISE_(&line->rise, cell->rise);
     outer->allocs += cell->allocs;
     outer->frees += cell->frees;
     cell->runs = cell->allocs = cell->frees = 0;
-    cell->settled = cell->sum;
+    cell->change = 0;
 }
 
 /* The same for a call: to its function, and as one change to the line that made it. It may go on. */
@@ -3966,15 +3936,14 @@ static void mtrace_call_settle_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_change_ *outer = depth > 0 ? w->calls[depth - 1].cell : w->cells;
     uint32_t i, end = mtrace_call_end_(w, depth);
     mtrace_raise_(&call->cell->held, w->level);
-    if (total->peak_number == 0 || call->peak >= MTRACE_GET_(&total->peak)) {
-        mtrace_call_keep_peak_(w, depth);
-    }
+    MTRACE_RAISE_(&total->peak, call->peak);
+    MTRACE_RAISE_(&total->rise, call->peak - call->start_level);
     MTRACE_RAISE_(&total->after, w->level);
     for (i = call->first_cell; i < end; i++) {
         mtrace_cell_put_(w, &w->cells[i], outer);
     }
     if (depth > 0) {
-        mtrace_call_change_(call - 1, w->level - call->entry, call->entry, call->peak);
+        mtrace_call_change_(call - 1, w->level - call->entry, call->peak);
     }
     call->entry = w->level;
 }
@@ -4755,7 +4724,7 @@ typedef struct mtrace_profile_row_ {
     int64_t change;
     int64_t held;
     int64_t peak;
-    int64_t at_peak;
+    int64_t rise;
 } mtrace_profile_row_;
 
 typedef struct mtrace_function_report_ {
@@ -4763,22 +4732,18 @@ typedef struct mtrace_function_report_ {
     mtrace_called_ total;
     mtrace_profile_row_ *rows;
     size_t count;
-    int64_t at_peak; /* what the rows that are above zero have of the peak */
+    int64_t rise; /* the most of the function's calls, and of its lines */
     mtrace_listing_ source;
 } mtrace_function_report_;
 
-/* Adds a context's totals. True when its peak is the highest so far. */
-static bool mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
-    bool higher = sum->calls == 0 || MTRACE_GET_(&t->peak) > sum->peak;
-    if (MTRACE_GET_(&t->calls) == 0) {
-        return false;
-    }
+/* Adds a worker's totals. */
+static void mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
     sum->base += MTRACE_GET_(&t->base);
     sum->calls += MTRACE_GET_(&t->calls);
     mtrace_raise_(&sum->entry, MTRACE_GET_(&t->entry));
     mtrace_raise_(&sum->after, MTRACE_GET_(&t->after));
     mtrace_raise_(&sum->peak, MTRACE_GET_(&t->peak));
-    return higher;
+    mtrace_raise_(&sum->rise, MTRACE_GET_(&t->rise));
 }
 
 static uint32_t mtrace_line_number_(const mtrace_line_ *line) {
@@ -4802,27 +4767,24 @@ static mtrace_profile_row_ *mtrace_profile_row_of_(mtrace_function_report_ *r, u
     return &r->rows[i];
 }
 
-static void mtrace_profile_row_add_(mtrace_profile_row_ *row, mtrace_line_ *line,
-                                    uint64_t peak_number) {
+static void mtrace_profile_row_add_(mtrace_profile_row_ *row, mtrace_line_ *line) {
     *((line->key & 1) ? &row->address_runs : &row->runs) += MTRACE_GET_(&line->runs);
     row->allocs += MTRACE_GET_(&line->allocs);
     row->frees += MTRACE_GET_(&line->frees);
     row->change += MTRACE_GET_(&line->change);
     mtrace_raise_(&row->held, MTRACE_GET_(&line->held));
     mtrace_raise_(&row->peak, MTRACE_GET_(&line->peak));
-    row->at_peak += MTRACE_GET_(&line->at_peak_of) == peak_number ? MTRACE_GET_(&line->at_peak) : 0;
+    mtrace_raise_(&row->rise, MTRACE_GET_(&line->rise));
 }
 
-/* Adds a context's records; highest: its calls had the function's peak. */
+/* Adds a worker's records. */
 static void mtrace_profile_rows_add_(mtrace_function_report_ *r, mtrace_worker_ *w,
-                                     uint32_t function, bool highest) {
+                                     uint32_t function) {
     uint32_t i, used = MTRACE_GET_ACQUIRE_(&w->lines_used);
-    uint64_t number = highest ? MTRACE_GET_(&w->totals[function].peak_number) : UINT64_MAX;
     for (i = 1; i < used; i++) {
         mtrace_line_ *line = &w->lines[i];
         if (line->function == function && MTRACE_GET_(&line->runs) != 0) {
-            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_line_number_(line)), line,
-                                    number);
+            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_line_number_(line)), line);
         }
     }
 }
@@ -4835,16 +4797,11 @@ static int mtrace_profile_row_order_(const void *a, const void *b) {
 static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, uint32_t function,
                                                   mtrace_worker_ *only) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_worker_ *highest = NULL;
     size_t i, room = 1;
     memset(r, 0, sizeof *r);
     r->function = &p->functions[function];
     for (i = 0; i < p->worker_count; i++) {
-        mtrace_worker_ *w = &p->workers[i];
-        room += MTRACE_GET_(&w->lines_used);
-        if ((only == NULL || only == w) && mtrace_total_add_(&r->total, &w->totals[function])) {
-            highest = w;
-        }
+        room += MTRACE_GET_(&p->workers[i].lines_used);
     }
     r->rows = (mtrace_profile_row_ *)malloc(room * sizeof *r->rows);
     if (r->rows == NULL) {
@@ -4852,12 +4809,14 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     }
     for (i = 0; i < p->worker_count; i++) {
         if (only == NULL || only == &p->workers[i]) {
-            mtrace_profile_rows_add_(r, &p->workers[i], function, highest == &p->workers[i]);
+            mtrace_total_add_(&r->total, &p->workers[i].totals[function]);
+            mtrace_profile_rows_add_(r, &p->workers[i], function);
         }
     }
     qsort(r->rows, r->count, sizeof *r->rows, mtrace_profile_row_order_);
+    r->rise = r->total.rise;
     for (i = 0; i < r->count; i++) {
-        r->at_peak += r->rows[i].at_peak > 0 ? r->rows[i].at_peak : 0;
+        mtrace_raise_(&r->rise, r->rows[i].rise);
     }
     r->source = mtrace_source_open_(r->function);
     return MTRACE_OK;
@@ -4920,8 +4879,8 @@ static void mtrace_table_line_(mtrace_text_ *t, const mtrace_function_report_ *r
         mtrace_put_held_(t, row->peak, 40);
         mtrace_put_right_(t, mtrace_number_(digits, row->allocs, false, false), 49);
         mtrace_put_right_(t, mtrace_number_(digits, row->frees, false, false), 58);
-        if (row->at_peak > 0) {
-            mtrace_put_share_(t, row->at_peak, r->at_peak);
+        if (row->rise > 0) {
+            mtrace_put_share_(t, row->rise, r->rise);
         }
     }
     mtrace_put_column_(t, 79);
@@ -5044,8 +5003,8 @@ static void mtrace_put_integer_(mtrace_text_ *t, int64_t value) {
 /* The columns of CSV and JSON, in this order. */
 enum { MTRACE_FIELDS_ = 10 };
 static const char *const mtrace_field_names_[MTRACE_FIELDS_] = {
-    "line",       "runs",        "runs_exact", "held_bytes",    "change_bytes",
-    "peak_bytes", "allocations", "frees",      "at_peak_bytes", "calls"};
+    "line",       "runs",        "runs_exact", "held_bytes", "change_bytes",
+    "peak_bytes", "allocations", "frees",      "rise_bytes", "calls"};
 
 static void mtrace_fields_(const mtrace_function_report_ *r, const mtrace_profile_row_ *row,
                            int64_t *values) {
@@ -5057,7 +5016,7 @@ static void mtrace_fields_(const mtrace_function_report_ *r, const mtrace_profil
     values[5] = row->peak;
     values[6] = (int64_t)row->allocs;
     values[7] = (int64_t)row->frees;
-    values[8] = row->at_peak;
+    values[8] = row->rise;
     values[9] = (int64_t)r->total.calls;
 }
 
@@ -5123,6 +5082,7 @@ static void mtrace_json_(mtrace_text_ *t, const mtrace_function_report_ *r) {
     mtrace_put_json_field_(t, "calls", (int64_t)r->total.calls);
     mtrace_put_json_field_(t, "before_bytes", r->total.entry);
     mtrace_put_json_field_(t, "peak_bytes", r->total.peak);
+    mtrace_put_json_field_(t, "rise_bytes", r->total.rise);
     mtrace_put_json_field_(t, "after_bytes", r->total.after);
     mtrace_put_(t, "\"lines\":[");
     mtrace_each_line_(t, r, false, mtrace_json_line_);

@@ -1,4 +1,5 @@
-/* Memory over time: a game loads two levels and plays some frames of each, while a recorder runs.
+/* Memory over time: a game loads two levels and plays some frames of each, while a recorder runs; and
+   line by line, of the functions that are profiled.
    timeline FOLDER writes what it recorded to timeline.dat, .json, .csv and .svg there. */
 
 #define MTRACE_IMPLEMENTATION
@@ -24,24 +25,9 @@ static void work(unsigned ms) {
     }
 }
 
-/* A call for the recorder: begun with this, ended with `left`. */
-static mtrace_span entered(uint32_t depth) {
-    mtrace_span span = MTRACE_ZERO_;
-    span.start = mtrace_now();
-    span.start_bytes = mtrace_get_traced_memory().current;
-    span.level = depth;
-    return span;
-}
-
-static void left(const char *name, mtrace_span span) {
-    span.end = mtrace_now();
-    span.end_bytes = mtrace_get_traced_memory().current;
-    mtrace_mark_span(name, &span);
-}
-
 /* Decoding needs twice the texture for a moment. */
 static void *load_texture(size_t size) {
-    mtrace_span span = entered(1);
+    MT_PROFILE(); /* measured line by line, and a bracket under the curve */
     void *packed = MT_MALLOC(size), *texture = MT_MALLOC_IN(TEXTURES, size);
     if (packed != NULL && texture != NULL) {
         memset(packed, 1, size);
@@ -49,12 +35,11 @@ static void *load_texture(size_t size) {
     }
     work(14);
     MT_FREE(packed);
-    left("load_texture", span);
     return texture;
 }
 
 static void load_level(level *l, unsigned number) {
-    mtrace_span span = entered(0);
+    MT_PROFILE();
     size_t i;
     l->map = MT_CALLOC(number, 300000);
     work(25);
@@ -63,11 +48,10 @@ static void load_level(level *l, unsigned number) {
     }
     l->music = MT_MALLOC_IN(AUDIO, 450000);
     work(20);
-    left("load_level", span);
 }
 
 static void play(level *l) {
-    mtrace_span span = entered(0);
+    MT_PROFILE();
     size_t frame;
     for (frame = 0; frame < FRAMES; frame++) {
         void *list = MT_MALLOC(20000 + frame % 5 * 60000); /* of what is to be drawn */
@@ -77,7 +61,6 @@ static void play(level *l) {
         work(5);
         MT_FREE(list);
     }
-    left("play", span);
 }
 
 static void unload(level *l) {
@@ -125,6 +108,7 @@ int main(int argc, char **argv) {
     mtrace_start(NULL);
     mtrace_name_domain(TEXTURES, "textures");
     mtrace_name_domain(AUDIO, "audio");
+    mtrace_profile_start(NULL);
     mtrace_recorder_start(&desc);
     for (number = 1; number <= 2; number++) {
         memset(&l, 0, sizeof l);
@@ -136,9 +120,11 @@ int main(int argc, char **argv) {
         work(20);
     }
     mtrace_recorder_stop();
+    mtrace_profile_stop();
 
     mtrace_recorder_write(MTRACE_RECORDER_SPARKLINE, print, stdout);
     mtrace_recorder_write(MTRACE_RECORDER_PLOT, print, stdout);
+    mtrace_profile_report(NULL);
     if (argc > 1) {
         errors += save(argv[1], "dat", MTRACE_RECORDER_DAT);
         errors += save(argv[1], "json", MTRACE_RECORDER_CHROME);

@@ -23,7 +23,7 @@ for source in "$tmp"/*.c; do
     base=${source%.c} name=$(cat "${source%.c}.name")
     cp "$source" "$tmp/demo.c"
     if ! (top=$PWD && cd "$tmp" &&
-        gcc -std=c99 -Wall -Wextra -pedantic -Werror -DMTRACE -I"$top" -o "$base" demo.c) >"$tmp/log" 2>&1; then
+        gcc -std=c99 -g -Wall -Wextra -pedantic -Werror -DMTRACE -I"$top" -o "$base" demo.c) >"$tmp/log" 2>&1; then
         echo "not ok docs $name: $(head -n 1 "$tmp/log")"
         failed=1
     elif ! (cd "$tmp" && "$base") >"$base.out" 2>&1; then

@@ -32,7 +32,7 @@ typedef struct line {
     int64_t peak;
     uint64_t allocs;
     uint64_t frees;
-    int64_t at_peak;
+    int64_t rise;
     uint64_t calls;
 } line;
 
@@ -53,14 +53,14 @@ static void report_to(test_output *out, mtrace_profile_style style, const char *
 /* The fields that stand before the source: it may hold anything. */
 static void read_line(const char *text, line *l) {
     char file[256];
-    long long held, change, peak, at_peak;
+    long long held, change, peak, rise;
     unsigned long long runs, allocs, frees, calls;
     unsigned number;
     assert_int_equal(sscanf(text,
                             "\"%255[^\"]\",\"%31[^\"]\",%u,%llu,%d,%lld,%lld,%lld,%llu,%llu,%lld,"
                             "%llu,",
                             file, l->function, &number, &runs, &l->runs_exact, &held, &change,
-                            &peak, &allocs, &frees, &at_peak, &calls),
+                            &peak, &allocs, &frees, &rise, &calls),
                      12);
     l->line = number;
     l->runs = runs;
@@ -69,7 +69,7 @@ static void read_line(const char *text, line *l) {
     l->peak = peak;
     l->allocs = allocs;
     l->frees = frees;
-    l->at_peak = at_peak;
+    l->rise = rise;
     l->calls = calls;
 }
 
@@ -113,11 +113,11 @@ static void expect(const char *function, uint32_t number, uint64_t runs, uint64_
 }
 
 static void expect_levels(const char *function, uint32_t number, int64_t held, int64_t peak,
-                          int64_t at_peak) {
+                          int64_t rise) {
     line *l = row(function, number);
     assert_int_equal(l->held, held);
     assert_int_equal(l->peak, peak);
-    assert_int_equal(l->at_peak, at_peak);
+    assert_int_equal(l->rise, rise);
 }
 
 /* --- start and end of a test --- */
@@ -618,7 +618,7 @@ static void test_nested(void **state) {
     expect("inner", inner_line + 3, 2, 0, 2, -3300);
     expect("outer", outer_line + 1, 1, 2, 1, 100);
     expect("outer", outer_line + 2, 1, 2, 1, 1000);
-    expect_levels("outer", outer_line + 1, 100, 400, 100);
+    expect_levels("outer", outer_line + 1, 100, 400, 400);
     expect_levels("outer", outer_line + 2, 1100, 4100, 4000);
     expect_levels("inner", inner_line + 2, 4100, 4100, 3000);
     expect("outer", outer_line + 3, 1, 0, 1, -100);
@@ -645,7 +645,7 @@ static void test_recursion(void **state) {
     expect("recursive", first_line + 3, 9, 45, 45, 0);
     expect("recursive", first_line + 5, 10, 0, 10, -1000);
     expect_levels("recursive", first_line + 3, 900, 1000, 900);
-    assert_int_equal(row("recursive", first_line + 1)->at_peak, 100); /* of the outermost call */
+    assert_int_equal(row("recursive", first_line + 1)->rise, 100);
 }
 
 typedef struct job {
@@ -706,8 +706,8 @@ static void test_threads(void **state) {
     expect("in_thread", first_line + 3, THREADS * 10 * ROUNDS, THREADS * 10 * ROUNDS, 0,
            (int64_t)THREADS * 10 * ROUNDS * 2000);
     assert_int_equal(row("in_thread", first_line + 2)->calls, THREADS * 10);
-    assert_int_equal(row("in_thread", first_line + 3)->at_peak, 2000);
-    assert_int_equal(row("in_thread", first_line + 2)->at_peak, 1000);
+    assert_int_equal(row("in_thread", first_line + 3)->rise, 2000);
+    assert_int_equal(row("in_thread", first_line + 2)->rise, 1000);
 }
 
 /* --- the limit --- */
@@ -1294,16 +1294,14 @@ typedef struct model_call {
     int line; /* that runs; -1: none */
     const mtrace_site *site;
     bool only;
-    int marked; /* 0: no */
-    int before; /* it was */
-    int64_t sums[MODEL_LINES];
-    int64_t peak;
-    int64_t at_peak[MODEL_LINES];
+    int marked;    /* 0: no */
+    int before;    /* it was */
+    int64_t start; /* the level when the line began */
 } model_call;
 
 typedef struct model_line {
     uint64_t runs, allocs, frees;
-    int64_t change, held, peak, at_peak;
+    int64_t change, held, peak, rise;
     bool seen;
 } model_line;
 
@@ -1312,7 +1310,6 @@ static struct {
     int depth;
     int64_t level;
     model_line lines[FUNCTIONS][MODEL_LINES];
-    int64_t peak[FUNCTIONS];
     uint64_t count[FUNCTIONS];
     void *blocks[MODEL_BLOCKS];
     size_t sizes[MODEL_BLOCKS];
@@ -1340,6 +1337,7 @@ static void model_leave_line(model_call *c) {
 static void model_turn(model_call *c, int to) {
     model_line *l = &m.lines[c->function][to];
     model_leave_line(c);
+    c->start = to != c->line ? m.level : c->start;
     c->line = to;
     l->runs++;
     l->peak = l->seen && l->peak > m.level ? l->peak : m.level;
@@ -1350,7 +1348,7 @@ static void model_turn(model_call *c, int to) {
 /* An event of `change` bytes at that line of the innermost call, and of those around it. */
 static void model_event(int64_t change, int to, const mtrace_site *site) {
     model_call *top = &m.calls[m.depth - 1];
-    int i, j;
+    int i;
     if (top->only) {
         to = top->marked;
         site = top->site;
@@ -1363,16 +1361,10 @@ static void model_event(int64_t change, int to, const mtrace_site *site) {
     for (i = 0; i < m.depth; i++) {
         model_call *c = &m.calls[i];
         model_line *l = &m.lines[c->function][c->line];
-        c->sums[c->line] += change;
         l->change += change;
         *(change > 0 ? &l->allocs : &l->frees) += 1;
         l->peak = l->peak > m.level ? l->peak : m.level;
-        if (m.level > c->peak) {
-            c->peak = m.level;
-            for (j = 0; j < MODEL_LINES; j++) {
-                c->at_peak[j] = c->sums[j];
-            }
-        }
+        l->rise = l->rise > m.level - c->start ? l->rise : m.level - c->start;
     }
 }
 
@@ -1388,21 +1380,13 @@ static void model_push(int function) {
     memset(c, 0, sizeof *c);
     c->function = function;
     c->line = -1;
-    c->peak = m.level;
     m.ways[m.depth++] = mtrace_profile_push_at(&model_functions[function], 0, NULL);
     m.count[function]++;
 }
 
 static void model_pop(void) {
     model_call *c = &m.calls[--m.depth];
-    int j;
     model_leave_line(c);
-    if (m.count[c->function] == 0 || c->peak >= m.peak[c->function]) {
-        m.peak[c->function] = c->peak;
-        for (j = 0; j < MODEL_LINES; j++) {
-            m.lines[c->function][j].at_peak = c->at_peak[j];
-        }
-    }
     mtrace_profile_pop(m.ways[m.depth]);
 }
 
@@ -1450,7 +1434,7 @@ static void model_compare(void) {
             const model_line *l = &m.lines[f][j];
             if (l->seen) {
                 expect(names[f], (uint32_t)j, l->runs, l->allocs, l->frees, l->change);
-                expect_levels(names[f], (uint32_t)j, l->held, l->peak, l->at_peak);
+                expect_levels(names[f], (uint32_t)j, l->held, l->peak, l->rise);
             } else {
                 assert_null(find(names[f], (uint32_t)j));
             }
@@ -1463,7 +1447,6 @@ static void model_run(uint32_t seed) {
     memset(&m, 0, sizeof m);
     model_random_state = seed;
     for (f = 0; f < FUNCTIONS; f++) {
-        m.peak[f] = INT64_MIN;
         model_functions[f] = test_site("model.c", 1000 + (uint32_t)f);
         model_functions[f].function = names[f];
         for (j = 0; j < 2 * MODEL_LINES; j++) {
