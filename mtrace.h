@@ -44,9 +44,9 @@
    TRACE TABLE COUNTERS RECORD LIFE LOOK
    FILTER SNAPSHOT GROUP REPORT CHECK
 
-   mtrace_ext.h, beside it: snapshot files, snapshots for Python, source lines, memory over time,
-   start by an environment variable. docs/FROM_TRACEMALLOC.md: Python's calls and these, side by
-   side.
+   mtrace_ext.h, beside it: snapshot files, snapshots for Python, memory line by line and over time
+   (docs/PROFILING.md), start by an environment variable. docs/FROM_TRACEMALLOC.md: Python's calls
+   and these, side by side.
 
    WORDS
 
@@ -933,9 +933,9 @@ MTRACE_API mtrace_result mtrace_untrack_at(uint32_t domain, uintptr_t key, mtrac
 
 /* Has a watcher told of what this thread does to the traced memory, after each such call has done
    it (of a free: before the allocator has the block); all zero ends it. Returns the one before, so
-   that they can be put around each other. A watcher may allocate, and is then told of that. It costs
-   its thread the straight way of a call, other threads nothing. With MTRACE_LOCK all tasks share
-   one. While sampling it is told of samples. Not on bare metal. O(1). Any context. */
+   that they can be put around each other. A watcher may allocate, and is then told of that. It
+   costs its thread the straight way of a call, other threads nothing. With MTRACE_LOCK all tasks
+   share one. While sampling it is told of samples. Not on bare metal. O(1). Any context. */
 MTRACE_API mtrace_watcher mtrace_watch(mtrace_watcher watcher);
 MTRACE_API mtrace_watcher mtrace_get_watcher(void);
 

@@ -80,8 +80,8 @@ typedef enum mtrace_recorder_format {
 /* ============================================================================================== */
 
 /* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
-   of it is measured. What the thread allocates and frees until the end of the block, in the function
-   or in what that calls, is charged to the line of the function that was running:
+   of it is measured. What the thread allocates and frees until the end of the block, in the
+   function or in what that calls, is charged to the line of the function that was running:
 
      the line of the macro, for the function's own MT_MALLOC and its like;
      else the line that MT_LINE(expression) marks while it evaluates it (its value is the
@@ -97,8 +97,8 @@ typedef enum mtrace_recorder_format {
    under way is charged, each at its own line; so a recursive function's lines, which include what
    the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
    goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
-   the same place or further out. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is the same with
-   a limit of its own (see mtrace_profile_desc).
+   the same place or further out. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
+   the same with a limit of its own (see mtrace_profile_desc).
 
    Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
    block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
@@ -118,9 +118,9 @@ typedef struct mtrace_line_way {
 
 /* How a profile is written. */
 typedef enum mtrace_profile_style {
-    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the most
-       held while it ran. Share of peak: the most by which it raised what is held before another
-       line ran, to the most by which a call of the function did (its own peak). */
+    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the
+       most held while it ran. Share of peak: the most by which it raised what is held before
+       another line ran, to the most by which a call of the function did (its own peak). */
     MTRACE_PROFILE_TABLE = 0,
     /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
        had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
@@ -153,8 +153,8 @@ typedef struct mtrace_profile_desc {
     size_t max_lines;   /* lines told apart, a thread. 0: 1,024 */
     size_t max_depth;   /* profiled calls inside of each other, a thread. 0: 256 */
     /* Bytes held, in all, above which `exceeded` is called, before the allocation that led there
-       returns; again when it was below in between. NULL: a line on the default writer, and a stop in
-       the debugger where there is one. 0: no limit. */
+       returns; again when it was below in between. NULL: a line on the default writer, and a stop
+       in the debugger where there is one. 0: no limit. */
     uint64_t limit;
     void (*exceeded)(const mtrace_exceeded *what, void *user);
     void *user;
@@ -285,7 +285,8 @@ MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *ar
    the highest of all so far (or since a reset of the peak); lower ones between two samples are not
    seen. When there is no room, samples are merged in pairs, and so are those to come: the later
    one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
-   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like meanwhile.
+   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like
+   meanwhile.
 
    Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
    domain and site, and a snapshot's if there are any. That grows with the call sites. */
@@ -3406,8 +3407,8 @@ static MTRACE_READS_STACK_ uintptr_t mtrace_chain_read_(const mtrace_chain_ *cha
 }
 
 /* The return address in the frame that holds the address `frame`, if it stands where the unwinder
-   found one for that site; 0: not known so. Ways that are equally long to one site stand beside each
-   other. */
+   found one for that site; 0: not known so. Ways that are equally long to one site stand beside
+   each other. */
 static MTRACE_HOT_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const mtrace_site *site,
                                                    const void *from, const void *frame) {
     uintptr_t distance = (uintptr_t)frame - (uintptr_t)from, address = 0;
@@ -3479,11 +3480,11 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 
 /* clang-format off */
 /* A thread inside of profiled calls has a *worker*, which its watcher feeds. Of each call under way
-   it has a *cell* for each line that ran, with what that line has done so far in this call. An event
-   changes the cell of the line that runs in the innermost call, and nothing else. A call that ends
-   was part of the line that made it, to which all that it did is then put at once; and its cells go
-   into *records*, one a line of a function, the sums over all calls, which reports read. Calls, and
-   with them their cells, are a stack. */
+   it has a *cell* for each line that ran, with what that line has done so far in this call. An
+   event changes the cell of the line that runs in the innermost call, and nothing else. A call that
+   ends was part of the line that made it, to which all that it did is then put at once; and its
+   cells go into *records*, one a line of a function, the sums over all calls, which reports read.
+   Calls, and with them their cells, are a stack. */
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
@@ -3696,8 +3697,8 @@ static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uint64_
     return &call->recent[key * 0x9E3779B97F4A7C15u >> (64 - MTRACE_RECENT_BITS_)];
 }
 
-/* The line of the call that runs `site`, when that is known at once; 0: not. own: the site stands in
-   the function itself. */
+/* The line of the call that runs `site`, when that is known at once; 0: not. own: the site stands
+   in the function itself. */
 static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_call_ *call,
                                              const mtrace_site *site, const void *frame, bool own) {
     uintptr_t address;
@@ -3776,43 +3777,52 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *eve
     }
 }
 
-/* The line that runs is marked, or known at once and found of late. False: neither. */
-static MTRACE_HOT_ bool mtrace_call_go_fast_(mtrace_worker_ *w, mtrace_call_ *call,
-                                             const mtrace_event *event) {
-    bool own = event->site->function == call->name;
+/* Counts an event of a line that was found of late. False: not done. */
+static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                  const mtrace_event *event, uint64_t key,
+                                                  const mtrace_site *own_site) {
     mtrace_change_ *cell = call->cell;
-    uint64_t key;
-    if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
-        return true;
-    }
-    key = mtrace_call_key_(w, call, event->site, event->frame, own);
-    if (key != call->key || key == 0) {
+    if (key != call->key) {
         const mtrace_recent_ *recent = mtrace_recent_of_(call, key);
-        if (MTRACE_UNLIKELY_(key == 0 || recent->key != key)) {
+        if (MTRACE_UNLIKELY_(recent->key != key)) {
             return false;
         }
         cell = recent->cell;
     }
-    mtrace_call_go_(w, call, key, cell, own ? event->site : NULL);
+    w->call = NULL;
+    mtrace_call_go_(w, call, key, cell, own_site);
+    mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
+    w->call = call;
     return true;
 }
 
-/* The straight way, without a limit in sight. It calls nothing, and so saves no registers. */
+/* The straight way of what the function calls. */
+static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *event, void *user) {
+    mtrace_worker_ *w = (mtrace_worker_ *)user;
+    uintptr_t address = mtrace_known_address_(w->chains, event->site, event->frame, w->call->frame);
+    if (MTRACE_UNLIKELY_(
+            address == 0 ||
+            !mtrace_worker_count_fast_(w, w->call, event, MTRACE_KEY_OF_ADDRESS_(address), NULL))) {
+        mtrace_worker_event_wholly_(event, user);
+    }
+}
+
+/* The straight way, without a limit in sight: of the function's own macros, and of marked lines. It
+   calls nothing, and so saves no registers. */
 static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     mtrace_call_ *call = w->call;
-    int64_t after = mtrace_level_after_(w, event);
-    if (MTRACE_LIKELY_(call != NULL && after <= w->limit && event->dropped == 0 &&
-                       w->before.call == NULL)) {
-        w->call = NULL;
-        if (MTRACE_LIKELY_(mtrace_call_go_fast_(w, call, event))) {
-            mtrace_call_count_(w, call, event, after);
-            w->call = call;
-            return;
-        }
-        w->call = call;
+    const mtrace_site *site = event->site;
+    if (MTRACE_UNLIKELY_(call == NULL || mtrace_level_after_(w, event) > w->limit ||
+                         event->dropped != 0 || w->before.call != NULL)) {
+        mtrace_worker_event_wholly_(event, user);
+    } else if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
+        mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
+    } else if (site->function != call->name) {
+        mtrace_worker_event_below_(event, user);
+    } else if (!mtrace_worker_count_fast_(w, call, event, MTRACE_KEY_OF_LINE_(site->line), site)) {
+        mtrace_worker_event_wholly_(event, user);
     }
-    mtrace_worker_event_wholly_(event, user);
 }
 
 /* --- calls --- */
@@ -3929,7 +3939,8 @@ static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_cha
     cell->change = 0;
 }
 
-/* The same for a call: to its function, and as one change to the line that made it. It may go on. */
+/* The same for a call: to its function, and as one change to the line that made it. It may go on.
+   */
 static void mtrace_call_settle_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
@@ -4565,8 +4576,8 @@ static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *
     return 0;
 }
 
-/* A line is the function's only if it lies in it: addr2line can take a function that was inlined for
-   the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
+/* A line is the function's only if it lies in it: addr2line can take a function that was inlined
+   for the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
 static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
     mtrace_listing_ listing = MTRACE_ZERO_;
     const mtrace_site *function = NULL;

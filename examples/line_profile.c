@@ -1,5 +1,5 @@
-/* The line profile: a function that makes a needless copy each round, line by line, beside the whole
-   program's figures from the same run; then one call measured by itself. */
+/* The line profile: a function that makes a needless copy each round, line by line, beside the
+   whole program's figures from the same run; then one call measured by itself. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"

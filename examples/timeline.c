@@ -1,6 +1,6 @@
-/* Memory over time: a game loads two levels and plays some frames of each, while a recorder runs; and
-   line by line, of the functions that are profiled.
-   timeline FOLDER writes what it recorded to timeline.dat, .json, .csv and .svg there. */
+/* Memory over time: a game loads two levels and plays some frames of each, while a recorder runs;
+   and line by line, of the functions that are profiled. timeline FOLDER writes what it recorded to
+   timeline.dat, .json, .csv and .svg there. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"

@@ -1167,11 +1167,13 @@ static void test_after_every_call(void **state) {
     assert_int_equal(line_count, 0);
 }
 
+static char exit_path[] = "/tmp/mtrace-test-XXXXXX";
+
 static int at_exit_child(void) {
     mtrace_profile_desc desc = MTRACE_ZERO_;
     desc.at_exit = true;
     desc.report.style = MTRACE_PROFILE_CSV;
-    desc.report.path = "/tmp/mtrace-test-exit.csv";
+    desc.report.path = exit_path;
     start_with(&desc);
     own(2);
     exit(0);
@@ -1181,13 +1183,14 @@ static void test_at_exit(void **state) {
     char text[4096];
     FILE *file;
     (void)state;
-    remove("/tmp/mtrace-test-exit.csv");
+    strcpy(exit_path + strlen(exit_path) - 6, "XXXXXX");
+    close(mkstemp(exit_path));
     assert_int_equal(test_in_child(at_exit_child), 0);
-    file = fopen("/tmp/mtrace-test-exit.csv", "r");
+    file = fopen(exit_path, "r");
     assert_non_null(file);
     text[fread(text, 1, sizeof text - 1, file)] = '\0';
     fclose(file);
-    remove("/tmp/mtrace-test-exit.csv");
+    remove(exit_path);
     assert_non_null(strstr(text, ",2,1,14680064,8388608,"));
 }
 
