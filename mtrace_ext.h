@@ -97,7 +97,8 @@ typedef enum mtrace_recorder_format {
    under way is charged, each at its own line; so a recursive function's lines, which include what
    the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
    goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
-   the same place or further out. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
+   the same place or further out. A thread that ends inside of one (pthread_exit) keeps its place
+   among max_threads. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
    the same with a limit of its own (see mtrace_profile_desc).
 
    Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
@@ -228,8 +229,9 @@ MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *b
 /* --- LINE PROFILE, MEMORY USAGE: see above --- */
 
 /* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL (atexit). Takes about 100 bytes a line
-   and thread, once. O(that). Any thread, while no profiled call runs elsewhere. */
+   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL (atexit). Takes about 400 bytes a line
+   and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
+   thread, while no profiled call runs elsewhere. */
 MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
 
 /* No more calls are measured; those under way still are. O(1). Any thread. */
@@ -3488,11 +3490,10 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
-#define MTRACE_NO_KEY_               UINT64_MAX
 #define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
+#define MTRACE_NO_KEY_               UINT64_MAX
 enum { MTRACE_MAX_PROFILED_ = 256, MTRACE_USAGES_ = 16 };
 enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
-#define MTRACE_NO_MARK_ UINT32_MAX
 
 typedef struct mtrace_line_ {
     uint64_t key;
@@ -3547,7 +3548,7 @@ typedef struct mtrace_call_ {
     int64_t start_level;
 } mtrace_call_;
 
-/* A function in one context. */
+/* A function in one worker. */
 typedef struct mtrace_called_ {
     uint64_t calls;
     uint32_t active;
@@ -3588,7 +3589,7 @@ typedef struct mtrace_profiler_ {
     uint32_t session;
     uint32_t lock;
     uint32_t function_count;
-    uint64_t lost_calls; /* of threads without a context, or functions without a number */
+    uint64_t lost_calls; /* of threads without a worker, or functions without a number */
     mtrace_worker_ *workers;
     size_t worker_count;
     mtrace_site functions[MTRACE_MAX_PROFILED_];
@@ -3827,7 +3828,7 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
 
 /* --- calls --- */
 
-/* The context of the thread that runs; NULL: it has none. */
+/* The worker of the thread that runs; NULL: it has none. */
 static mtrace_worker_ *mtrace_worker_here_(void) {
     mtrace_watcher watcher = mtrace_get_watcher();
     return watcher.call == mtrace_worker_event_ ? (mtrace_worker_ *)watcher.user : NULL;
@@ -3939,8 +3940,7 @@ static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_cha
     cell->change = 0;
 }
 
-/* The same for a call: to its function, and as one change to the line that made it. It may go on.
-   */
+/* The same for a call: to its function, and as one change to the line that made it. */
 static void mtrace_call_settle_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
@@ -4071,9 +4071,10 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
 }
 
 void mtrace_profile_pop_(mtrace_profile_way way) {
-    mtrace_worker_ *w = &mtrace_profiler_g_.workers[way.context];
-    if (way.context >= mtrace_profiler_g_.worker_count || mtrace_worker_is_busy_(w) ||
-        way.depth >= w->depth || w->calls[way.depth].serial != way.serial) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    mtrace_worker_ *w = way.context < p->worker_count ? &p->workers[way.context] : NULL;
+    if (w == NULL || mtrace_worker_is_busy_(w) || way.depth >= w->depth ||
+        w->calls[way.depth].serial != way.serial) {
         return; /* it ended before */
     }
     while (w->depth > way.depth) {
@@ -4128,7 +4129,7 @@ static size_t mtrace_part_(size_t *end, size_t count, size_t size) {
     return at;
 }
 
-/* Where a context's arrays lie in its memory; returns its bytes. memory NULL: only that. */
+/* Where a worker's arrays lie in its memory; returns its bytes. memory NULL: only that. */
 static size_t mtrace_worker_place_(mtrace_worker_ *w, char *memory,
                                    const mtrace_profile_desc *desc) {
     size_t end = 0, calls, cells, records, index, chains, totals, slots = 2;
@@ -4161,7 +4162,7 @@ static void mtrace_profile_defaults_(mtrace_profile_desc *desc) {
     desc->max_depth = desc->max_depth != 0 ? desc->max_depth : 256;
 }
 
-/* New memory for the contexts. The old goes back: no thread has one. */
+/* New memory for the workers. The old goes back: no thread has one. */
 static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     size_t head = (desc->max_threads * sizeof(mtrace_worker_) + 63) / 64 * 64, i;
@@ -4725,7 +4726,7 @@ static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
 /* [SECTION] PROFILE REPORT                                                                       */
 /* ============================================================================================== */
 
-/* One line of a function, of all contexts together. */
+/* One line of a function, of all workers together. */
 typedef struct mtrace_profile_row_ {
     uint32_t line; /* 0: not known */
     uint64_t runs; /* that macros and marks tell; the least there were, when only addresses do */
