@@ -491,7 +491,7 @@ static NOINLINE void *with_room(size_t room, size_t size) {
 #endif
     void *p;
     space[0] = 1;
-    p = elsewhere(size + (size_t)space[0] - 1);
+    p = elsewhere(size + (space[0] == 1 ? 0 : 1));
     space[0] = 2;
     return p;
 }
