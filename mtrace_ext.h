@@ -51,7 +51,8 @@ typedef struct mtrace_recorder_desc {
     const uint32_t *domains; /* at most 8: the bytes held in each */
     size_t domain_count;
     mtrace_write_fn write; /* each sample and mark, when it is taken, as lines of mprof's .dat. It
-                              must not call the recorder, nor fork. NULL: no */
+                              must not call the recorder, nor a profiled function, nor fork.
+                              NULL: no */
     void *write_user;
 } mtrace_recorder_desc;
 
@@ -85,7 +86,8 @@ typedef enum mtrace_recorder_format {
 
      the line of the macro, for the function's own MT_MALLOC and its like;
      else the line that MT_LINE(expression) marks while it evaluates it (its value is the
-       expression's), in several lines the last one;
+       expression's), in several lines the first or the last, as the compiler
+       counts;
      else the line that the return address in the function's stack frame belongs to, on Linux with
        GNU compilers; the report asks addr2line (binutils), and llvm-addr2line where that does
        not know, for which -g is needed;
@@ -234,7 +236,7 @@ MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *b
    thread, while no profiled call runs elsewhere. */
 MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
 
-/* No more calls are measured; those under way still are. O(1). Any thread. */
+/* No more calls are measured; those under way still are, but for MT_LINE. O(1). Any thread. */
 MTRACE_API void mtrace_profile_stop(void);
 
 /* Writes what was measured, of all calls in sum, one function after the other; calls under way are
@@ -244,6 +246,11 @@ MTRACE_API void mtrace_profile_stop(void);
 MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
 
 MTRACE_API unsigned char mtrace_profiling_; /* started */
+#ifdef __GNUC__
+#define MTRACE_PROFILING_() __atomic_load_n(&mtrace_profiling_, __ATOMIC_RELAXED)
+#else
+#define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
+#endif
 MTRACE_API mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit,
                                                    const void *frame);
 MTRACE_API void mtrace_profile_pop_(mtrace_profile_way way);
@@ -253,7 +260,7 @@ MTRACE_API void mtrace_profile_unmark_(mtrace_line_way way);
 static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
                                                         const void *frame) {
     mtrace_profile_way none = MTRACE_ZERO_;
-    return mtrace_profiling_ ? mtrace_profile_push_(site, limit, frame) : none;
+    return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
 }
 static inline void mtrace_profile_pop(mtrace_profile_way way) {
     if (way.serial != 0) {
@@ -263,7 +270,7 @@ static inline void mtrace_profile_pop(mtrace_profile_way way) {
 static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t line,
                                                      bool only_here) {
     mtrace_line_way none = MTRACE_ZERO_;
-    return mtrace_profiling_ ? mtrace_profile_mark_(name, line, only_here) : none;
+    return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
 }
 static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
     if (way.name != NULL) {
@@ -273,8 +280,9 @@ static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
 
 /* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
    Errors: NOT_TRACING, ARGUMENT (out or function NULL), FULL (16 measurements under way): then the
-   function was not called. O(1) beside the call. Any thread. Source: memory_profiler's
-   memory_usage(), which runs short functions several times. */
+   function was not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT.
+   O(1) beside the call. Any thread. Source: memory_profiler's memory_usage(), which runs short
+   functions several times. */
 MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
                                              mtrace_usage *out);
 
@@ -332,10 +340,10 @@ MTRACE_API uint64_t mtrace_now(void);
 MTRACE_API bool mtrace_get_resident(uint64_t *bytes);
 
 /* Writes what was recorded, while recording or after: through a callback, line by line, or to a
-   file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples. Errors: ARGUMENT
-   (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for `write`), IO.
-   O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's Trace Event
-   Format. */
+   file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples (.dat: one of 0).
+   Errors: ARGUMENT (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for
+   `write`), IO. O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's
+   Trace Event Format. */
 MTRACE_API mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_fn write,
                                                void *user);
 MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path);
@@ -470,9 +478,12 @@ static inline void mtrace_profile_pop(mtrace_profile_way way) {
 }
 static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
                                                 mtrace_usage *out) {
-    (void)function;
-    (void)argument;
-    (void)out;
+    mtrace_usage none = MTRACE_ZERO_;
+    if (function == NULL || out == NULL) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    *out = none;
+    out->result = function(argument); /* what it does is needed without MTRACE, too */
     return MTRACE_ERR_COMPILED_OUT;
 }
 
@@ -3301,8 +3312,8 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 /* [SECTION] UNWIND - which line of a function called what allocates now                          */
 /* ============================================================================================== */
 
-/* The return address in a function's frame is found by the platform's unwinder, which takes a
-   microsecond. So what it found is kept: for a call site and its distance to the function's frame,
+/* The return address in a function's frame is found by the platform's unwinder, which takes
+   microseconds. So what it found is kept: for a call site and its distance to the function's frame,
    where on the stack the return addresses between them stood. When the same addresses stand there
    again, the frames are the same, and the word beside them is the function's. */
 #if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
@@ -3322,7 +3333,7 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 #endif
 
 enum {
-    MTRACE_CHAIN_MAX_ = 28,
+    MTRACE_CHAIN_MAX_ = 62,
     MTRACE_CHAIN_BITS_ = 5,
     MTRACE_CHAIN_WAYS_ = 4,
     MTRACE_CHAINS_ = MTRACE_CHAIN_WAYS_ << MTRACE_CHAIN_BITS_,
@@ -3334,7 +3345,7 @@ typedef struct mtrace_chain_ {
     uintptr_t distance; /* from the innermost frame to the function's */
     uintptr_t hash;     /* of the return addresses but the last, which is in the function */
     uint32_t count;
-    uint16_t offsets[MTRACE_CHAIN_MAX_]; /* where they stand, in words from the innermost frame */
+    uint32_t offsets[MTRACE_CHAIN_MAX_]; /* where they stand, in words from the innermost frame */
 } mtrace_chain_;
 
 typedef struct mtrace_unwinding_ {
@@ -3345,6 +3356,7 @@ typedef struct mtrace_unwinding_ {
     mtrace_chain_ chain;
     uint32_t steps;
     bool has_places; /* every address was found on the stack */
+    bool has_come;   /* beyond the function */
 } mtrace_unwinding_;
 
 static uintptr_t mtrace_chain_mix_(uintptr_t hash, uintptr_t address) {
@@ -3366,14 +3378,14 @@ static MTRACE_READS_STACK_ const uintptr_t *mtrace_stack_find_(uintptr_t from, u
 static void mtrace_chain_add_(mtrace_unwinding_ *u, uintptr_t address, uintptr_t end) {
     const uintptr_t *word = mtrace_stack_find_(u->below, end, address);
     uintptr_t offset = ((uintptr_t)word - u->base) / sizeof *word;
-    if (word == NULL || offset > UINT16_MAX || u->chain.count == MTRACE_CHAIN_MAX_) {
+    if (word == NULL || offset > UINT32_MAX || u->chain.count == MTRACE_CHAIN_MAX_) {
         u->has_places = false;
         return;
     }
     if (u->chain.count > 0) {
         u->chain.hash = mtrace_chain_mix_(u->chain.hash, u->found);
     }
-    u->chain.offsets[u->chain.count++] = (uint16_t)offset;
+    u->chain.offsets[u->chain.count++] = (uint32_t)offset;
 }
 
 /* A frame: its instruction, and its end of the stack (_Unwind_GetCFA is the caller's view). */
@@ -3381,6 +3393,7 @@ static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, 
     mtrace_unwinding_ *u = (mtrace_unwinding_ *)user;
     uintptr_t end = (uintptr_t)_Unwind_GetCFA(context);
     if (end > u->frame || u->steps++ == MTRACE_UNWIND_MAX_) {
+        u->has_come = end > u->frame;
         return _URC_END_OF_STACK;
     }
     if (end > u->base) {
@@ -3445,6 +3458,9 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     u.frame = (uintptr_t)frame;
     u.has_places = true;
     _Unwind_Backtrace(mtrace_unwind_step_, &u);
+    if (!u.has_come) {
+        return 0; /* too deep, or a function without unwind tables between */
+    }
     if (u.has_places && u.chain.count > 0) {
         u.chain.site = site;
         u.chain.distance = distance;
@@ -3533,6 +3549,7 @@ typedef struct mtrace_call_ {
     uint64_t key;            /* of that line */
     const mtrace_site *site; /* the macro that runs, if it is the function's own */
     const char *name;        /* __func__ */
+    const char *file;
     const void *frame;
     uint32_t mark;
     int64_t peak;
@@ -3569,11 +3586,13 @@ typedef struct mtrace_worker_ {
     mtrace_call_ *call; /* the innermost; NULL: none, or it is being changed */
     int64_t level;
     int64_t limit;
+    bool is_above; /* the limit */
     uint64_t serial;
     mtrace_watcher before;
     uint64_t dropped;       /* allocations the tracer could not trace */
     uint64_t lost_lines;    /* changes of line without a cell */
     uint64_t lost_calls;    /* too deep */
+    uint64_t left_calls;    /* by a longjmp */
     uint64_t interruptions; /* events of handlers that came while another was counted */
     mtrace_call_ *calls;
     mtrace_change_ *cells;
@@ -3587,7 +3606,7 @@ typedef struct mtrace_worker_ {
 typedef struct mtrace_profiler_ {
     mtrace_profile_desc desc; /* with the defaults filled in */
     uint32_t session;
-    uint32_t lock;
+    uint32_t lock; /* of the functions' table */
     uint32_t function_count;
     uint64_t lost_calls; /* of threads without a worker, or functions without a number */
     mtrace_worker_ *workers;
@@ -3710,6 +3729,12 @@ static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_cal
     return address == 0 ? 0 : MTRACE_KEY_OF_ADDRESS_(address);
 }
 
+/* Does the site stand in the function? Equal names can be one constant. */
+static bool mtrace_site_is_own_(const mtrace_call_ *call, const mtrace_site *site) {
+    return site->function == call->name &&
+           (site->file == call->file || strcmp(site->file, call->file) == 0);
+}
+
 /* The line begins, unless it runs; a macro of the function's own that runs again is the line once
    more. */
 static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t key,
@@ -3726,8 +3751,11 @@ static MTRACE_NOINLINE_ void mtrace_call_go_wholly_(mtrace_worker_ *w, mtrace_ca
                                                     bool own) {
     uint64_t key;
     mtrace_recent_ *recent;
-    if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
+    if ((call->mark & MTRACE_MARK_ONLY_) != 0 && (!own || site->line == call->mark >> 1)) {
         return;
+    }
+    if (own) {
+        call->mark &= ~(uint32_t)MTRACE_MARK_ONLY_; /* a longjmp has left it */
     }
     key = mtrace_call_key_(w, call, site, frame, own);
     if (key == 0) {
@@ -3750,28 +3778,51 @@ static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call
 
 static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
 
-static int64_t mtrace_level_after_(const mtrace_worker_ *w, const mtrace_event *event) {
+static MTRACE_HOT_ int64_t mtrace_level_after_(const mtrace_worker_ *w, const mtrace_event *event) {
     return w->level + (int64_t)(event->came_size - event->went_size);
+}
+
+/* The call is being changed: what a handler does meanwhile is only counted. */
+static MTRACE_HOT_ void mtrace_worker_close_off_(mtrace_worker_ *w) {
+    w->call = NULL;
+    MTRACE_SIGNAL_FENCE_();
+}
+
+static MTRACE_HOT_ void mtrace_worker_open_again_(mtrace_worker_ *w, mtrace_call_ *call) {
+    MTRACE_SIGNAL_FENCE_();
+    w->call = call;
+}
+
+static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, uint32_t function,
+                                const void *place);
+
+/* Does the event come from further out than the innermost call? Then a longjmp has left that. */
+static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtrace_event *event) {
+    return (uintptr_t)event->frame > (uintptr_t)call->frame && call->frame != NULL;
 }
 
 static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
-    mtrace_call_ *call = w->call;
-    int64_t after = mtrace_level_after_(w, event);
-    bool exceeded = after > w->limit && after - (int64_t)event->came_size <= w->limit;
-    if (call == NULL) { /* a handler has interrupted the lines below, or those further below */
-        w->interruptions++;
-        exceeded = false;
-    } else {
-        w->call = NULL;
-        mtrace_call_go_wholly_(w, call, event->site, event->frame,
-                               event->site->function == call->name);
-        mtrace_call_count_(w, call, event, after);
-        w->dropped += event->dropped;
-        w->call = call;
+    mtrace_watcher before = w->before;
+    bool exceeded = false;
+    if (w->call != NULL && mtrace_call_is_left_(w->call, event)) {
+        mtrace_worker_heal_(w, event->frame, UINT32_MAX, NULL);
     }
-    if (w->before.call != NULL) {
-        w->before.call(event, w->before.user);
+    if (w->call == NULL) { /* a handler has interrupted these lines, or those below */
+        w->interruptions += w->depth > 0;
+    } else {
+        mtrace_call_ *call = w->call;
+        mtrace_worker_close_off_(w);
+        mtrace_call_go_wholly_(w, call, event->site, event->frame,
+                               mtrace_site_is_own_(call, event->site));
+        mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
+        exceeded = w->level > w->limit && !w->is_above && event->came_size > 0;
+        w->is_above = w->level > w->limit;
+        w->dropped += event->dropped;
+        mtrace_worker_open_again_(w, call);
+    }
+    if (before.call != NULL) {
+        before.call(event, before.user);
     }
     if (exceeded) {
         mtrace_limit_exceeded_(w);
@@ -3790,17 +3841,22 @@ static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call
         }
         cell = recent->cell;
     }
-    w->call = NULL;
+    mtrace_worker_close_off_(w);
     mtrace_call_go_(w, call, key, cell, own_site);
     mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
-    w->call = call;
+    mtrace_worker_open_again_(w, call);
     return true;
 }
 
 /* The straight way of what the function calls. */
 static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
-    uintptr_t address = mtrace_known_address_(w->chains, event->site, event->frame, w->call->frame);
+    uintptr_t address;
+    if ((w->call->mark & MTRACE_MARK_ONLY_) != 0) {
+        mtrace_worker_count_fast_(w, w->call, event, w->call->key, NULL);
+        return;
+    }
+    address = mtrace_known_address_(w->chains, event->site, event->frame, w->call->frame);
     if (MTRACE_UNLIKELY_(
             address == 0 ||
             !mtrace_worker_count_fast_(w, w->call, event, MTRACE_KEY_OF_ADDRESS_(address), NULL))) {
@@ -3808,20 +3864,20 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *even
     }
 }
 
-/* The straight way, without a limit in sight: of the function's own macros, and of marked lines. It
+/* The straight way, without a limit in sight: of the function's own macros. It
    calls nothing, and so saves no registers. */
 static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     mtrace_call_ *call = w->call;
     const mtrace_site *site = event->site;
-    if (MTRACE_UNLIKELY_(call == NULL || mtrace_level_after_(w, event) > w->limit ||
-                         event->dropped != 0 || w->before.call != NULL)) {
+    if (MTRACE_UNLIKELY_(call == NULL || mtrace_level_after_(w, event) > w->limit || w->is_above ||
+                         event->dropped != 0 || w->before.call != NULL ||
+                         mtrace_call_is_left_(call, event))) {
         mtrace_worker_event_wholly_(event, user);
-    } else if ((call->mark & MTRACE_MARK_ONLY_) != 0) {
-        mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
     } else if (site->function != call->name) {
         mtrace_worker_event_below_(event, user);
-    } else if (!mtrace_worker_count_fast_(w, call, event, MTRACE_KEY_OF_LINE_(site->line), site)) {
+    } else if ((call->mark & MTRACE_MARK_ONLY_) != 0 ||
+               !mtrace_worker_count_fast_(w, call, event, MTRACE_KEY_OF_LINE_(site->line), site)) {
         mtrace_worker_event_wholly_(event, user);
     }
 }
@@ -3845,31 +3901,21 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     mtrace_watcher watcher;
     mtrace_worker_ *w = NULL;
     size_t i;
-    mtrace_profile_lock_();
     for (i = 0; i < p->worker_count && w == NULL; i++) {
-        w = p->workers[i].taken ? NULL : &p->workers[i];
+        uint32_t idle = 0;
+        w = MTRACE_CAS_(&p->workers[i].taken, &idle, 1) ? &p->workers[i] : NULL;
     }
-    if (w != NULL) {
-        w->taken = 1;
-    } else {
-        p->lost_calls++;
+    if (w == NULL) {
+        MTRACE_ADD_(&p->lost_calls, 1);
+        return NULL;
     }
-    mtrace_profile_unlock_();
-    if (w != NULL) {
-        w->level = (int64_t)mtrace_get_traced_memory().current;
-        w->limit = mtrace_limit_(p->desc.limit);
-        watcher.call = mtrace_worker_event_;
-        watcher.user = w;
-        w->before = mtrace_watch(watcher);
-    }
+    w->level = (int64_t)mtrace_get_traced_memory().current;
+    w->limit = mtrace_limit_(p->desc.limit);
+    w->is_above = false;
+    watcher.call = mtrace_worker_event_;
+    watcher.user = w;
+    w->before = mtrace_watch(watcher);
     return w;
-}
-
-static void mtrace_worker_give_(mtrace_worker_ *w) {
-    mtrace_watch(w->before);
-    mtrace_profile_lock_();
-    w->taken = 0;
-    mtrace_profile_unlock_();
 }
 
 /* The function's number and one; 0: there is no room. Its site keeps it for this session. */
@@ -3892,9 +3938,9 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
         p->functions[i] = *site;
         MTRACE_SET_RELEASE_(&p->function_count, i + 1);
     }
-    p->lost_calls += i == MTRACE_MAX_PROFILED_;
     mtrace_profile_unlock_();
     if (i == MTRACE_MAX_PROFILED_) {
+        MTRACE_ADD_(&p->lost_calls, 1);
         return 0;
     }
     MTRACE_SET_(&site->cache, (uint64_t)p->session << 32 | (i + 1));
@@ -3972,6 +4018,7 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
         w->lines[cell->line].cell = cell->outer;
     }
     w->limit = call->outer_limit;
+    w->is_above = w->level > w->limit;
     w->depth--;
     w->call = w->depth > 0 ? call - 1 : NULL;
 }
@@ -3979,15 +4026,18 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
 /* Is a call over that a longjmp has left? Stacks grow down: when its frame lies below `frame`, or
    when the same place in the code begins one in the same frame (a copy of itself that the compiler
    put into a function is another place). */
-static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, const void *place) {
+static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, uint32_t function,
+                                 const void *place) {
     uintptr_t its = (uintptr_t)call->frame, now = (uintptr_t)frame;
     return call->frame != NULL && frame != NULL &&
-           (its < now || (its == now && call->place == place));
+           (its < now || (its == now && call->function == function && call->place == place));
 }
 
-static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, const void *place) {
-    while (w->depth > 0 && mtrace_call_is_over_(&w->calls[w->depth - 1], frame, place)) {
+static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, uint32_t function,
+                                const void *place) {
+    while (w->depth > 0 && mtrace_call_is_over_(&w->calls[w->depth - 1], frame, function, place)) {
         mtrace_call_close_(w);
+        w->left_calls++;
     }
 }
 
@@ -4016,7 +4066,7 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
     if (w == NULL || mtrace_worker_is_busy_(w)) {
         return way;
     }
-    mtrace_worker_heal_(w, frame, MTRACE_CALLER_());
+    mtrace_worker_heal_(w, frame, function - 1, MTRACE_CALLER_());
     mtrace_worker_calls_(w, site, frame);
     if (w->depth == mtrace_profiler_g_.desc.max_depth) {
         w->lost_calls++;
@@ -4028,7 +4078,11 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
     call->frame = frame;
     call->place = MTRACE_CALLER_();
     call->name = site->function;
-    w->limit = mtrace_limit_(limit) < w->limit ? mtrace_limit_(limit) : w->limit;
+    call->file = site->file;
+    if (mtrace_limit_(limit) < w->limit) {
+        w->limit = mtrace_limit_(limit);
+        w->is_above = false;
+    }
     way.serial = call->serial;
     way.context = w->number;
     way.depth = w->depth++;
@@ -4037,20 +4091,26 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
 }
 
 static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
+    mtrace_called_ *total = &w->totals[function];
     uint32_t i;
     for (i = 1; i < w->lines_used; i++) {
         mtrace_line_ *line = &w->lines[i];
         if (line->function == function) {
-            uint64_t key = line->key;
-            uint32_t found = line->found;
-            memset(line, 0, sizeof *line);
-            line->key = key;
-            line->found = found;
-            line->function = function;
-            line->held = line->peak = INT64_MIN;
+            MTRACE_SET_(&line->runs, 0); /* without runs a report passes over it */
+            MTRACE_SET_(&line->allocs, 0);
+            MTRACE_SET_(&line->frees, 0);
+            MTRACE_SET_(&line->change, 0);
+            MTRACE_SET_(&line->held, INT64_MIN);
+            MTRACE_SET_(&line->peak, INT64_MIN);
+            MTRACE_SET_(&line->rise, 0);
         }
     }
-    memset(&w->totals[function], 0, sizeof w->totals[function]);
+    MTRACE_SET_(&total->calls, 0);
+    MTRACE_SET_(&total->base, 0);
+    MTRACE_SET_(&total->entry, 0);
+    MTRACE_SET_(&total->after, 0);
+    MTRACE_SET_(&total->peak, 0);
+    MTRACE_SET_(&total->rise, 0);
 }
 
 static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
@@ -4062,8 +4122,8 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
     if (call->start_time != 0 && mtrace_recorder_is_on()) {
         span.start = call->start_time;
         span.end = mtrace_now();
-        span.start_bytes = (uint64_t)call->start_level;
-        span.end_bytes = (uint64_t)w->level;
+        span.start_bytes = mtrace_not_negative_(call->start_level);
+        span.end_bytes = mtrace_not_negative_(w->level);
         span.level = w->depth;
         span.thread = w->number;
         mtrace_mark_span(call->name, &span);
@@ -4080,14 +4140,17 @@ void mtrace_profile_pop_(mtrace_profile_way way) {
     while (w->depth > way.depth) {
         uint32_t function = w->calls[w->depth - 1].function;
         mtrace_call_close_(w);
+        if (w->depth == 0) {
+            mtrace_watch(w->before);
+        }
         mtrace_call_mark_(w, &w->calls[w->depth]);
-        if (mtrace_profiler_g_.desc.after_every_call && w->totals[function].active == 0) {
-            mtrace_profile_write_(&mtrace_profiler_g_.desc.report, w, function);
+        if (p->desc.after_every_call && w->totals[function].active == 0) {
+            mtrace_profile_write_(&p->desc.report, w, function);
             mtrace_worker_forget_(w, function);
         }
     }
     if (w->depth == 0) {
-        mtrace_worker_give_(w);
+        MTRACE_SET_RELEASE_(&w->taken, 0);
     }
 }
 
@@ -4167,7 +4230,8 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     size_t head = (desc->max_threads * sizeof(mtrace_worker_) + 63) / 64 * 64, i;
     size_t size = mtrace_worker_place_(NULL, NULL, desc);
-    char *memory = (char *)calloc(1, head + desc->max_threads * size);
+    bool fits = size <= (SIZE_MAX - head) / desc->max_threads;
+    char *memory = fits ? (char *)calloc(1, head + desc->max_threads * size) : NULL;
     if (memory == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
@@ -4199,7 +4263,9 @@ static bool mtrace_profile_is_busy_(void) {
 
 static void mtrace_profile_at_exit_(void) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_result result = p->desc.at_exit ? mtrace_profile_report(&p->desc.report) : MTRACE_OK;
+    mtrace_result result = p->desc.at_exit && !p->desc.after_every_call
+                               ? mtrace_profile_report(&p->desc.report)
+                               : MTRACE_OK;
     if (result != MTRACE_OK) {
         fprintf(stderr, "mtrace: the profile: %s\n", mtrace_result_text(result));
     }
@@ -4215,9 +4281,10 @@ static bool mtrace_profile_exit_once_(void) {
 static void mtrace_worker_heal_here_(void) {
     mtrace_worker_ *w = mtrace_worker_here_();
     if (w != NULL) {
-        mtrace_worker_heal_(w, MTRACE_FRAME_(), NULL);
+        mtrace_worker_heal_(w, MTRACE_FRAME_(), UINT32_MAX, NULL);
         if (w->depth == 0) {
-            mtrace_worker_give_(w);
+            mtrace_watch(w->before);
+            MTRACE_SET_RELEASE_(&w->taken, 0);
         }
     }
 }
@@ -4263,6 +4330,8 @@ typedef struct mtrace_listing_ {
     size_t size;
     uint32_t first; /* 0: not known */
     uint32_t last;
+    const char *at; /* the line that was asked for last */
+    uint32_t at_line;
 } mtrace_listing_;
 
 static char *mtrace_read_whole_(const char *path, size_t *size) {
@@ -4387,24 +4456,26 @@ static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
     return s;
 }
 
-/* The line, without its end; its bytes in *length, 0 when there is none. */
-static const char *mtrace_source_line_(const mtrace_listing_ *s, uint32_t line, size_t *length) {
-    const char *at = s->text, *end;
+/* The line, without its end; its bytes in *length, 0 when there is none. Goes on from where the
+   last one was. */
+static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t *length) {
+    const char *end;
     *length = 0;
-    if (at == NULL) {
+    if (s->at == NULL || line < s->at_line) {
+        s->at = s->text;
+        s->at_line = 1;
+    }
+    for (; s->at != NULL && s->at_line < line; s->at_line++) {
+        end = strchr(s->at, '\n');
+        s->at = end == NULL ? NULL : end + 1;
+    }
+    if (s->at == NULL || line == 0) {
         return "";
     }
-    for (; line > 1 && at != NULL; line--) {
-        at = strchr(at, '\n');
-        at = at == NULL ? NULL : at + 1;
-    }
-    if (at == NULL) {
-        return "";
-    }
-    end = at + strcspn(at, "\r\n");
-    *length = (size_t)(end - at);
-    return at;
+    *length = strcspn(s->at, "\r\n");
+    return s->at;
 }
+
 /* ============================================================================================== */
 /* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
 /* ============================================================================================== */
@@ -4750,12 +4821,17 @@ typedef struct mtrace_function_report_ {
 
 /* Adds a worker's totals. */
 static void mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
-    sum->base += MTRACE_GET_(&t->base);
+    sum->base = sum->calls == 0 ? MTRACE_GET_(&t->base) : sum->base;
     sum->calls += MTRACE_GET_(&t->calls);
     mtrace_raise_(&sum->entry, MTRACE_GET_(&t->entry));
     mtrace_raise_(&sum->after, MTRACE_GET_(&t->after));
     mtrace_raise_(&sum->peak, MTRACE_GET_(&t->peak));
     mtrace_raise_(&sum->rise, MTRACE_GET_(&t->rise));
+}
+
+/* Equal names of functions can be one constant, in C++ at least: lines of others are not known. */
+static uint32_t mtrace_line_within_(const mtrace_listing_ *s, uint32_t line) {
+    return s->first != 0 && (line < s->first || line > s->last) ? 0 : line;
 }
 
 static uint32_t mtrace_line_number_(const mtrace_line_ *line) {
@@ -4796,7 +4872,10 @@ static void mtrace_profile_rows_add_(mtrace_function_report_ *r, mtrace_worker_ 
     for (i = 1; i < used; i++) {
         mtrace_line_ *line = &w->lines[i];
         if (line->function == function && MTRACE_GET_(&line->runs) != 0) {
-            mtrace_profile_row_add_(mtrace_profile_row_of_(r, mtrace_line_number_(line)), line);
+            mtrace_profile_row_add_(
+                mtrace_profile_row_of_(r,
+                                       mtrace_line_within_(&r->source, mtrace_line_number_(line))),
+                line);
         }
     }
 }
@@ -4819,6 +4898,7 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     if (r->rows == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
+    r->source = mtrace_source_open_(r->function);
     for (i = 0; i < p->worker_count; i++) {
         if (only == NULL || only == &p->workers[i]) {
             mtrace_total_add_(&r->total, &p->workers[i].totals[function]);
@@ -4830,15 +4910,14 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     for (i = 0; i < r->count; i++) {
         mtrace_raise_(&r->rise, r->rows[i].rise);
     }
-    r->source = mtrace_source_open_(r->function);
     return MTRACE_OK;
 }
 
 /* Every line of the source, and of the rows, in order: calls `each` with its row, or NULL. */
-typedef void (*mtrace_each_line_fn_)(mtrace_text_ *t, const mtrace_function_report_ *r,
-                                     uint32_t line, const mtrace_profile_row_ *row);
+typedef void (*mtrace_each_line_fn_)(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
+                                     const mtrace_profile_row_ *row);
 
-static void mtrace_each_line_(mtrace_text_ *t, const mtrace_function_report_ *r, bool all,
+static void mtrace_each_line_(mtrace_text_ *t, mtrace_function_report_ *r, bool all,
                               mtrace_each_line_fn_ each) {
     size_t i = 0;
     uint32_t line = all ? r->source.first : 0, last = all ? r->source.last : 0;
@@ -4854,7 +4933,7 @@ static void mtrace_each_line_(mtrace_text_ *t, const mtrace_function_report_ *r,
     }
 }
 
-static void mtrace_put_source_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line) {
+static void mtrace_put_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line) {
     size_t length, i;
     const char *text = mtrace_source_line_(&r->source, line, &length);
     for (i = 0; i < length && line != 0; i++) {
@@ -4881,7 +4960,7 @@ static void mtrace_put_held_(mtrace_text_ *t, int64_t bytes, size_t column) {
     mtrace_put_size_right_(t, bytes < 0 ? 0 : (uint64_t)bytes, column);
 }
 
-static void mtrace_table_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+static void mtrace_table_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                                const mtrace_profile_row_ *row) {
     char digits[32];
     mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
@@ -4903,7 +4982,7 @@ static void mtrace_table_line_(mtrace_text_ *t, const mtrace_function_report_ *r
     mtrace_put_(t, "\n");
 }
 
-static void mtrace_table_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_(t, "mtrace: ");
     mtrace_put_(t, r->function->function);
     mtrace_put_(t, " ");
@@ -4946,7 +5025,7 @@ static void mtrace_classic_measures_(mtrace_text_ *t, int64_t held, int64_t chan
     mtrace_put_right_(t, text, 44);
 }
 
-static void mtrace_classic_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+static void mtrace_classic_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                                  const mtrace_profile_row_ *row) {
     char digits[32];
     mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
@@ -4961,7 +5040,7 @@ static void mtrace_classic_line_(mtrace_text_ *t, const mtrace_function_report_ 
     mtrace_put_(t, "\n");
 }
 
-static void mtrace_classic_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+static void mtrace_classic_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_(t, "Filename: ");
     mtrace_put_(t, r->function->file);
     mtrace_put_(t, "\n\nLine #    Mem usage    Increment  Occurrences   Line Contents\n"
@@ -5018,21 +5097,21 @@ static const char *const mtrace_field_names_[MTRACE_FIELDS_] = {
     "line",       "runs",        "runs_exact", "held_bytes", "change_bytes",
     "peak_bytes", "allocations", "frees",      "rise_bytes", "calls"};
 
-static void mtrace_fields_(const mtrace_function_report_ *r, const mtrace_profile_row_ *row,
+static void mtrace_fields_(mtrace_function_report_ *r, const mtrace_profile_row_ *row,
                            int64_t *values) {
     values[0] = row->line;
     values[1] = (int64_t)(row->runs != 0 ? row->runs : row->address_runs);
     values[2] = row->runs != 0;
-    values[3] = row->held;
+    values[3] = (int64_t)mtrace_not_negative_(row->held);
     values[4] = row->change;
-    values[5] = row->peak;
+    values[5] = (int64_t)mtrace_not_negative_(row->peak);
     values[6] = (int64_t)row->allocs;
     values[7] = (int64_t)row->frees;
     values[8] = row->rise;
     values[9] = (int64_t)r->total.calls;
 }
 
-static void mtrace_csv_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+static void mtrace_csv_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                              const mtrace_profile_row_ *row) {
     int64_t values[MTRACE_FIELDS_];
     size_t length;
@@ -5069,7 +5148,7 @@ static void mtrace_put_json_field_(mtrace_text_ *t, const char *name, int64_t va
     mtrace_put_char_(t, ',');
 }
 
-static void mtrace_json_line_(mtrace_text_ *t, const mtrace_function_report_ *r, uint32_t line,
+static void mtrace_json_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                               const mtrace_profile_row_ *row) {
     int64_t values[MTRACE_FIELDS_];
     size_t length;
@@ -5085,7 +5164,7 @@ static void mtrace_json_line_(mtrace_text_ *t, const mtrace_function_report_ *r,
     mtrace_put_char_(t, '}');
 }
 
-static void mtrace_json_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+static void mtrace_json_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_(t, "{\"file\":");
     mtrace_put_json_text_(t, r->function->file, strlen(r->function->file));
     mtrace_put_(t, ",\"function\":");
@@ -5103,7 +5182,7 @@ static void mtrace_json_(mtrace_text_ *t, const mtrace_function_report_ *r) {
 
 /* --- all functions --- */
 
-static void mtrace_profile_put_(mtrace_text_ *t, const mtrace_function_report_ *r,
+static void mtrace_profile_put_(mtrace_text_ *t, mtrace_function_report_ *r,
                                 mtrace_profile_style style, bool is_first) {
     switch (style) {
     case MTRACE_PROFILE_CLASSIC:
@@ -5134,12 +5213,14 @@ static void mtrace_profile_put_lost_(mtrace_text_ *t, uint64_t count, const char
 
 static void mtrace_profile_doubts_(mtrace_text_ *t, const mtrace_worker_ *only) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    uint64_t calls = only == NULL ? p->lost_calls : 0, lines = 0, dropped = 0, handlers = 0;
+    uint64_t calls = only == NULL ? p->lost_calls : 0, lines = 0, dropped = 0, handlers = 0,
+             left = 0;
     size_t i;
     for (i = 0; i < p->worker_count; i++) {
         const mtrace_worker_ *w = &p->workers[i];
         bool counts = only == NULL || only == w;
         calls += counts ? w->lost_calls : 0;
+        left += counts ? w->left_calls : 0;
         lines += counts ? w->lost_lines : 0;
         dropped += counts ? w->dropped : 0;
         handlers += counts ? w->interruptions : 0;
@@ -5147,6 +5228,9 @@ static void mtrace_profile_doubts_(mtrace_text_ *t, const mtrace_worker_ *only) 
     mtrace_profile_put_lost_(t, calls, "call",
                              " not measured: too deep (max_depth), or too many threads "
                              "(max_threads) or functions\n");
+    mtrace_profile_put_lost_(t, left, "call",
+                             " left by longjmp (or interrupted on another stack): what came after "
+                             "is not charged\n");
     mtrace_profile_put_lost_(t, lines, "line", " not kept apart: raise max_lines\n");
     mtrace_profile_put_lost_(t, dropped, "block", " not seen: the trace table was full\n");
     mtrace_profile_put_lost_(t, handlers, "event", " of signal handlers not charged\n");
@@ -5256,6 +5340,7 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
    the thread's watcher with it. */
 typedef struct mtrace_measurement_ {
     uint32_t taken;
+    const void *frame;
     mtrace_watcher before;
     int64_t level;
     int64_t peak;
@@ -5293,6 +5378,21 @@ static mtrace_measurement_ *mtrace_measurement_take_(void) {
     return m;
 }
 
+/* Measurements of this thread that a longjmp has left are over: their frames lie where this is, or
+   below. */
+static void mtrace_measurement_heal_(const void *frame) {
+    mtrace_watcher watcher = mtrace_get_watcher();
+    while (frame != NULL && watcher.call == mtrace_measurement_event_) {
+        mtrace_measurement_ *m = (mtrace_measurement_ *)watcher.user;
+        if ((uintptr_t)m->frame > (uintptr_t)frame) {
+            break;
+        }
+        watcher = m->before;
+        mtrace_watch(watcher);
+        MTRACE_SET_RELEASE_(&m->taken, 0);
+    }
+}
+
 mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtrace_usage *out) {
     mtrace_measurement_ *m;
     mtrace_watcher watcher;
@@ -5302,10 +5402,12 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     if (!mtrace_is_tracing()) {
         return MTRACE_ERR_NOT_TRACING;
     }
+    mtrace_measurement_heal_(MTRACE_FRAME_());
     m = mtrace_measurement_take_();
     if (m == NULL) {
         return MTRACE_ERR_FULL;
     }
+    m->frame = MTRACE_FRAME_();
     memset(out, 0, sizeof *out);
     watcher.call = mtrace_measurement_event_;
     watcher.user = m;
