@@ -476,6 +476,17 @@ static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint6
 static inline void mtrace_profile_pop(mtrace_profile_way way) {
     (void)way;
 }
+static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                     bool only_here) {
+    mtrace_line_way none = MTRACE_ZERO_;
+    (void)name;
+    (void)line;
+    (void)only_here;
+    return none;
+}
+static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
+    (void)way;
+}
 static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
                                                 mtrace_usage *out) {
     mtrace_usage none = MTRACE_ZERO_;

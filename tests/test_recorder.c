@@ -819,7 +819,8 @@ static void run_threads(mtrace_recorder_desc *desc) {
     assert_int_equal(last(MTRACE_W_CHOSEN_ + 1), ROUNDS * 10);
     for (i = 1; i < mtrace_recorder_.r.sample_count; i++) {
         const uint64_t *sample = mtrace_recorder_.r.samples + i * mtrace_recorder_.r.words;
-        assert_true(sample[MTRACE_W_TIME_] >= sample[0 - mtrace_recorder_.r.words]);
+        const uint64_t *before = sample - mtrace_recorder_.r.words;
+        assert_true(sample[MTRACE_W_TIME_] >= before[MTRACE_W_TIME_]);
     }
 }
 
