@@ -1632,8 +1632,10 @@ static void mtrace_let_go_(uint32_t *lock) {
 }
 
 /* Taken in this order: `life` by start, stop and free, from end to end; `turn` for each sample, its
-   output and a copy for a report; `marks` for a few instructions around the array of marks. */
+   output and a copy for a report; `marks` for a few instructions around the array of marks.
+   `profile`, alone: its start, its table of functions, the measurements. */
 static struct {
+    uint32_t profile;
     uint32_t life;
     uint32_t turn;
     uint32_t marks;
@@ -1739,6 +1741,7 @@ static void mtrace_ticker_stop_(void) {
 
 /* No lock is held by a thread that a child of fork() does not have. */
 static void mtrace_before_fork_(void) {
+    mtrace_hold_(&mtrace_locks_.profile);
     mtrace_hold_(&mtrace_locks_.life);
     mtrace_hold_(&mtrace_locks_.turn);
     mtrace_hold_(&mtrace_locks_.marks);
@@ -1747,6 +1750,7 @@ static void mtrace_after_fork_(void) {
     mtrace_let_go_(&mtrace_locks_.marks);
     mtrace_let_go_(&mtrace_locks_.turn);
     mtrace_let_go_(&mtrace_locks_.life);
+    mtrace_let_go_(&mtrace_locks_.profile);
 }
 static void mtrace_after_fork_in_child_(void) {
     if (mtrace_ticker_.runs) {
@@ -3597,7 +3601,7 @@ typedef struct mtrace_worker_ {
     mtrace_call_ *call; /* the innermost; NULL: none, or it is being changed */
     int64_t level;
     int64_t limit;
-    bool is_above; /* the limit */
+    bool is_above; /* the limit, and that was told */
     uint64_t serial;
     mtrace_watcher before;
     uint64_t dropped;       /* allocations the tracer could not trace */
@@ -3617,7 +3621,6 @@ typedef struct mtrace_worker_ {
 typedef struct mtrace_profiler_ {
     mtrace_profile_desc desc; /* with the defaults filled in */
     uint32_t session;
-    uint32_t lock; /* of the functions' table */
     uint32_t function_count;
     uint64_t lost_calls; /* of threads without a worker, or functions without a number */
     mtrace_worker_ *workers;
@@ -3627,19 +3630,6 @@ typedef struct mtrace_profiler_ {
 
 unsigned char mtrace_profiling_;
 static mtrace_profiler_ mtrace_profiler_g_;
-
-static void mtrace_profile_lock_(void) {
-    uint32_t idle = 0;
-    MTRACE_LOCK();
-    while (!MTRACE_CAS_(&mtrace_profiler_g_.lock, &idle, 1)) {
-        idle = 0;
-    }
-}
-
-static void mtrace_profile_unlock_(void) {
-    MTRACE_SET_RELEASE_(&mtrace_profiler_g_.lock, 0);
-    MTRACE_UNLOCK();
-}
 
 #define MTRACE_RAISE_(field, value)                                                                \
     do {                                                                                           \
@@ -3828,7 +3818,7 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *eve
                                mtrace_site_is_own_(call, event->site));
         mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
         exceeded = w->level > w->limit && !w->is_above && event->came_size > 0;
-        w->is_above = w->level > w->limit;
+        w->is_above = w->level > w->limit && (w->is_above || exceeded);
         w->dropped += event->dropped;
         mtrace_worker_open_again_(w, call);
     }
@@ -3875,17 +3865,17 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *even
     }
 }
 
-/* The straight way, without a limit in sight: of the function's own macros. It
-   calls nothing, and so saves no registers. */
+/* The straight way, when the limit is not crossed: of the function's own macros. It calls nothing,
+   and so saves no registers. */
 static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     mtrace_call_ *call = w->call;
     const mtrace_site *site = event->site;
-    if (MTRACE_UNLIKELY_(call == NULL || mtrace_level_after_(w, event) > w->limit || w->is_above ||
-                         event->dropped != 0 || w->before.call != NULL ||
-                         mtrace_call_is_left_(call, event))) {
+    bool above = mtrace_level_after_(w, event) > w->limit;
+    if (MTRACE_UNLIKELY_(call == NULL || above != w->is_above || event->dropped != 0 ||
+                         w->before.call != NULL || mtrace_call_is_left_(call, event))) {
         mtrace_worker_event_wholly_(event, user);
-    } else if (site->function != call->name) {
+    } else if (site->function != call->name || site->file != call->file) {
         mtrace_worker_event_below_(event, user);
     } else if ((call->mark & MTRACE_MARK_ONLY_) != 0 ||
                !mtrace_worker_count_fast_(w, call, event, MTRACE_KEY_OF_LINE_(site->line), site)) {
@@ -3914,7 +3904,9 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     size_t i;
     for (i = 0; i < p->worker_count && w == NULL; i++) {
         uint32_t idle = 0;
+        MTRACE_LOCK();
         w = MTRACE_CAS_(&p->workers[i].taken, &idle, 1) ? &p->workers[i] : NULL;
+        MTRACE_UNLOCK();
     }
     if (w == NULL) {
         MTRACE_ADD_(&p->lost_calls, 1);
@@ -3937,7 +3929,7 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
     if (cached >> 32 == p->session) {
         return (uint32_t)cached;
     }
-    mtrace_profile_lock_();
+    mtrace_hold_(&mtrace_locks_.profile);
     for (i = 0; i < p->function_count; i++) {
         const mtrace_site *f = &p->functions[i];
         if (f->line == site->line && strcmp(f->file, site->file) == 0 &&
@@ -3949,7 +3941,7 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
         p->functions[i] = *site;
         MTRACE_SET_RELEASE_(&p->function_count, i + 1);
     }
-    mtrace_profile_unlock_();
+    mtrace_let_go_(&mtrace_locks_.profile);
     if (i == MTRACE_MAX_PROFILED_) {
         MTRACE_ADD_(&p->lost_calls, 1);
         return 0;
@@ -4318,12 +4310,15 @@ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
         return MTRACE_ERR_FULL;
     }
     mtrace_worker_heal_here_();
-    mtrace_profile_lock_();
+    if (!mtrace_ticker_forks_()) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    mtrace_hold_(&mtrace_locks_.profile);
     if (!mtrace_profiling_ && !mtrace_profile_is_busy_()) {
         result = mtrace_profile_make_(&chosen);
         MTRACE_SET_(&mtrace_profiling_, result == MTRACE_OK);
     }
-    mtrace_profile_unlock_();
+    mtrace_let_go_(&mtrace_locks_.profile);
     return result;
 }
 
@@ -5377,7 +5372,7 @@ static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
 static mtrace_measurement_ *mtrace_measurement_take_(void) {
     mtrace_measurement_ *m = NULL;
     int i;
-    mtrace_profile_lock_();
+    mtrace_hold_(&mtrace_locks_.profile);
     for (i = 0; i < MTRACE_USAGES_ && m == NULL; i++) {
         m = mtrace_measurements_[i].taken ? NULL : &mtrace_measurements_[i];
     }
@@ -5385,7 +5380,7 @@ static mtrace_measurement_ *mtrace_measurement_take_(void) {
         memset(m, 0, sizeof *m);
         m->taken = 1;
     }
-    mtrace_profile_unlock_();
+    mtrace_let_go_(&mtrace_locks_.profile);
     return m;
 }
 
@@ -5433,9 +5428,9 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     out->allocations = m->allocations;
     out->frees = m->frees;
     out->dropped = m->dropped;
-    mtrace_profile_lock_();
+    mtrace_hold_(&mtrace_locks_.profile);
     m->taken = 0;
-    mtrace_profile_unlock_();
+    mtrace_let_go_(&mtrace_locks_.profile);
     return MTRACE_OK;
 }
 
