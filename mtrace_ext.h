@@ -2,7 +2,7 @@
 
    Snapshot files, snapshots for Python's tracemalloc, source lines, memory line by line and over
    time (docs/PROFILING.md), start by an environment variable. Of mtrace.h it uses the public calls,
-   and beside them only what is in PORTABILITY and TEXT. Include it where you need it; its
+   and beside them only what is in PORTABILITY, TEXT and FILTER. Include it where you need it; its
    implementation comes with that of mtrace.h (and wants -lpthread where libc has no threads in it,
    as glibc's before 2.34):
 
@@ -303,7 +303,7 @@ MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *ar
 
 /* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
    desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (more than 8 domains or sites, 1 sample, an interval above INT32_MAX, or a thread where there is
+   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval above INT32_MAX, or a thread where there is
    none: Windows, MTRACE_SINGLE_THREAD; there set no_thread), NO_MEMORY, THREAD; then nothing has
    changed. O(max_samples). Any thread. A child of fork() goes on without the thread. Source: mprof
    run. */
@@ -1993,26 +1993,6 @@ static void mtrace_say_dat_head_(mtrace_out_ *o) {
 
 /* --- samples --- */
 
-static bool mtrace_name_matches_(const char *name, const char *pattern) {
-    return pattern == NULL || mtrace_match(name, pattern);
-}
-
-/* As mtrace_snapshot_filter with this filter alone. */
-static bool mtrace_row_is_chosen_(const mtrace_filter *f, const mtrace_statistic *row) {
-    uint32_t count = row->traceback.count, i;
-    bool found = false;
-    if ((f->has_domain && f->domain != row->domain) || !mtrace_name_matches_(row->type, f->type)) {
-        return f->exclusive;
-    }
-    for (i = f->all_frames ? 0 : count - 1; i < count && !found; i++) {
-        const mtrace_frame *frame = &row->traceback.frames[i];
-        found = (!f->has_line || f->line == frame->line) &&
-                mtrace_name_matches_(frame->file, f->file) &&
-                mtrace_name_matches_(frame->function, f->function);
-    }
-    return found != f->exclusive;
-}
-
 /* A name that the program gave its domain since; not one that another domain has already. */
 static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_statistic *row) {
     size_t i;
@@ -2026,6 +2006,11 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_s
         }
     }
     mtrace_copy_name_(r->series[word].name, MTRACE_MARK_NAME_, row->domain_name);
+}
+
+/* What mtrace_snapshot_filter does with this filter alone. */
+static bool mtrace_row_is_chosen_(const mtrace_filter *f, const mtrace_statistic *row) {
+    return mtrace_row_matches_(f, row) != f->exclusive;
 }
 
 static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *parts,
@@ -2275,7 +2260,7 @@ void mtrace_mark(const char *name) {
 
 static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
     return d->site_count <= MTRACE_MOST_CHOSEN_ && d->domain_count <= MTRACE_MOST_CHOSEN_ &&
-           (d->site_count == 0 || d->sites != NULL) &&
+           mtrace_filters_valid_(d->sites, d->site_count) &&
            (d->domain_count == 0 || d->domains != NULL) && d->max_samples != 1 &&
            d->interval <= INT32_MAX && (d->no_thread || mtrace_ticker_can_());
 }

@@ -542,6 +542,30 @@ static void test_bad_arguments(void **state) {
     mtrace_snapshot_free(s1);
 }
 
+/* A field that would be ignored is an error, so that a filter never keeps more than it seems to. */
+static void expect_refused(mtrace_filter f) {
+    mtrace_filter two[2] = {MTRACE_ZERO_, f};
+    mtrace_snapshot *s1 = TEST_MAKE(test_s1), *out = s1;
+    assert_int_equal(mtrace_snapshot_filter(&out, s1, &f, 1, NULL), MTRACE_ERR_ARGUMENT);
+    assert_null(out);
+    assert_int_equal(mtrace_snapshot_filter(&out, s1, two, 2, NULL), MTRACE_ERR_ARGUMENT);
+    mtrace_snapshot_free(s1);
+}
+
+static void test_no_field_is_ignored(void **state) {
+    mtrace_filter f = of_line(false, "a.py", 2);
+    (void)state;
+    f.has_line = false;
+    expect_refused(f);
+    f = of_domain(true, 3);
+    f.has_domain = false;
+    expect_refused(f);
+    f = any_frame(of_domain(true, 3));
+    expect_refused(f);
+    f.type = "int";
+    expect_refused(f);
+}
+
 /* --- the caller's memory --- */
 
 static mtrace_result try_memory(const mtrace_snapshot *s, unsigned char *at, size_t size) {
@@ -619,6 +643,7 @@ int main(void) {
         TEST(test_blocks),
         TEST(test_the_rest_is_kept),
         TEST(test_bad_arguments),
+        TEST(test_no_field_is_ignored),
         TEST(test_callers_memory),
         TEST(test_tracers_memory),
     };

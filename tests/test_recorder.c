@@ -120,10 +120,10 @@ static void test_domains_and_sites(void **state) {
 
 /* Of which lines a filter takes the bytes is what mtrace_snapshot_filter says. */
 static void test_sites_as_filters(void **state) {
-    static const char *const patterns[] = {NULL, "*", "a?c", "a.c", "f", "g*", "[!f]"};
+    static const char *const patterns[] = {NULL, "*", "a?py", "a.pyc", "f", "g*", "[!f]"};
     mtrace_scope way;
     mtrace_desc started = MTRACE_ZERO_;
-    mtrace_site outer = test_site("outer.c", 1), inner = test_site("a.c", 2);
+    mtrace_site outer = test_site("outer.c", 1), inner = test_site("a.py", 2);
     unsigned i;
     (void)state;
     started.frames = 3;
@@ -145,11 +145,11 @@ static void test_sites_as_filters(void **state) {
         f.function = patterns[i / 7 % 7];
         f.type = patterns[i / 49 % 7];
         f.exclusive = (i / 343 & 1) != 0;
-        f.all_frames = (i / 343 & 2) != 0;
         f.has_line = (i / 343 & 4) != 0;
-        f.line = 1;
+        f.line = f.has_line ? 1 : 0;
+        f.all_frames = (i / 343 & 2) != 0 && (f.has_line || f.file != NULL || f.function != NULL);
         f.has_domain = (i / 343 & 8) != 0;
-        f.domain = 4;
+        f.domain = f.has_domain ? 4 : 0;
         desc.sites = &f;
         desc.site_count = 1;
         desc.max_samples = 2;
@@ -620,6 +620,7 @@ static void test_ticks_are_round(void **state) {
 
 static void test_bad_descriptions(void **state) {
     uint32_t domains[9] = MTRACE_ZERO_;
+    mtrace_filter site = MTRACE_ZERO_;
     mtrace_recorder_desc desc = by_hand();
     test_output output;
     (void)state;
@@ -635,6 +636,9 @@ static void test_bad_descriptions(void **state) {
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_ARGUMENT);
     desc.domain_count = 0;
     desc.site_count = 1;
+    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_ARGUMENT);
+    site.line = 3; /* would be ignored */
+    desc.sites = &site;
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_ARGUMENT);
     desc.site_count = 0;
     desc.interval = 0x80000000u;
