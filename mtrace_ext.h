@@ -4752,8 +4752,8 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
         mtrace_put_(&t, " held, above the limit of ");
         mtrace_put_size_(&t, what->limit);
         mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
+        mtrace_text_end_(&t);
     }
-    fflush(stdout);
     if (debugged) {
         raise(SIGTRAP);
     }
@@ -5269,7 +5269,7 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     } else if (desc->style == MTRACE_PROFILE_TABLE) {
         mtrace_profile_doubts_(t, only);
     }
-    mtrace_text_flush_(t);
+    mtrace_text_end_(t);
     return result;
 }
 

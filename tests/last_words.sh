@@ -1,0 +1,113 @@
+#!/usr/bin/env bash
+# What the library says last arrives wherever the program's output goes: a terminal, a pipe, a file, a test runner's
+# log; from a program that aborts, and from one that is stopped in gdb. What stdio had buffered before arrives as well.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+top=$PWD tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+# check NAME COMMAND...: the command succeeds.
+check() {
+    if "${@:2}" >"$tmp/log" 2>&1; then
+        echo "ok last words: $1"
+    else
+        echo "not ok last words: $1: $(tail -n 3 "$tmp/log" | tr '\n' ' ')"
+        failed=1
+    fi
+}
+
+cd "$tmp" || exit 1
+cat >program.c <<'C'
+#define MTRACE_IMPLEMENTATION
+#include "mtrace.h"
+#include <stdio.h>
+#include <string.h>
+
+static void to_file(const char *text, size_t length, void *user) {
+    fwrite(text, 1, length, *(FILE **)user);
+}
+
+static void stop_here(void) {
+    fputs("stopped\n", stderr);
+}
+
+int main(int argc, char **argv) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *before;
+    FILE *out = stdout;
+    char *leak;
+    const char *what = argv[1];
+    desc.foreign_free = MTRACE_FOREIGN_ABORT;
+    if (argc > 2) { /* a writer of the program's own, which buffers */
+        desc.write = to_file;
+        desc.write_user = &out;
+    }
+    mtrace_start(&desc);
+    mtrace_snapshot_take(&before, false, NULL);
+    printf("buffered by the program\n");
+    leak = MT_STRDUP("leak"); /* LEAK */
+    mtrace_print_leaks();
+    if (strcmp(what, "growth") == 0) {
+        MT_ASSERT_NO_GROWTH(before, 0);
+    } else if (strcmp(what, "foreign") == 0) {
+        MT_FREE(malloc(5)); /* FOREIGN */
+    }
+    stop_here();
+    MT_FREE(leak);
+    return 0;
+}
+C
+leak=$(grep -n 'LEAK' program.c | cut -d : -f 1) foreign=$(grep -n 'FOREIGN \*/' program.c | cut -d : -f 1)
+
+# says FILE WORD [INPUT]: all that is expected is in the file, each once.
+says() {
+    local line want=("^buffered by the program$" "^program.c:$leak: warning: 5 B in 1 block not freed, allocated in main$")
+    case $2 in
+    growth) want+=("^memory grew by 5 B \(tolerance 0 B\):$"
+        "^program.c:$leak: warning: grew by \+5 B in \+1 block, allocated in main$") ;;
+    foreign) want+=("^program.c:$foreign: warning: free of a pointer that is not traced: 0x[0-9a-f]+$") ;;
+    esac
+    for line in "${want[@]}"; do
+        [ "$(grep -Ec "$line" "$1")" = 1 ] || { echo "no, or more than one, $line in:"; cat "$1"; return 1; }
+    done
+}
+
+# aborts STATUS
+aborts() {
+    [ "$1" -eq 134 ] || { echo "exit status $1, not abort()'s 134"; return 1; }
+}
+
+check "builds" gcc -std=c99 -O1 -g -Wall -Wextra -Werror -DMTRACE -I"$top" program.c -o program
+
+for what in growth foreign; do
+    bash -c "./program $what >file 2>&1; exit \$?" 2>err
+    check "$what: aborts" aborts $?
+    check "$what: into a file" says file $what
+    (sh -c "exec ./program $what" 2>&1) | cat >pipe
+    check "$what: into a pipe" says pipe $what
+    (sh -c "exec ./program $what" 2>err) | cat >out
+    cat out err >both
+    check "$what: stdout and stderr apart" says both $what
+    script -qec "./program $what" /dev/null </dev/null 2>&1 | tr -d '\r' >terminal
+    check "$what: on a terminal" says terminal $what
+    (sh -c "exec ./program $what own" 2>&1) | cat >own.raw
+    # a writer of one's own gets it, too; what that one buffers nobody can know, so it is on stderr besides
+    sort -u own.raw >own
+    check "$what: with a writer that buffers" says own $what
+done
+
+# --- a test runner ---
+cat >CTestTestfile.cmake <<'C'
+add_test(grows "./program" "growth")
+add_test(frees "./program" "foreign")
+C
+ctest --output-on-failure >ctest.log 2>&1
+check "ctest shows the lines that grew" grep -Eq "program.c:$leak: warning: grew by \+5 B in \+1 block" ctest.log
+check "ctest shows the foreign free" grep -Eq "program.c:$foreign: warning: free of a pointer" ctest.log
+
+# --- a debugger: the program's output is a file, and the text is there while the program stands still ---
+gdb -batch -nx -ex 'set confirm off' -ex 'break stop_here' -ex 'run none >inferior 2>&1' -ex 'call mtrace_print_top(10)' \
+    -ex 'shell cp inferior called' -ex kill --args ./program >gdb.log 2>&1
+check "gdb: call mtrace_print_top(10) shows its text at once" grep -Eq "program.c:$leak main$" called
+exit $failed
