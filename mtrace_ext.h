@@ -602,7 +602,17 @@ extern "C" {
 #ifdef _WIN32
 #include <io.h>
 #include <process.h>
-#include <windows.h>
+/* Without windows.h, as in mtrace.h. */
+#ifndef _WINDOWS_
+struct _FILETIME;
+union _LARGE_INTEGER;
+__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
+                                                unsigned long flags);
+__declspec(dllimport) void __stdcall GetSystemTimeAsFileTime(struct _FILETIME *time);
+__declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *ticks);
+__declspec(dllimport) int __stdcall QueryPerformanceFrequency(union _LARGE_INTEGER *rate);
+__declspec(dllimport) int __stdcall SwitchToThread(void);
+#endif
 static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
 }
@@ -610,7 +620,7 @@ static bool mtrace_to_disk_(FILE *file) {
     return fflush(file) == 0 && _commit(_fileno(file)) == 0;
 }
 static bool mtrace_rename_(const char *from, const char *to) {
-    return MoveFileExA(from, to, MOVEFILE_REPLACE_EXISTING) != 0;
+    return MoveFileExA(from, to, 1) != 0;
 }
 #else
 #include <unistd.h>
@@ -726,11 +736,11 @@ static void mtrace_out_flush_(mtrace_out_ *o) {
     o->length = 0;
 }
 
-static void mtrace_out_byte_(mtrace_out_ *o, unsigned byte) {
+static void mtrace_out_byte_(mtrace_out_ *o, unsigned value) {
     if (o->length == sizeof o->bytes) {
         mtrace_out_flush_(o);
     }
-    o->bytes[o->length++] = (unsigned char)byte;
+    o->bytes[o->length++] = (unsigned char)value;
 }
 
 static void mtrace_out_bytes_(mtrace_out_ *o, const char *bytes, size_t size) {
@@ -1320,10 +1330,10 @@ static size_t mtrace_pickle_text_(mtrace_out_ *o, const char *text) {
         if (o != NULL && length != 0) {
             mtrace_out_bytes_(o, text, length);
         } else if (o != NULL) {
-            unsigned byte = (unsigned char)*text;
+            unsigned wrong = (unsigned char)*text;
             mtrace_out_byte_(o, 0xed);
-            mtrace_out_byte_(o, 0xb0 | byte >> 6);
-            mtrace_out_byte_(o, 0x80 | (byte & 0x3f));
+            mtrace_out_byte_(o, 0xb0 | wrong >> 6);
+            mtrace_out_byte_(o, 0x80 | (wrong & 0x3f));
         }
         bytes += length != 0 ? length : 3;
         text += length != 0 ? length : 1;
@@ -1516,18 +1526,17 @@ enum { MTRACE_NS_PER_MS_ = 1000000, MTRACE_NS_PER_S_ = 1000000000 };
 #ifdef _WIN32
 
 static uint64_t mtrace_unix_now_(void) {
-    FILETIME time; /* 100 ns since 1601 */
-    GetSystemTimeAsFileTime(&time);
-    return (((uint64_t)time.dwHighDateTime << 32 | time.dwLowDateTime) - 116444736000000000u) * 100;
+    uint64_t time = 0; /* 100 ns since 1601 */
+    GetSystemTimeAsFileTime((struct _FILETIME *)(void *)&time);
+    return (time - 116444736000000000u) * 100;
 }
 uint64_t mtrace_now(void) {
-    LARGE_INTEGER ticks, rate;
-    uint64_t seconds, rest;
-    QueryPerformanceCounter(&ticks);
-    QueryPerformanceFrequency(&rate);
-    seconds = (uint64_t)ticks.QuadPart / (uint64_t)rate.QuadPart;
-    rest = (uint64_t)ticks.QuadPart % (uint64_t)rate.QuadPart;
-    return seconds * MTRACE_NS_PER_S_ + rest * MTRACE_NS_PER_S_ / (uint64_t)rate.QuadPart;
+    uint64_t ticks = 0, rate = 1, seconds, rest;
+    QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&ticks);
+    QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&rate);
+    seconds = ticks / rate;
+    rest = ticks % rate;
+    return seconds * MTRACE_NS_PER_S_ + rest * MTRACE_NS_PER_S_ / rate;
 }
 static void mtrace_yield_(void) {
     SwitchToThread();
