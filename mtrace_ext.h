@@ -5319,17 +5319,29 @@ static void mtrace_worker_settle_(mtrace_worker_ *w) {
     w->call = call;
 }
 
+/* Nothing was profiled: who reads is told, a program that reads CSV or JSON has the result. */
+static mtrace_result mtrace_profile_missing_(const mtrace_profile_report_desc *desc) {
+    mtrace_report_desc report = MTRACE_ZERO_;
+    report.write = desc->write;
+    report.write_user = desc->write_user;
+    return desc->style > MTRACE_PROFILE_CLASSIC || (desc->write == NULL && desc->path != NULL)
+               ? MTRACE_ERR_NOT_FOUND
+               : mtrace_report_fails_(&report, MTRACE_ERR_NOT_FOUND,
+                                      ": no profile, mtrace_profile_start() was not called");
+}
+
 mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
     static const mtrace_profile_report_desc usual = MTRACE_ZERO_;
     mtrace_worker_ *w = mtrace_worker_here_();
+    desc = desc != NULL ? desc : &usual;
     if (mtrace_profiler_g_.workers == NULL) {
-        return MTRACE_ERR_NOT_FOUND;
+        return mtrace_profile_missing_(desc);
     }
     mtrace_worker_heal_here_();
     if (w != NULL && w->call != NULL) {
         mtrace_worker_settle_(w);
     }
-    return mtrace_profile_write_(desc != NULL ? desc : &usual, NULL, 0);
+    return mtrace_profile_write_(desc, NULL, 0);
 }
 
 /* ============================================================================================== */

@@ -1635,8 +1635,25 @@ static void test_model(void **state) {
     }
 }
 
+/* The first test: nothing was profiled yet. Readers are told, programs are not fed prose. */
+static void test_no_profile(void **state) {
+    static test_output out;
+    mtrace_profile_report_desc desc = MTRACE_ZERO_;
+    (void)state;
+    desc.write = test_write;
+    desc.write_user = &out;
+    assert_int_equal(mtrace_profile_report(&desc), MTRACE_ERR_NOT_FOUND);
+    assert_string_equal(out.text,
+                        "mtrace: not found: no profile, mtrace_profile_start() was not called\n");
+    desc.style = MTRACE_PROFILE_JSON;
+    out.length = 0;
+    assert_int_equal(mtrace_profile_report(&desc), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(out.length, 0);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        PROFILE_TEST(test_no_profile),
         PROFILE_TEST(test_own_macros),
         PROFILE_TEST(test_realloc_is_a_free_and_an_allocation),
         PROFILE_TEST(test_levels_start_at_what_is_held),

@@ -762,17 +762,45 @@ static void test_writers(void **state) {
     assert_string_equal(output.text, "a.c:1: size=5 B, count=1, average=5 B\n");
 }
 
+/* An error is not silence: one line says why nothing else comes. */
+static void expect_reason(const char *line) {
+    assert_string_equal(output.text, line);
+    output_clear();
+}
+
 static void test_bad_arguments(void **state) {
     mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
     mtrace_statistics *s = group(take(0), NULL, MTRACE_BY_LINE);
     volatile int bad = MTRACE_STYLE_WARNINGS + 1;
     (void)state;
     assert_int_equal(mtrace_report(NULL, &desc), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no statistics to report\n");
     assert_int_equal(mtrace_report(NULL, NULL), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no statistics to report\n");
     desc.style = (mtrace_style)bad;
     assert_int_equal(mtrace_report(s, &desc), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no such MTRACE_STYLE_\n");
     assert_int_equal(mtrace_print_diff(NULL, 3), MTRACE_ERR_ARGUMENT);
-    assert_string_equal(output.text, "");
+    expect_reason("mtrace: bad argument: no old snapshot\n");
+    assert_int_equal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
+    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_ONCE, 0), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
+}
+
+/* The report's own writer gets the reason, too. */
+static void test_reason_to_own_writer(void **state) {
+    mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
+    calls c;
+    (void)state;
+    memset(&c, 0, sizeof c);
+    mtrace_stop();
+    desc.write = count_call;
+    desc.write_user = &c;
+    assert_int_equal(mtrace_report(NULL, &desc), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(c.count, 1);
+    assert_int_equal(c.not_lines, 0);
+    expect_reason("mtrace: bad argument: no statistics to report\n");
 }
 
 /* --- the debug console's questions --- */
@@ -828,7 +856,6 @@ static void test_print(void **state) {
                    "     400 B   92.6        1         0 B  c.c\n"
                    "      32 B    7.4        4        32 B  a.c\n",
                    foot_now());
-    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_ONCE, 0), MTRACE_ERR_ARGUMENT);
     expect_printed(mtrace_print_peak(2),
                    "mtrace: 7098 B in 6 blocks held at the peak; 2 of 4 lines\n"
                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
@@ -850,17 +877,21 @@ static void test_print(void **state) {
     assert_int_equal(mtrace_get_tracer_memory(), sizeof tracer_memory); /* all given back */
 }
 
-/* Stopped, there is nothing to print; paused is not stopped. */
+static void expect_not_tracing(mtrace_result result) {
+    assert_int_equal(result, MTRACE_ERR_NOT_TRACING);
+    expect_reason("mtrace: not tracing: mtrace_start() not called, or stopped\n");
+}
+
+/* Stopped, there is nothing to print but that; paused is not stopped. */
 static void test_print_when_stopped(void **state) {
     mtrace_snapshot *old = take(0);
     (void)state;
     mtrace_stop();
-    assert_int_equal(mtrace_print_top(3), MTRACE_ERR_NOT_TRACING);
-    assert_int_equal(mtrace_print_by(MTRACE_BY_DOMAIN, 3), MTRACE_ERR_NOT_TRACING);
-    assert_int_equal(mtrace_print_peak(3), MTRACE_ERR_NOT_TRACING);
-    assert_int_equal(mtrace_print_diff(old, 3), MTRACE_ERR_NOT_TRACING);
-    assert_int_equal(mtrace_print_leaks(), MTRACE_ERR_NOT_TRACING);
-    assert_string_equal(output.text, "");
+    expect_not_tracing(mtrace_print_top(3));
+    expect_not_tracing(mtrace_print_by(MTRACE_BY_DOMAIN, 3));
+    expect_not_tracing(mtrace_print_peak(3));
+    expect_not_tracing(mtrace_print_diff(old, 3));
+    expect_not_tracing(mtrace_print_leaks());
     start_with(64, 16, 0);
     assert_int_equal(mtrace_pause(), MTRACE_OK);
     assert_int_equal(mtrace_print_leaks(), MTRACE_OK);
@@ -910,6 +941,7 @@ int main(void) {
         TEST(test_longest_line),
         TEST(test_writers),
         TEST(test_bad_arguments),
+        TEST(test_reason_to_own_writer),
         TEST(test_print),
         TEST(test_print_when_stopped),
         TEST(test_report_after_stop),

@@ -364,6 +364,9 @@ static void test_result_texts(void **state) {
 /* What the program does as its own child. */
 static int print_to_stdout(void) {
     mtrace_site site = test_site("a.c", 7);
+    if (mtrace_print_top(3) != MTRACE_ERR_NOT_TRACING) {
+        return 4;
+    }
     if (mtrace_start(NULL) != MTRACE_OK || mtrace_track_at(1, 1, 3000, &site) != MTRACE_OK) {
         return 1;
     }
@@ -376,8 +379,11 @@ static int print_to_stdout(void) {
         return 3;
     }
     printf("after\n");
-    return 0;
+    mtrace_stop();
+    return mtrace_print_leaks() == MTRACE_ERR_NOT_TRACING ? 0 : 5;
 }
+
+#define NOT_TRACING "mtrace: not tracing: mtrace_start() not called, or stopped\n"
 
 /* Without a write callback reports go to stdout, in order with what the program prints there. */
 static void test_standard_output(void **state) {
@@ -391,11 +397,12 @@ static void test_standard_output(void **state) {
     length = fread(text, 1, sizeof text - 1, child);
     text[length] = '\0';
     assert_int_equal(pclose(child), 0);
-    assert_string_equal(text, "before\n"
-                              "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
-                              "between\n"
-                              "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
-                              "after\n");
+    assert_string_equal(text,
+                        NOT_TRACING "before\n"
+                                    "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
+                                    "between\n"
+                                    "a.c:7: warning: 3000 B in 1 block not freed, allocated in f\n"
+                                    "after\n" NOT_TRACING);
 }
 
 int main(int argc, char **argv) {
