@@ -129,7 +129,8 @@ typedef enum mtrace_profile_style {
        had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
        so often, for a line that only its return address tells). Blank where no memory moved. */
     MTRACE_PROFILE_CLASSIC = 1,
-    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers */
+    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers. A cell may
+                               begin with "=": import it as text */
     MTRACE_PROFILE_JSON = 3
 } mtrace_profile_style;
 
@@ -1308,25 +1309,12 @@ static void mtrace_pickle_number_(mtrace_out_ *o, uint64_t value) {
     }
 }
 
-/* The length of the UTF-8 sequence that text begins with; 0 when it begins with none. */
-static size_t mtrace_utf8_sequence_(const char *text) {
-    const unsigned char *p = (const unsigned char *)text;
-    size_t length = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4, i;
-    bool bad = (*p >= 0x80 && *p < 0xc2) || *p > 0xf4 || (*p == 0xe0 && p[1] < 0xa0) ||
-               (*p == 0xed && p[1] > 0x9f) || (*p == 0xf0 && p[1] < 0x90) ||
-               (*p == 0xf4 && p[1] > 0x8f);
-    for (i = 1; i < length && !bad; i++) {
-        bad = (p[i] & 0xc0) != 0x80; /* the end of the text, too */
-    }
-    return bad ? 0 : length;
-}
-
 /* A byte that is not UTF-8 becomes U+DC00 + byte, as Python's os.fsdecode() reads it. Returns the
    bytes it takes; o NULL: only counts. */
 static size_t mtrace_pickle_text_(mtrace_out_ *o, const char *text) {
     size_t bytes = 0;
     while (*text != '\0') {
-        size_t length = mtrace_utf8_sequence_(text);
+        size_t length = mtrace_utf8_length_(text, SIZE_MAX);
         if (o != NULL && length != 0) {
             mtrace_out_bytes_(o, text, length);
         } else if (o != NULL) {
@@ -1844,37 +1832,27 @@ static const char *const mtrace_series_names_[MTRACE_W_CHOSEN_] = {
 };
 
 /* Bytes of the character that begins here, 0 if it is not UTF-8 or XML has no such. */
-static size_t mtrace_character_(const unsigned char *s) {
-    size_t n = *s < 0x80 ? 1 : *s < 0xc2 ? 0 : *s < 0xe0 ? 2 : *s < 0xf0 ? 3 : *s < 0xf5 ? 4 : 0;
-    size_t i;
-    for (i = 1; i < n; i++) {
-        if (s[i] < 0x80 || s[i] > 0xbf) {
-            return 0;
-        }
-    }
-    if ((*s == 0xe0 && s[1] < 0xa0) || (*s == 0xed && s[1] > 0x9f) || (*s == 0xf0 && s[1] < 0x90) ||
-        (*s == 0xf4 && s[1] > 0x8f) || (*s == 0xef && s[1] == 0xbf && s[2] > 0xbd)) {
-        return 0;
-    }
-    return n;
+static size_t mtrace_character_(const char *s) {
+    size_t n = mtrace_utf8_length_(s, SIZE_MAX);
+    bool is_none = n == 3 && memcmp(s, "\xef\xbf", 2) == 0 && (unsigned char)s[2] > 0xbd;
+    return is_none ? 0 : n;
 }
 
 /* Every name goes through here, so that each format may trust it. */
 static void mtrace_copy_name_(char *to, size_t size, const char *name) {
-    const unsigned char *from = (const unsigned char *)(name == NULL ? "" : name);
-    size_t length = 0, n, i;
-    while (*from != '\0') {
-        n = mtrace_character_(from);
-        if (length + (n == 0 ? 1 : n) >= size) {
+    const char *from = name == NULL ? "" : name;
+    size_t length = 0, n;
+    for (; *from != '\0'; from += n) {
+        bool is_none = mtrace_character_(from) == 0;
+        n = is_none ? 1 : mtrace_character_(from);
+        if (length + n >= size) {
             break;
         }
-        if (n <= 1) {
-            to[length++] = (char)(n == 0 ? '?' : *from < ' ' || *from == 127 ? ' ' : *from);
-            from++;
-            continue;
-        }
-        for (i = 0; i < n; i++) {
-            to[length++] = (char)*from++;
+        if (is_none || *from == '\t' || mtrace_is_control_(from, n)) {
+            to[length++] = is_none ? '?' : ' ';
+        } else {
+            memcpy(to + length, from, n);
+            length += n;
         }
     }
     to[length] = '\0';
@@ -4751,11 +4729,11 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
     bool debugged = mtrace_is_debugged_();
     mtrace_text_ t;
     if (mtrace_text_default_(&t)) {
-        mtrace_put_(&t, what->file);
+        mtrace_put_name_(&t, what->file);
         mtrace_put_char_(&t, ':');
         mtrace_put_number_(&t, what->line);
         mtrace_put_(&t, ": warning: ");
-        mtrace_put_(&t, what->function);
+        mtrace_put_name_(&t, what->function);
         mtrace_put_(&t, ": ");
         mtrace_put_size_(&t, what->held);
         mtrace_put_(&t, " held, above the limit of ");
@@ -4934,11 +4912,9 @@ static void mtrace_each_line_(mtrace_text_ *t, mtrace_function_report_ *r, bool 
 }
 
 static void mtrace_put_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line) {
-    size_t length, i;
+    size_t length;
     const char *text = mtrace_source_line_(&r->source, line, &length);
-    for (i = 0; i < length && line != 0; i++) {
-        mtrace_put_char_(t, text[i]);
-    }
+    mtrace_put_safe_(t, text, line == 0 ? 0 : length);
 }
 
 /* --- the table --- */
@@ -4984,9 +4960,9 @@ static void mtrace_table_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint
 
 static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_(t, "mtrace: ");
-    mtrace_put_(t, r->function->function);
+    mtrace_put_name_(t, r->function->function);
     mtrace_put_(t, " ");
-    mtrace_put_(t, r->function->file);
+    mtrace_put_name_(t, r->function->file);
     mtrace_put_char_(t, ':');
     mtrace_put_number_(t, r->function->line);
     mtrace_put_(t, ": ");
@@ -5042,7 +5018,7 @@ static void mtrace_classic_line_(mtrace_text_ *t, mtrace_function_report_ *r, ui
 
 static void mtrace_classic_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_(t, "Filename: ");
-    mtrace_put_(t, r->function->file);
+    mtrace_put_name_(t, r->function->file);
     mtrace_put_(t, "\n\nLine #    Mem usage    Increment  Occurrences   Line Contents\n"
                    "=============================================================\n");
     if (r->source.first == 0) {
@@ -5054,29 +5030,32 @@ static void mtrace_classic_(mtrace_text_ *t, mtrace_function_report_ *r) {
 
 /* --- for machines --- */
 
+/* A cell that begins with "=" is text like any other: nothing is put before it, so that programs
+   read what is meant. In a spreadsheet import the columns as text. */
 static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
-    size_t i;
+    size_t i, n;
     mtrace_put_char_(t, '"');
-    for (i = 0; i < length; i++) {
-        mtrace_put_(t, text[i] == '"' ? "\"" : "");
-        mtrace_put_char_(t, text[i]);
+    for (i = 0; i < length; i += n) {
+        const char *quote = (const char *)memchr(text + i, '"', length - i);
+        n = quote == NULL ? length - i : (size_t)(quote - text) - i + 1;
+        mtrace_put_safe_(t, text + i, n);
+        mtrace_put_(t, quote == NULL ? "" : "\"");
     }
     mtrace_put_char_(t, '"');
 }
 
-/* What is not UTF-8 becomes U+FFFD. */
+/* What is not UTF-8 becomes U+FFFD, control characters are escaped, the tab too. */
 static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t length) {
-    size_t i, n;
+    size_t i, n, j;
     mtrace_put_char_(t, '"');
-    for (i = 0; i < length; i += n) {
-        n = mtrace_utf8_sequence_(text + i);
-        if (n == 0 || n > length - i || (unsigned char)text[i] < ' ') {
-            char escape[8];
-            snprintf(escape, sizeof escape, "\\u%04x", n == 1 ? (unsigned)text[i] : 0xfffdu);
-            mtrace_put_(t, escape);
-            n = 1;
+    for (i = 0; i < length; i += n == 0 ? 1 : n) {
+        n = mtrace_utf8_length_(text + i, length - i);
+        if (n == 0) {
+            mtrace_put_(t, "\\ufffd");
+        } else if (text[i] == '\t' || mtrace_is_control_(text + i, n)) {
+            mtrace_put_(t, "\\u00");
+            mtrace_put_hex_(t, (unsigned char)text[i + n - 1]);
         } else {
-            size_t j;
             mtrace_put_(t, text[i] == '"' || text[i] == '\\' ? "\\" : "");
             for (j = 0; j < n; j++) {
                 mtrace_put_char_(t, text[i + j]);

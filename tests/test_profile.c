@@ -1087,6 +1087,34 @@ static void test_odd_sources(void **state) {
     }
 }
 
+/* Names and sources neither end a row nor command a terminal, in no style. */
+static void test_wild_names(void **state) {
+    static test_output out;
+    static const char *const expected[] = {"\\x1b[31mwo\\x0ark ", "Filename: /tmp/",
+                                           "\",\"\\x1b[31mwo\\x0ark\",",
+                                           "\"function\":\"\\u001b[31mwo\\u000ark\",\"calls\""};
+    size_t style, i;
+    (void)state;
+    start();
+    for (style = 0; style < 4; style++) {
+        fixture f;
+        make_file(&f, "/* 1 */\n\n\nint\nwork(void) {\n    MT_PROFILE();\n    \x1b[2J\xc2\x9b\f\n\n"
+                      "    p = \"\t\";\n}\n");
+        f.function.function = "\x1b[31mwo\nrk";
+        mtrace_profile_stop();
+        assert_int_equal(mtrace_profile_start(NULL), MTRACE_OK);
+        run_fixture(&f);
+        report_to(&out, (mtrace_profile_style)style, NULL);
+        remove(f.path);
+        assert_non_null(strstr(out.text, expected[style]));
+        for (i = 0; i < out.length; i++) {
+            unsigned char c = (unsigned char)out.text[i];
+            assert_true(c >= ' ' || c == '\n' || c == '\r' || c == '\t');
+            assert_true(c != 0x7f && c != 0xc2);
+        }
+    }
+}
+
 static void test_json_and_filter(void **state) {
     static test_output out;
     (void)state;
@@ -1684,6 +1712,7 @@ int main(void) {
         PROFILE_TEST(test_classic),
         PROFILE_TEST(test_without_source),
         PROFILE_TEST(test_odd_sources),
+        PROFILE_TEST(test_wild_names),
         PROFILE_TEST(test_json_and_filter),
         PROFILE_TEST(test_report_errors),
         PROFILE_TEST(test_report_meanwhile),

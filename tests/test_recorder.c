@@ -411,7 +411,7 @@ static void expect_name(const char *given, const char *kept) {
 static void test_names(void **state) {
     (void)state;
     expect_name(NULL, "");
-    expect_name("a\nb\x7f\tc", "a b  c");
+    expect_name("a\nb\x7f\tc\xc2\x9b", "a b  c ");
     expect_name("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
     expect_name("\xff\xc3x\xc0\x80\xed\xa0\x80\xef\xbf\xbf\xf4\x90\x80\x80\xe2\x82", "??x??"
                                                                                      "???"

@@ -225,6 +225,100 @@ static void test_long_name(void **state) {
     assert_string_equal(buffer, text);
 }
 
+/* --- names that would end a row or command a terminal --- */
+
+static const char *const tame[] = {"a.c", "b.c", "c.c", "\xc3\xa4/\xe6\x97\xa5.c", "e.c"};
+static const char *const wild[] = {"a\nb.c", "\x1b[31mred\x1b]0;title\x07.c",
+                                   "\xc2\x9b"
+                                   "2J\r\v\f",
+                                   "\xc3\xa4/\xe6\x97\xa5.c", "\x9b\x7f\x01"};
+enum { NAMES = 5 };
+
+/* A snapshot in which each name is a file, a function, a type and a domain's name. */
+static mtrace_snapshot *named(const char *const *names) {
+    mtrace_statistic rows[NAMES] = MTRACE_ZERO_;
+    mtrace_frame frames[NAMES][2] = MTRACE_ZERO_;
+    mtrace_snapshot_parts parts = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    uint32_t i;
+    for (i = 0; i < NAMES; i++) {
+        frames[i][0].file = names[i];
+        frames[i][0].function = names[(i + 1) % NAMES];
+        frames[i][1].file = names[(i + 2) % NAMES];
+        frames[i][1].function = names[(i + 3) % NAMES];
+        rows[i].traceback.frames = frames[i];
+        rows[i].traceback.count = 2;
+        rows[i].type = names[(i + 4) % NAMES];
+        rows[i].domain = i;
+        rows[i].domain_name = names[i];
+        rows[i].size = 100 - i;
+        rows[i].count = 1;
+    }
+    parts.rows = rows;
+    parts.row_count = NAMES;
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    return s;
+}
+
+/* Lines of text; that none but lines and blanks command anything is checked. */
+static size_t count_lines(const char *text, size_t length) {
+    size_t lines = 0, i;
+    for (i = 0; i < length; i++) {
+        unsigned char c = (unsigned char)text[i];
+        lines += c == '\n' ? 1 : 0;
+        assert_true((c >= ' ' && c != 0x7f) || c == '\n');
+        assert_false(c == 0xc2 && (unsigned char)text[i + 1] < 0xa0);
+    }
+    return lines;
+}
+
+static size_t report_lines(const char *const *names, mtrace_key_type key, mtrace_style style) {
+    static test_output out;
+    mtrace_snapshot *s = named(names);
+    mtrace_statistics *rows;
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    desc.style = style;
+    desc.write = test_write;
+    desc.write_user = &out;
+    out.length = 0;
+    assert_int_equal(mtrace_snapshot_statistics(&rows, s, key, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
+    mtrace_statistics_free(rows);
+    mtrace_snapshot_free(s);
+    return count_lines(out.text, out.length);
+}
+
+static bool wild_line(const char *file, uint32_t line, char *buffer, size_t size, void *user) {
+    (void)file;
+    (void)line;
+    (void)user;
+    return (size_t)snprintf(buffer, size, "\x1b[2J\ttab\rx") < size;
+}
+
+static void test_names_neither_end_rows_nor_command_terminals(void **state) {
+    static const mtrace_frame frame = {"a\nb.c", NULL, 5};
+    mtrace_traceback traceback = MTRACE_ZERO_;
+    mtrace_statistic row = row_of("\x1b[1m\xc3\xa4\xc2\x9b\xff\x80\t\\x.c", 5, 10, 1);
+    mtrace_key_type key;
+    char text[200];
+    int style;
+    (void)state;
+    for (key = MTRACE_BY_LINE; key <= MTRACE_BY_TRACEBACK; key++) {
+        for (style = MTRACE_STYLE_TABLE; style <= MTRACE_STYLE_WARNINGS; style++) {
+            if (key != MTRACE_BY_SIZE_CLASS) {
+                assert_int_equal(report_lines(wild, key, (mtrace_style)style),
+                                 report_lines(tame, key, (mtrace_style)style));
+            }
+        }
+    }
+    expect_row(&row, MTRACE_BY_LINE, false,
+               "\\x1b[1m\xc3\xa4\\xc2\\x9b\xff\\x80\t\\x.c:5: size=10 B, count=1, average=10 B");
+    traceback.frames = &frame;
+    traceback.count = 1;
+    mtrace_format_traceback(text, sizeof text, &traceback, 9, false, wild_line, NULL);
+    assert_string_equal(text, "  File \"a\\x0ab.c\", line 5\n    \\x1b[2J\ttab\\x0dx\n");
+}
+
 /* --- beside CPython itself --- */
 
 /* Prints, for seeded random numbers, `R size size_diff count count_diff Statistic|StatisticDiff`
@@ -414,6 +508,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_differences_as_cpython),
         cmocka_unit_test(test_every_key),
         cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_names_neither_end_rows_nor_command_terminals),
         cmocka_unit_test(test_random_numbers_as_cpython),
         cmocka_unit_test(test_average_between_tenths_as_cpython),
         cmocka_unit_test(test_locale_does_not_matter),
