@@ -590,6 +590,12 @@ static inline void mtrace_line_leave_(const mtrace_line_way *way) {
 #ifndef XXH_INLINE_ALL
 #define XXH_INLINE_ALL
 #endif
+#ifdef __has_include
+#if !__has_include("xxhash.h")
+#error "mtrace_ext.h: no xxhash.h here, which snapshot files need, with MTRACE_HASH too: install \
+xxHash (Debian: libxxhash-dev), or copy xxhash.h beside mtrace.h"
+#endif
+#endif
 #include "xxhash.h"
 
 #ifdef __cplusplus

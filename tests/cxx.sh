@@ -1,0 +1,86 @@
+#!/usr/bin/env bash
+# What must and must not compile, beside what tests/compile.sh tries in every language: the switches and what
+# they refuse; call sites in every place of C++; misuse, which must show with and without MTRACE.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+report() { # NAME STATUS [WHY]
+    if [ "$2" -eq 0 ]; then echo "ok cxx $1"; else
+        echo "not ok cxx $1: ${3:-$(head -n 1 "$tmp/log")}"
+        failed=1
+    fi
+}
+
+# --- the switches ---
+
+# MTRACE as defined by every build system: 0 is off, for the headers and for the user's own #ifdef.
+printf '%s\n' '#include "mtrace_ext.h"' '#ifdef MTRACE' 'is_on' '#else' 'is_off' '#endif' >"$tmp/switch.c"
+for value in 0:off OFF:off false:off :on 1:on ON:on true:on; do
+    for language in c c++; do
+        gcc -E -P -Wundef -Werror "-DMTRACE=${value%:*}" -I. -x $language "$tmp/switch.c" 2>"$tmp/log" >"$tmp/out"
+        grep -q "^is_${value#*:}$" "$tmp/out"
+        report "-DMTRACE=${value%:*} is ${value#*:}, $language" $? "$(cat "$tmp/log")"
+    done
+done
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace_ext.h"' '#include <stdio.h>' \
+    'int main(void) { void *p = MT_MALLOC(3); MT_FREE(p);' \
+    'return mtrace_start(NULL) == MTRACE_ERR_COMPILED_OUT ? 0 : 1; }' >"$tmp/off.c"
+gcc -std=c99 -Wall -Wextra -pedantic -Werror -DMTRACE=0 -I. -o "$tmp/off" "$tmp/off.c" >"$tmp/log" 2>&1 && "$tmp/off"
+report "-DMTRACE=0 builds a program without the tracer" $?
+
+# The manual's SWITCHES and the code name the same ones.
+python3 - >"$tmp/log" <<'END'
+import re
+manual = open("mtrace.h").read().split("   SWITCHES (")[1].split("   PROMISES AND LIMITS")[0]
+named = set()
+for line in re.findall(r"^   (MTRACE.*)$", manual, re.M):
+    names = re.split(r"   *(?:ALL|IMPL|file) ", line)[0]
+    named |= {re.sub(r"^_", "MTRACE_BASE_", n) for n in re.findall(r"(?:\bMTRACE|(?<= )_)[A-Z0-9_]*", names)}
+read = set()
+for name in "mtrace.h", "mtrace_ext.h":
+    code = re.sub(r"\\\n", " ", re.sub(r"/\*.*?\*/", "", open(name).read(), flags=re.S))
+    for line in re.findall(r"^ *# *(?:if|ifdef|ifndef|elif)\b.*$", code, re.M):
+        read |= set(re.findall(r"\bMTRACE(?:_[A-Z0-9]+)*\b(?!_)", line))
+read -= {"MTRACE_H", "MTRACE_EXT_H"}
+print("the code reads, the manual lacks:", *sorted(read - named), "- only the manual names:", *sorted(named - read))
+raise SystemExit(named != read or len(read) < 20)
+END
+report "the manual names the switches that the code reads" $?
+
+# --- what cannot work says so, in one sentence ---
+
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace.h"' 'int main(void) { MT_FREE(MT_MALLOC(3)); return 0; }' >"$tmp/use.c"
+refuses() { # NAME TEXT COMPILER-ARGUMENT...
+    gcc -std=c99 -DMTRACE -I. -fsyntax-only "${@:3}" "$tmp/use.c" >"$tmp/log" 2>&1 || true
+    grep -q "error.*$2" "$tmp/log" && [ "$(grep -c 'error:' "$tmp/log")" -eq 1 ]
+    report "$1" $? "$(grep -c 'error:' "$tmp/log") errors: $(head -n 3 "$tmp/log" | tr '\n' ' ')"
+}
+refuses "half a lock is refused" "MTRACE_LOCK() and MTRACE_UNLOCK() together" "-DMTRACE_LOCK()="
+refuses "the other half is refused" "MTRACE_LOCK() and MTRACE_UNLOCK() together" "-DMTRACE_UNLOCK()="
+refuses "half an allocator is refused" "together, or none of them" "-DMTRACE_BASE_MALLOC(n)=malloc(n)"
+refuses "three quarters of an allocator are refused" "together, or none of them" "-DMTRACE_BASE_MALLOC(n)=malloc(n)" \
+    "-DMTRACE_BASE_CALLOC(c,n)=calloc(c,n)" "-DMTRACE_BASE_FREE(p)=free(p)"
+refuses "half the system's memory is refused" "MTRACE_SYSTEM_ALLOC and MTRACE_SYSTEM_FREE together" \
+    "-DMTRACE_SYSTEM_ALLOC(n)=calloc(n,1)"
+refuses "no atomics and no lock is refused" "no lock-free 8-byte atomics" -D__GCC_ATOMIC_LLONG_LOCK_FREE=1 \
+    -Wno-builtin-macro-redefined
+
+# Without xxhash.h: the system's headers, except that one.
+mkdir "$tmp/include" && ln -s /usr/include/* "$tmp/include/" && rm "$tmp/include/xxhash.h"
+without_xxhash() { # FILE ARGUMENT...
+    gcc -std=c99 -DMTRACE -I. -fsyntax-only -nostdinc -isystem "$(gcc -print-file-name=include)" -isystem "$tmp/include" \
+        -isystem "$tmp/include/$(gcc -print-multiarch)" "${@:2}" "$1" >"$tmp/log" 2>&1
+}
+without_xxhash "$tmp/use.c"
+head -n 2 "$tmp/log" | grep -q "error.*xxHash.*libxxhash-dev.*" && grep -q 'MTRACE_HASH' "$tmp/log"
+report "without xxhash.h a sentence" $?
+without_xxhash "$tmp/use.c" "-DMTRACE_HASH(p,n)=((void)(p),(uint32_t)(n))"
+report "without xxhash.h a hash of one's own" $?
+sed 's/mtrace.h/mtrace_ext.h/' "$tmp/use.c" >"$tmp/use_ext.c"
+without_xxhash "$tmp/use_ext.c" "-DMTRACE_HASH(p,n)=((void)(p),(uint32_t)(n))"
+grep -q "error.*mtrace_ext.h.*libxxhash-dev" "$tmp/log"
+report "without xxhash.h a sentence of mtrace_ext.h" $? "$(grep error: "$tmp/log" | head -n 1)"
+exit $failed
