@@ -258,23 +258,133 @@ static void test_make_without_names(void **state) {
     mtrace_snapshot_free(s);
 }
 
+static void expect_bad(const mtrace_snapshot_parts *parts) {
+    mtrace_statistic row = MTRACE_ZERO_;
+    mtrace_snapshot *s = (mtrace_snapshot *)(void *)&row;
+    assert_int_equal(mtrace_snapshot_make(&s, parts, NULL), MTRACE_ERR_ARGUMENT);
+    assert_null(s);
+}
+
+static void test_make_of_bad_rows(void **state) {
+    mtrace_statistic row;
+    mtrace_frame frame;
+    mtrace_live_block block;
+    mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
+    (void)state;
+    expect_bad(NULL);
+    row.traceback.count = 0;
+    expect_bad(&parts);
+    row.traceback.count = 1;
+    row.traceback.frames = NULL;
+    expect_bad(&parts);
+    row.traceback.frames = &frame;
+    frame.file = NULL;
+    expect_bad(&parts);
+    parts = one_row(&row, &frame, &block);
+    parts.rows = NULL;
+    expect_bad(&parts);
+}
+
 static void test_make_of_bad_parts(void **state) {
     mtrace_statistic row;
     mtrace_frame frame;
     mtrace_live_block block;
     mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
-    mtrace_snapshot *s = (mtrace_snapshot *)(void *)&row;
+    mtrace_snapshot *s;
     (void)state;
-    row.traceback.count = 0;
-    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_ERR_ARGUMENT);
-    assert_null(s);
-    row.traceback.count = 1;
     block.row = 1;
-    s = (mtrace_snapshot *)(void *)&row;
-    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_ERR_ARGUMENT);
-    assert_null(s);
+    expect_bad(&parts);
     block.row = 0;
+    parts.blocks = NULL;
+    expect_bad(&parts);
+    parts.blocks = &block;
+    parts.has_blocks = false;
+    expect_bad(&parts);
+    parts.has_blocks = true;
+    parts.name_bytes = 3;
+    expect_bad(&parts);
+    parts.names = "abc";
+    expect_bad(&parts);
+    parts.name_bytes = 4;
+    parts.view = (mtrace_view)3;
+    expect_bad(&parts);
+    parts.view = MTRACE_VIEW_LIVE;
+    parts.info.sample_interval = (size_t)MTRACE_MAX_INTERVAL_ + 1;
+    expect_bad(&parts);
+    parts.info.sample_interval = 0;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    mtrace_snapshot_free(s);
+}
+
+/* A row's place is its last frame's, whatever it says of itself. */
+static void test_make_of_a_row_without_a_place(void **state) {
+    mtrace_statistic row;
+    mtrace_frame frame;
+    mtrace_live_block block;
+    mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
+    mtrace_block found;
+    mtrace_snapshot *s;
+    (void)state;
+    row.file = NULL;
+    row.line = 99;
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(s, 0, &found), MTRACE_OK);
+    assert_string_equal(found.file, "a.c");
+    assert_int_equal(found.line, 3);
+    mtrace_snapshot_free(s);
+}
+
+/* Figures that no program has: differences stop at +-INT64_MAX, sums at UINT64_MAX. */
+static void test_largest_figures(void **state) {
+    static const mtrace_frame frame = {"a.c", "f", 3};
+    static const mtrace_live_block blocks[2] = {{1, UINT64_MAX, 0, 0},
+                                                {2, ((uint64_t)1 << 63) + 1, 0, 1}};
+    static test_output out;
+    mtrace_statistic rows[2] = MTRACE_ZERO_;
+    mtrace_snapshot_parts parts = MTRACE_ZERO_;
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    mtrace_statistics *found;
+    mtrace_snapshot *s, *none;
+    int i;
+    (void)state;
+    assert_int_equal(mtrace_snapshot_make(&none, &parts, NULL), MTRACE_OK);
+    for (i = 0; i < 2; i++) {
+        rows[i].traceback.frames = &frame;
+        rows[i].traceback.count = 1;
+        rows[i].size = rows[i].count = rows[i].total_size = rows[i].peak_size = UINT64_MAX - 5;
+    }
+    parts.rows = rows;
+    parts.row_count = 2;
+    parts.blocks = blocks;
+    parts.block_count = 2;
+    parts.has_blocks = true;
+    desc.write = test_write;
+    desc.write_user = &out;
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&found, s, none, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    assert_true(found->rows[0].size == UINT64_MAX && found->total.peak_size == UINT64_MAX);
+    assert_true(found->rows[0].size_diff == INT64_MAX && found->total.count_diff == INT64_MAX);
+    mtrace_statistics_free(found);
+    assert_int_equal(mtrace_snapshot_compare(&found, none, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    assert_true(found->rows[0].size_diff == -INT64_MAX && found->total.size_diff == -INT64_MAX);
+    mtrace_statistics_free(found);
+    parts = mtrace_snapshot_get_parts(none);
+    parts.has_blocks = true;
+    mtrace_snapshot_free(none);
+    assert_int_equal(mtrace_snapshot_make(&none, &parts, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&found, none, s, MTRACE_BY_SIZE_CLASS, NULL),
+                     MTRACE_OK);
+    assert_int_equal(found->count, 1);
+    assert_true(found->rows[0].size_class == UINT64_MAX);
+    assert_true(found->rows[0].size_diff == -INT64_MAX);
+    assert_int_equal(found->rows[0].count_diff, -2);
+    mtrace_statistics_free(found);
+    assert_int_equal(mtrace_snapshot_statistics(&found, s, MTRACE_BY_SIZE_CLASS, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_report(found, &desc), MTRACE_OK);
+    assert_non_null(strstr(out.text, "\n16777216 TiB"));
+    assert_non_null(strstr(out.text, "up to 16777216 TiB\n"));
+    mtrace_statistics_free(found);
+    mtrace_snapshot_free(none);
     mtrace_snapshot_free(s);
 }
 
@@ -789,6 +899,9 @@ int main(void) {
         TEST(test_callers_memory),
         TEST(test_make_without_names),
         TEST(test_make_of_bad_parts),
+        TEST(test_make_of_bad_rows),
+        TEST(test_make_of_a_row_without_a_place),
+        TEST(test_largest_figures),
         TEST(test_parts_of_a_real_one),
         TEST(test_row_text),
         TEST(test_format_as_cpython),
