@@ -14,10 +14,13 @@ report() { # NAME STATUS
     fi
 }
 
-consume() { # NAME CMAKE-ARGUMENT...
-    cmake -S "tests/consumers/$1" -B "$tmp/$1" "${@:2}" >"$tmp/log" 2>&1 &&
-        cmake --build "$tmp/$1" >"$tmp/log" 2>&1 && "$tmp/$1/consumer"
-    report "$1" $?
+consume() { # NAME CMAKE-ARGUMENT...: by a project of C, and by one of C++ alone
+    local language
+    for language in C CXX; do
+        cmake -S "tests/consumers/$1" -B "$tmp/$1.$language" -DLANGUAGE=$language "${@:2}" >"$tmp/log" 2>&1 &&
+            cmake --build "$tmp/$1.$language" >"$tmp/log" 2>&1 && "$tmp/$1.$language/consumer"
+        report "$1, $language" $?
+    done
 }
 
 cmake -S . -B "$tmp/build" -DMTRACE_BUILD_TESTS=OFF -DCMAKE_INSTALL_PREFIX="$tmp/prefix" >"$tmp/log" 2>&1 &&
