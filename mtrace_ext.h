@@ -191,8 +191,8 @@ typedef struct mtrace_usage {
 /* ============================================================================================== */
 
 /* Writes a snapshot: to a file (first under another name beside it, then renamed, so that a crash
-   leaves an older file whole), or piece by piece through a callback. Errors: ARGUMENT (NULL, or
-   names of 4 GiB), IO (errno tells; no file is left behind). O(call sites + blocks). Any thread;
+   leaves an older file whole), or piece by piece through a callback. Errors: ARGUMENT (NULL, names
+   of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno tells; no file is left behind). O(call sites + blocks). Any thread;
    dump_to allocates nothing and needs 9 KiB of stack, so that it goes wherever `write` does.
    Source: tracemalloc.Snapshot.dump(). */
 MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
@@ -212,7 +212,8 @@ MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace
 /* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
    block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
    another view than what is live, has as many traces of a call site as it has blocks there, of its
-   average size: all sums agree. Errors: ARGUMENT (NULL, or more than 2^32 blocks), IO.
+   average size: all sums agree. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
+   traces that would have to be made up: take the snapshot with its blocks), IO.
    O(blocks). Any thread. Python runs what it unpickles: load only files of your own. Source: the
    pickle protocol, version 2. */
 MTRACE_API mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
@@ -725,6 +726,13 @@ enum {
 };
 #define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
 
+/* Frames share names, so a small file can stand for much text: each report writes a name as often as
+   a frame refers to it. What all frames and rows refer to may come to 64 times the file, and to 16
+   MiB in any; real files come to 12 times, with paths of 100 bytes and functions of 40. */
+static uint64_t mtrace_file_most_text_(uint64_t size) {
+    return ((uint64_t)1 << 24) + 64 * size;
+}
+
 /* Bytes on their way out, in pieces; hashed when they are a snapshot's. */
 typedef struct mtrace_out_ {
     mtrace_write_fn write;
@@ -772,6 +780,7 @@ typedef struct mtrace_namer_ {
     const char *names[MTRACE_NAMER_SLOTS_];
     uint32_t offsets[MTRACE_NAMER_SLOTS_];
     uint64_t end;
+    uint64_t text;    /* bytes of the names asked for, each as often as that was */
     mtrace_out_ *out; /* NULL: only look */
 } mtrace_namer_;
 
@@ -780,6 +789,9 @@ static uint32_t mtrace_name_at_(mtrace_namer_ *n, const char *name) {
     uint32_t slot = hash >> 23; /* 512 slots */
     if (name == NULL) {
         return MTRACE_FILE_NONE_;
+    }
+    if (n->out == NULL) {
+        n->text += strlen(name) + 1;
     }
     if (n->names[slot] != name) {
         size_t size = strlen(name) + 1;
@@ -857,6 +869,12 @@ static uint64_t mtrace_run_(uint64_t generation) {
     words[1] = mtrace_process_();
     words[2] = generation;
     return XXH64(words, sizeof words, 0);
+}
+
+static uint64_t mtrace_dump_size_(const mtrace_snapshot_parts *p, uint64_t names) {
+    return MTRACE_FILE_HEADER_ + names + mtrace_count_frames_(p) * MTRACE_FILE_FRAME_ +
+           (uint64_t)p->row_count * MTRACE_FILE_ROW_ +
+           (uint64_t)p->block_count * MTRACE_FILE_BLOCK_ + 8;
 }
 
 static void mtrace_dump_header_(mtrace_out_ *o, const mtrace_snapshot_parts *p, uint64_t names) {
@@ -950,7 +968,8 @@ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_wr
     parts = mtrace_snapshot_get_parts(snapshot);
     mtrace_namer_start_(&namer, NULL);
     mtrace_namer_all_(&namer, &parts);
-    if (namer.end >= MTRACE_FILE_NONE_) {
+    if (namer.end >= MTRACE_FILE_NONE_ ||
+        namer.text > mtrace_file_most_text_(mtrace_dump_size_(&parts, namer.end))) {
         return MTRACE_ERR_ARGUMENT;
     }
     o.write = write;
@@ -980,7 +999,8 @@ typedef struct mtrace_load_ {
     uint64_t names, frames, rows, blocks; /* how many */
     const unsigned char *name_at, *frame_at, *row_at, *block_at;
     bool has_blocks;
-    bool bad; /* a name, a row or a count that cannot be */
+    bool bad;      /* a name, a row or a count that cannot be */
+    uint64_t text; /* bytes of names that may yet be referred to */
     mtrace_snapshot_parts parts;
 } mtrace_load_;
 
@@ -1071,6 +1091,7 @@ static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *by
                                         uint64_t size) {
     size_t hashed = (size_t)size - 8;
     l->bytes = bytes;
+    l->text = mtrace_file_most_text_(size);
     l->name_at = bytes + MTRACE_FILE_HEADER_;
     l->frame_at = l->name_at + l->names;
     l->row_at = l->frame_at + l->frames * MTRACE_FILE_FRAME_;
@@ -1082,21 +1103,26 @@ static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *by
     return MTRACE_OK;
 }
 
+/* A name begins where another ends: no two share their bytes. */
 static const char *mtrace_load_name_(mtrace_load_ *l, const unsigned char *at) {
     uint64_t offset = mtrace_number_at_(at, 4);
+    const char *name;
     if (offset == MTRACE_FILE_NONE_) {
         return NULL;
     }
-    if (offset >= l->names) {
+    name = (const char *)l->name_at + offset;
+    if (l->bad || offset >= l->names || (offset > 0 && name[-1] != '\0') ||
+        strlen(name) >= l->text) {
         l->bad = true;
         return NULL;
     }
-    return (const char *)l->name_at + offset;
+    l->text -= strlen(name) + 1;
+    return name;
 }
 
 static void mtrace_load_frames_(mtrace_load_ *l, mtrace_frame *frames) {
     uint64_t i;
-    for (i = 0; i < l->frames; i++) {
+    for (i = 0; i < l->frames && !l->bad; i++) {
         const unsigned char *at = l->frame_at + i * MTRACE_FILE_FRAME_;
         frames[i].file = mtrace_load_name_(l, at);
         frames[i].function = mtrace_load_name_(l, at + 4);
@@ -1400,14 +1426,24 @@ static void mtrace_pickle_average_(mtrace_pickle_ *p, const mtrace_snapshot_part
     }
 }
 
+static bool mtrace_pickle_has_blocks_(const mtrace_snapshot_parts *parts) {
+    return parts->has_blocks && parts->view == MTRACE_VIEW_LIVE && parts->info.sample_interval == 0;
+}
+
+/* Counters can stand for any number of blocks: not for more than these are traces made up. */
+enum { MTRACE_PICKLE_MOST_ = 1 << 24 };
+
 static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
     uint64_t size, count, sum = 0;
     size_t i;
-    for (i = 0; i < parts->row_count && sum <= UINT32_MAX; i++) {
-        mtrace_pickle_measure_(parts, i, &size, &count);
-        sum += count <= UINT32_MAX ? count : (uint64_t)UINT32_MAX + 1;
+    if (mtrace_pickle_has_blocks_(parts)) {
+        return parts->block_count <= UINT32_MAX;
     }
-    return sum <= UINT32_MAX && parts->block_count <= UINT32_MAX;
+    for (i = 0; i < parts->row_count && sum <= MTRACE_PICKLE_MOST_; i++) {
+        mtrace_pickle_measure_(parts, i, &size, &count);
+        sum += count <= MTRACE_PICKLE_MOST_ ? count : MTRACE_PICKLE_MOST_ + 1;
+    }
+    return sum <= MTRACE_PICKLE_MOST_;
 }
 
 mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mtrace_write_fn write,
@@ -1433,7 +1469,7 @@ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mt
         mtrace_pickle_traceback_(&p.out, &parts.rows[i].traceback, i);
     }
     mtrace_out_byte_(&p.out, '(');
-    if (parts.has_blocks && parts.view == MTRACE_VIEW_LIVE && parts.info.sample_interval == 0) {
+    if (mtrace_pickle_has_blocks_(&parts)) {
         for (i = 0; i < parts.block_count; i++) {
             const mtrace_live_block *block = &parts.blocks[i];
             mtrace_pickle_trace_(&p, &parts.rows[block->row], block->row, block->size);

@@ -387,6 +387,103 @@ static void test_promises(void **state) {
     done(s);
 }
 
+/* A file of one name of `length` bytes, and `rows` rows of one frame of that name at offset `at`. */
+static void make_of_one_name(bytes *b, size_t length, size_t rows, uint64_t at, uint64_t count) {
+    size_t i, frames = HEADER + length + 1, first = frames + 12 * rows;
+    memset(b, 0, sizeof *b);
+    b->most = ROOM;
+    b->size = first + 152 * rows + HASH;
+    assert_true(b->size <= ROOM);
+    memcpy(b->data, MTRACE_FILE_MAGIC_, 8);
+    b->data[8] = 1;
+    set_number(b, 24, length + 1, 8);
+    set_number(b, 32, rows, 8);
+    set_number(b, 40, rows, 8);
+    memset(b->data + HEADER, 'a', length);
+    for (i = 0; i < rows; i++) {
+        size_t row = first + 152 * i;
+        set_number(b, frames + 12 * i, at, 4);
+        set_number(b, frames + 12 * i + 4, UINT32_MAX, 4);
+        set_number(b, frames + 12 * i + 8, i, 4);
+        set_number(b, row, 1, 4);
+        set_number(b, row + 4, 1, 4);
+        set_number(b, row + 8, UINT32_MAX, 4);
+        set_number(b, row + 12, UINT32_MAX, 4);
+        set_number(b, row + 24, 100, 8);
+        set_number(b, row + 32, count, 8);
+    }
+    seal(b);
+}
+
+/* Names of which one lies within another would be many bytes in few. */
+static void test_names_that_overlap(void **state) {
+    mtrace_snapshot *s;
+    (void)state;
+    make_of_one_name(&file, 100, 2, 0, 1);
+    assert_int_equal(load(&s, &file), MTRACE_OK);
+    mtrace_snapshot_free(s);
+    make_of_one_name(&file, 100, 2, 1, 1);
+    refused(&file, MTRACE_ERR_CORRUPT);
+}
+
+static uint64_t written;
+static void count_bytes(const char *text, size_t length, void *user) {
+    (void)text;
+    (void)user;
+    written += length;
+}
+
+/* A file's text, each name as often as it is referred to, is in proportion to the file. What is at
+   the bound comes back, and what is beyond it is not written. */
+static void test_text_of_a_small_file(void **state) {
+    enum { LENGTH = 299999, MOST = 128 };
+    mtrace_snapshot_parts parts;
+    mtrace_statistic rows[MOST + 1];
+    mtrace_snapshot *s, *more;
+    size_t count;
+    (void)state;
+    make_of_one_name(&file, LENGTH, MOST, 0, 1);
+    for (count = MOST; load(&s, &file) != MTRACE_OK; count--) {
+        refused(&file, MTRACE_ERR_CORRUPT);
+        make_of_one_name(&file, LENGTH, count - 1, 0, 1);
+    }
+    assert_int_equal(count, 124);
+    written = 0;
+    assert_int_equal(mtrace_snapshot_dump_to(s, count_bytes, NULL), MTRACE_OK);
+    assert_int_equal(written, file.size);
+    parts = mtrace_snapshot_get_parts(s);
+    for (parts.row_count = 0; parts.row_count <= MOST; parts.row_count++) {
+        rows[parts.row_count] = parts.rows[0];
+    }
+    parts.rows = rows;
+    assert_int_equal(mtrace_snapshot_make(&more, &parts, NULL), MTRACE_OK);
+    written = 0;
+    assert_int_equal(mtrace_snapshot_dump_to(more, count_bytes, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(written, 0);
+    mtrace_snapshot_free(more);
+    mtrace_snapshot_free(s);
+}
+
+/* Counters of a small file may stand for billions of blocks: a pickle does not make them up. */
+static void test_pickle_of_a_small_file(void **state) {
+    mtrace_snapshot *s;
+    (void)state;
+    make_of_one_name(&file, 9, 2, 0, (1 << 23) + 1);
+    assert_int_equal(load(&s, &file), MTRACE_OK);
+    written = 0;
+    assert_int_equal(mtrace_snapshot_dump_pickle_to(s, count_bytes, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(written, 0);
+    mtrace_snapshot_free(s);
+    make_of_one_name(&file, 9, 1, 0, UINT64_MAX);
+    assert_int_equal(load(&s, &file), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_dump_pickle_to(s, count_bytes, NULL), MTRACE_ERR_ARGUMENT);
+    mtrace_snapshot_free(s);
+    make_of_one_name(&file, 9, 2, 0, 1000);
+    assert_int_equal(load(&s, &file), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_dump_pickle_to(s, count_bytes, NULL), MTRACE_OK);
+    mtrace_snapshot_free(s);
+}
+
 static void test_no_memory(void **state) {
     mtrace_snapshot *s = some_snapshot(), *out;
     mtrace_memory memory;
@@ -543,12 +640,21 @@ static int remove_folder(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_comes_back),    cmocka_unit_test(test_comes_back_from_a_file),
-        cmocka_unit_test(test_many_names),    cmocka_unit_test(test_compare_files),
-        cmocka_unit_test(test_cut_anywhere),  cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_said_why),      cmocka_unit_test(test_hostile),
-        cmocka_unit_test(test_promises),      cmocka_unit_test(test_no_memory),
-        cmocka_unit_test(test_io_errors),     cmocka_unit_test(test_full_disk),
+        cmocka_unit_test(test_comes_back),
+        cmocka_unit_test(test_comes_back_from_a_file),
+        cmocka_unit_test(test_many_names),
+        cmocka_unit_test(test_compare_files),
+        cmocka_unit_test(test_cut_anywhere),
+        cmocka_unit_test(test_every_bit_counts),
+        cmocka_unit_test(test_said_why),
+        cmocka_unit_test(test_hostile),
+        cmocka_unit_test(test_promises),
+        cmocka_unit_test(test_names_that_overlap),
+        cmocka_unit_test(test_text_of_a_small_file),
+        cmocka_unit_test(test_pickle_of_a_small_file),
+        cmocka_unit_test(test_no_memory),
+        cmocka_unit_test(test_io_errors),
+        cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_killed_writer),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
