@@ -759,9 +759,15 @@ static void mtrace_out_byte_(mtrace_out_ *o, unsigned value) {
 }
 
 static void mtrace_out_bytes_(mtrace_out_ *o, const char *bytes, size_t size) {
-    size_t i;
-    for (i = 0; i < size; i++) {
-        mtrace_out_byte_(o, (unsigned char)bytes[i]);
+    while (size > 0) {
+        size_t room = sizeof o->bytes - o->length, n = size < room ? size : room;
+        memcpy(o->bytes + o->length, bytes, n);
+        o->length += n;
+        bytes += n;
+        size -= n;
+        if (size > 0) {
+            mtrace_out_flush_(o);
+        }
     }
 }
 
@@ -1341,22 +1347,25 @@ static void mtrace_pickle_number_(mtrace_out_ *o, uint64_t value) {
     }
 }
 
-/* A byte that is not UTF-8 becomes U+DC00 + byte, as Python's os.fsdecode() reads it. Returns the
-   bytes it takes; o NULL: only counts. */
+/* A byte that is not UTF-8 becomes U+DC00 + byte, as Python's os.fsdecode() reads it. */
+static void mtrace_pickle_wrong_(mtrace_out_ *o, unsigned char byte) {
+    mtrace_out_byte_(o, 0xed);
+    mtrace_out_byte_(o, 0xb0u | byte >> 6);
+    mtrace_out_byte_(o, 0x80 | (byte & 0x3fu));
+}
+
+/* Returns the bytes it takes; o NULL: only counts. */
 static size_t mtrace_pickle_text_(mtrace_out_ *o, const char *text) {
-    size_t bytes = 0;
-    while (*text != '\0') {
-        size_t length = mtrace_utf8_length_(text, SIZE_MAX);
+    size_t bytes = 0, size = strlen(text), i, length;
+    for (i = 0; i < size; i += length != 0 ? length : 1) {
+        length = mtrace_plain_length_(text + i, size - i);
+        length = length != 0 ? length : mtrace_utf8_length_(text + i, size - i);
         if (o != NULL && length != 0) {
-            mtrace_out_bytes_(o, text, length);
+            mtrace_out_bytes_(o, text + i, length);
         } else if (o != NULL) {
-            unsigned wrong = (unsigned char)*text;
-            mtrace_out_byte_(o, 0xed);
-            mtrace_out_byte_(o, 0xb0 | wrong >> 6);
-            mtrace_out_byte_(o, 0x80 | (wrong & 0x3f));
+            mtrace_pickle_wrong_(o, (unsigned char)text[i]);
         }
         bytes += length != 0 ? length : 3;
-        text += length != 0 ? length : 1;
     }
     return bytes;
 }
