@@ -2,7 +2,9 @@
    its public calls and prints the answers. docs/REPLAY.md tells the language. tests/differential.sh
    holds the answers against CPython's; a bug report can be a script. */
 
+#ifndef TEST_SHARED /* else the build links tests/support/implementation.c */
 #define MTRACE_IMPLEMENTATION
+#endif
 #include "../mtrace_ext.h"
 
 #include <stdarg.h>

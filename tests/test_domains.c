@@ -15,7 +15,7 @@ enum { LONGEST = MTRACE_DOMAIN_NAME_BYTES - 1 };
 /* Names outlive the tracer: each test begins without. */
 static int setup(void **state) {
     (void)state;
-    mtrace_g_.domain_names = 0;
+    test_forget_domain_names();
     test_start(64, 32);
     return 0;
 }

@@ -4,7 +4,6 @@
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700
 #endif
-#define MTRACE_START_FROM_ENVIRONMENT
 #include "support/test.h"
 
 #include "../mtrace_ext.h"
@@ -36,6 +35,15 @@ static void profiled(void) {
     MT_FREE(MT_MALLOC(2048));
 }
 
+/* Then a second start is refused. */
+static bool is_profiling(void) {
+    mtrace_result result = mtrace_profile_start(NULL);
+    if (result == MTRACE_OK) {
+        mtrace_profile_stop();
+    }
+    return result == MTRACE_ERR_ALREADY;
+}
+
 static int child_main(void) {
     static void *kept;
     mtrace_info info = mtrace_get_info();
@@ -43,7 +51,7 @@ static int child_main(void) {
     printf("%d %u\n", mtrace_is_tracing(), (unsigned)info.frames);
     fflush(stdout);
     kept = mtrace_malloc_at(100, &site);
-    if (mtrace_profiling_) {
+    if (is_profiling()) {
         puts("profiling");
         fflush(stdout);
         profiled();

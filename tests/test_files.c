@@ -10,10 +10,14 @@
 #include "../mtrace_ext.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+
+#define XXH_INLINE_ALL
+#include "xxhash.h"
 #include <time.h>
 #include <unistd.h>
 
@@ -394,7 +398,7 @@ static void make_of_one_name(bytes *b, size_t length, size_t rows, uint64_t at, 
     b->most = ROOM;
     b->size = first + 152 * rows + HASH;
     assert_true(b->size <= ROOM);
-    memcpy(b->data, MTRACE_FILE_MAGIC_, 8);
+    memcpy(b->data, "\x89MTRC\r\n\x1a", 8);
     b->data[8] = 1;
     set_number(b, 24, length + 1, 8);
     set_number(b, 32, rows, 8);

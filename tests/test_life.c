@@ -840,7 +840,7 @@ static void test_reset_peak(void **state) {
 enum { ORDER_LENGTH = 5, ORDER_CALLS = 8, ORDER_ALL = 8 * 8 * 8 * 8 * 8 };
 
 typedef struct order {
-    int state; /* as mtrace_state_: 0 stopped, 1 paused, 3 tracing */
+    int state; /* 0 stopped, 1 paused, 3 tracing */
     int blocks;
     void *block[ORDER_LENGTH];
     bool traced[ORDER_LENGTH];

@@ -225,7 +225,7 @@ static void test_info_longest_probe(void **state) {
     (void)state;
     test_start(256, 8);
     for (key = 0; n < 10; key++) {
-        if (mtrace_home_(key, true) == 100) {
+        if (test_home(key) == 100) {
             keys[n++] = key;
             assert_int_equal(mtrace_track_at(1, key, n, &site), MTRACE_OK);
             test_sound();

@@ -464,7 +464,7 @@ static void test_serials(void **state) {
 
 /* Whether a table of that capacity fills up before the first block is dropped. */
 static bool probes_all(size_t capacity) {
-    return capacity <= MTRACE_MAX_PROBE;
+    return capacity <= test_max_probe();
 }
 
 static void fill_table(size_t capacity) {

@@ -223,19 +223,19 @@ static void test_total_saturates(void **state) {
    else entering a scope takes as long as it is deep. */
 static void test_depths_are_spread(void **state) {
     bool seen[4 * 128] = MTRACE_ZERO_;
-    uint32_t depth, number, homes = 0;
+    uint32_t depth, of_scope[64];
+    size_t i, homes = 0;
     (void)state;
     start_full(2, 64, 64);
     for (depth = 0; depth < 64; depth++) {
         enter(1);
     }
     assert_int_equal(mtrace_get_info().scopes, 64);
-    for (number = MTRACE_FIRST_; number < mtrace_g_.node_pool.count; number++) {
-        uint32_t home = mtrace_reduce_(mtrace_node_hash_(&mtrace_g_.nodes[number]),
-                                       mtrace_g_.node_pool.index_slots);
-        assert_true(home < sizeof seen);
-        homes += seen[home] ? 0 : 1;
-        seen[home] = true;
+    assert_int_equal(test_scope_homes(of_scope, 64), 64);
+    for (i = 0; i < 64; i++) {
+        assert_true(of_scope[i] < sizeof seen);
+        homes += seen[of_scope[i]] ? 0 : 1;
+        seen[of_scope[i]] = true;
     }
     assert_in_range(homes, 32, 64);
 }
@@ -785,8 +785,7 @@ static void test_lost_sites_take_no_places(void **state) {
     MT_FREE(block);
     {
         mtrace_scope inner = mtrace_scope_push_at(at(2));
-        const mtrace_node_ *node = &mtrace_g_.nodes[MTRACE_CONTEXT_.number];
-        assert_int_equal(mtrace_g_.places[node->place].line, 2); /* not "<other>" */
+        assert_int_equal(test_scope_line(), 2); /* not "<other>" */
         mtrace_scope_pop(inner);
     }
 }
@@ -930,7 +929,7 @@ static void test_keys_in_a_scope_with_domain(void **state) {
 
 /* --- threads --- */
 
-#if MTRACE_ATOMICS_
+#if TEST_ATOMICS
 enum { THREADS = 4, ROUNDS = 3000 };
 
 static int wrong[THREADS];
@@ -1227,7 +1226,7 @@ int main(void) {
         TEST(test_domain_of_a_scope_and_realloc),
         TEST(test_scope_macro_with_domain),
         TEST(test_keys_in_a_scope_with_domain),
-#if MTRACE_ATOMICS_
+#if TEST_ATOMICS
         TEST(test_threads),
 #endif
         TEST(test_random_calls),

@@ -35,7 +35,7 @@ static void handler(int number) {
     handled = handled + 1;
 }
 
-#if MTRACE_ATOMICS_ /* locks, and no locks at all, promise nothing to handlers */
+#if TEST_ATOMICS /* locks, and no locks at all, promise nothing to handlers */
 static void test_handler_records(void **state) {
     struct sigaction action;
     struct itimerval timer = {{0, 50}, {0, 50}}, off = {{0, 0}, {0, 0}};

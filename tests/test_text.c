@@ -228,9 +228,7 @@ static void test_long_name(void **state) {
 /* --- names that would end a row or command a terminal --- */
 
 static const char *const tame[] = {"a.c", "b.c", "c.c", "\xc3\xa4/\xe6\x97\xa5.c", "e.c"};
-static const char *const wild[] = {"a\nb.c", "\x1b[31mred\x1b]0;title\x07.c",
-                                   "\xc2\x9b"
-                                   "2J\r\v\f",
+static const char *const wild[] = {"a\nb.c", "\x1b[31mred\x1b]0;title\x07.c", "\302\2332J\r\v\f",
                                    "\xc3\xa4/\xe6\x97\xa5.c", "\x9b\x7f\x01"};
 enum { NAMES = 5 };
 

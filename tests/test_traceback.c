@@ -169,7 +169,7 @@ static void test_bad_keys(void **state) {
         FILE_ALL | MTRACE_MOST_RECENT,
         MTRACE_BY_DOMAIN | MTRACE_MOST_RECENT,
         MTRACE_BY_TRACEBACK + 1,
-        MTRACE_KEY_,
+        0x0f,
         0x80,
         0x100,
         UINT32_MAX,
@@ -207,7 +207,7 @@ static void test_callers_memory(void **state) {
         assert_int_equal(memory[shift + size], 0xa5);
         given.size = size - 64;
         assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
-                         (size_t)(mtrace_align_(given.memory) - memory) == shift
+                         (size_t)(test_align(given.memory) - memory) == shift
                              ? MTRACE_OK
                              : MTRACE_ERR_NO_MEMORY);
         given.size = size - 65;
@@ -309,7 +309,7 @@ static void test_make_of_bad_parts(void **state) {
     parts.view = (mtrace_view)3;
     expect_bad(&parts);
     parts.view = MTRACE_VIEW_LIVE;
-    parts.info.sample_interval = (size_t)MTRACE_MAX_INTERVAL_ + 1;
+    parts.info.sample_interval = test_max_interval() + 1;
     expect_bad(&parts);
     parts.info.sample_interval = 0;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);

@@ -203,7 +203,7 @@ static void test_a_thread_of_its_own(void **state) {
     (void)state;
     start();
     watch(&mine);
-    if (!MTRACE_ATOMICS_) {
+    if (!TEST_ATOMICS) {
         return; /* then all threads share one: see test_watchers_around_each_other */
     }
     assert_int_equal(pthread_create(&thread, NULL, other_thread, &its), 0);

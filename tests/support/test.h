@@ -1,6 +1,11 @@
-/* What every test file includes: cmocka, the library with its implementation, and an allocator that
-   can be told to fail. With MTRACE_TEST_TINY all tables and bounds are small, so that their edges
-   are hit. */
+/* What every test file includes: cmocka, the library, and an allocator that can be told to fail.
+
+   By itself a test file holds the library's implementation. The build compiles that once for all
+   test files of a configuration (implementation.c) and defines TEST_SHARED, so that a test file
+   sees no more than the declarations. A test file that looks inside, or defines switches of the
+   implementation, keeps its own: see CMakeLists.txt. What many ask of the inside is a function
+   below instead. Each test runs once more with MTRACE_TEST_TINY: all tables and bounds of the
+   implementation are small, so that their edges are hit. */
 
 #ifndef MTRACE_TESTS_SUPPORT_TEST_H
 #define MTRACE_TESTS_SUPPORT_TEST_H
@@ -22,25 +27,37 @@ extern "C" {
 }
 #endif
 
-static int test_fail_next;       /* the next n allocations fail; every one when negative */
-static int test_fail_after = -1; /* n more succeed, then one fails; -1: never */
+/* Whether this configuration has atomics: not with locks of one's own, nor with one thread. */
+#if defined(MTRACE_SINGLE_THREAD) || defined(MTRACE_CONFIG_FILE)
+#define TEST_ATOMICS 0
+#else
+#define TEST_ATOMICS 1
+#endif
 
-static bool test_measures;  /* one thread at a time: */
-static size_t test_largest; /* bytes of the largest allocation asked for */
+#ifndef TEST_SHARED
+#define TEST_EXTERN static inline
+#define TEST_IMPLEMENTATION
+#else
+#define TEST_EXTERN extern
+extern int test_fail_next;  /* the next n allocations fail; every one when negative */
+extern int test_fail_after; /* n more succeed, then one fails; -1: never */
+extern bool test_measures;  /* one thread at a time: */
+extern size_t test_largest; /* bytes of the largest allocation asked for */
+#endif
 
-static bool test_fails(size_t size) {
-    if (test_measures && size > test_largest) {
-        test_largest = size;
-    }
-    if (test_fail_after >= 0 && test_fail_after-- == 0) {
-        return true;
-    }
-    if (test_fail_next > 0) {
-        test_fail_next--;
-        return true;
-    }
-    return test_fail_next < 0;
-}
+TEST_EXTERN bool test_fails(size_t size);
+
+/* Questions about the inside. */
+TEST_EXTERN bool test_folds_names(void);             /* file names are compared as Windows does */
+TEST_EXTERN bool test_can_sample(void);              /* sampling is there on this machine */
+TEST_EXTERN size_t test_max_interval(void);          /* the longest sampling interval */
+TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
+TEST_EXTERN uint32_t test_home(uintptr_t key);       /* the home slot of a tracked key */
+TEST_EXTERN unsigned char *test_align(void *memory); /* as snapshots align the caller's memory */
+TEST_EXTERN void test_forget_domain_names(void);
+/* The places that all scopes hash to; how many there are. */
+TEST_EXTERN size_t test_scope_homes(uint32_t homes[], size_t room);
+TEST_EXTERN uint32_t test_scope_line(void); /* the line that the innermost scope is known by */
 
 #define MTRACE_BASE_MALLOC(size)         (test_fails(size) ? NULL : malloc(size))
 #define MTRACE_BASE_CALLOC(count, size)  (test_fails(size) ? NULL : calloc(count, size))
@@ -60,14 +77,16 @@ static inline void *test_aligned(size_t alignment, size_t size) {
     return posix_memalign(&block, alignment, size) == 0 ? block : NULL;
 }
 
-#ifdef MTRACE_TEST_TINY
-#define MTRACE_LANES     2
-#define MTRACE_MAX_PROBE 12
-#define MTRACE_PAGE_BITS 10
+#ifdef TEST_IMPLEMENTATION
+#include "implementation.h"
+#else
+#include "../../mtrace.h"
 #endif
 
-#define MTRACE_IMPLEMENTATION
-#include "../../mtrace.h"
+/* Whether the long counts are asked for: tests/run --long. */
+static inline bool test_long(void) {
+    return getenv("TEST_LONG") != NULL;
+}
 
 /* Output into a string. */
 typedef struct test_output {

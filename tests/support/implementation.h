@@ -1,0 +1,92 @@
+/* The library's implementation for tests, over an allocator that can be told to fail, and the
+   questions about its inside that tests ask. Static in a test file that includes it;
+   implementation.c makes of it one object for many. */
+
+#ifndef MTRACE_TESTS_SUPPORT_IMPLEMENTATION_H
+#define MTRACE_TESTS_SUPPORT_IMPLEMENTATION_H
+
+#ifndef TEST_SHARED
+#define TEST_DATA static
+#define TEST_CODE static inline
+#else
+#define TEST_DATA
+#define TEST_CODE
+#endif
+
+TEST_DATA int test_fail_next;
+TEST_DATA int test_fail_after = -1;
+TEST_DATA bool test_measures;
+TEST_DATA size_t test_largest;
+
+TEST_CODE bool test_fails(size_t size) {
+    if (test_measures && size > test_largest) {
+        test_largest = size;
+    }
+    if (test_fail_after >= 0 && test_fail_after-- == 0) {
+        return true;
+    }
+    if (test_fail_next > 0) {
+        test_fail_next--;
+        return true;
+    }
+    return test_fail_next < 0;
+}
+
+#ifdef MTRACE_TEST_TINY
+#define MTRACE_LANES     2
+#define MTRACE_MAX_PROBE 12
+#define MTRACE_PAGE_BITS 10
+#endif
+
+#define MTRACE_START_FROM_ENVIRONMENT /* starts nothing unless MTRACE is set */
+#define MTRACE_IMPLEMENTATION
+#include "../../mtrace.h"
+
+#if MTRACE_ATOMICS_ != TEST_ATOMICS
+#error "test.h is wrong about TEST_ATOMICS"
+#endif
+
+TEST_CODE bool test_folds_names(void) {
+    return MTRACE_FOLDS_NAMES_;
+}
+
+TEST_CODE bool test_can_sample(void) {
+    return MTRACE_CAN_SAMPLE_;
+}
+
+TEST_CODE size_t test_max_interval(void) {
+    return MTRACE_MAX_INTERVAL_;
+}
+
+TEST_CODE size_t test_max_probe(void) {
+    return MTRACE_MAX_PROBE;
+}
+
+TEST_CODE uint32_t test_home(uintptr_t key) {
+    return mtrace_home_(key, true);
+}
+
+TEST_CODE unsigned char *test_align(void *memory) {
+    return mtrace_align_(memory);
+}
+
+TEST_CODE void test_forget_domain_names(void) {
+    mtrace_g_.domain_names = 0;
+}
+
+TEST_CODE size_t test_scope_homes(uint32_t homes[], size_t room) {
+    const mtrace_pool_ *pool = &mtrace_g_.node_pool;
+    size_t count = 0;
+    uint32_t node;
+    for (node = MTRACE_FIRST_; node < pool->count && count < room; node++) {
+        homes[count++] =
+            mtrace_reduce_(mtrace_node_hash_(&mtrace_g_.nodes[node]), pool->index_slots);
+    }
+    return count;
+}
+
+TEST_CODE uint32_t test_scope_line(void) {
+    return mtrace_g_.places[mtrace_g_.nodes[MTRACE_CONTEXT_.number].place].line;
+}
+
+#endif
