@@ -226,7 +226,8 @@ MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *s
 /* ============================================================================================== */
 
 /* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
-   False when it cannot. O(file). Any thread. Source: Python's linecache. */
+   False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
+   thread. Source: Python's linecache. */
 MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
                                         void *user);
 
@@ -607,6 +608,8 @@ extern "C" {
 /* [SECTION] SYSTEM - files that take the place of an older one when they are whole               */
 /* ============================================================================================== */
 
+#include <fcntl.h>
+#include <sys/stat.h>
 #ifdef _WIN32
 #include <io.h>
 #include <process.h>
@@ -630,10 +633,20 @@ static bool mtrace_to_disk_(FILE *file) {
 static bool mtrace_rename_(const char *from, const char *to) {
     return MoveFileExA(from, to, 1) != 0;
 }
+static FILE *mtrace_open_regular_(const char *path) {
+    int file = _open(path, _O_RDONLY | _O_BINARY);
+    struct _stat status;
+    if (file >= 0 && (_fstat(file, &status) != 0 || (status.st_mode & _S_IFMT) != _S_IFREG)) {
+        _close(file);
+        file = -1;
+    }
+    return file < 0 ? NULL : _fdopen(file, "rb");
+}
 #else
 #include <unistd.h>
 extern int fsync(int descriptor); /* strict C hides them */
 extern int fileno(FILE *file);
+extern FILE *fdopen(int descriptor, const char *mode);
 static unsigned long mtrace_process_(void) {
     return (unsigned long)getpid();
 }
@@ -642,6 +655,16 @@ static bool mtrace_to_disk_(FILE *file) {
 }
 static bool mtrace_rename_(const char *from, const char *to) {
     return rename(from, to) == 0;
+}
+/* To read; NULL when it is no regular file. A FIFO would wait for a writer, /dev/zero has no end. */
+static FILE *mtrace_open_regular_(const char *path) {
+    int file = open(path, O_RDONLY | O_NONBLOCK);
+    struct stat status;
+    if (file >= 0 && (fstat(file, &status) != 0 || !S_ISREG(status.st_mode))) {
+        close(file);
+        file = -1;
+    }
+    return file < 0 ? NULL : fdopen(file, "rb");
 }
 #endif
 
@@ -1538,7 +1561,7 @@ static bool mtrace_take_line_(FILE *file, char *buffer, size_t size) {
 
 bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
                              void *user) {
-    FILE *f = file == NULL || line == 0 || size == 0 ? NULL : fopen(file, "rb");
+    FILE *f = file == NULL || line == 0 || size == 0 ? NULL : mtrace_open_regular_(file);
     bool found;
     int c = 0;
     (void)user;
@@ -1592,7 +1615,6 @@ static uint64_t mtrace_page_size_(void) {
 
 #else
 
-#include <fcntl.h>
 #include <sched.h>
 #include <time.h>
 #ifdef CLOCK_MONOTONIC
@@ -3357,15 +3379,18 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 #if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
 #define MTRACE_UNWINDS_ 1
 #include <unwind.h>
+/* It reads the stack's words, of other frames and not initialised: a sanitizer is to let it. */
 #if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define MTRACE_ASAN_ 1
+#if __has_feature(memory_sanitizer)
+#define MTRACE_UNCHECKED_ "memory"
+#elif __has_feature(address_sanitizer)
+#define MTRACE_UNCHECKED_ "address"
 #endif
 #elif defined(__SANITIZE_ADDRESS__)
-#define MTRACE_ASAN_ 1
+#define MTRACE_UNCHECKED_ "address"
 #endif
-#ifdef MTRACE_ASAN_
-#define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize("address")))
+#ifdef MTRACE_UNCHECKED_
+#define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize(MTRACE_UNCHECKED_)))
 #else
 #define MTRACE_READS_STACK_ MTRACE_HOT_
 #endif
@@ -4364,7 +4389,7 @@ typedef struct mtrace_listing_ {
 } mtrace_listing_;
 
 static char *mtrace_read_whole_(const char *path, size_t *size) {
-    FILE *file = fopen(path, "rb");
+    FILE *file = mtrace_open_regular_(path);
     char *text = NULL;
     size_t room = 65536, n = 1;
     *size = 0;

@@ -74,6 +74,11 @@ check "builds" gcc -std=c99 "${flags[@]}" program.c -o program
 check "runs" bash -c './program >table'
 check "the line of a call without marks" shows "$row" table
 
+# --- it reads words of the stack that nobody has written ---
+check "MemorySanitizer has nothing to say" bash -c "clang -std=c99 ${flags[*]} -O1 -fsanitize=memory program.c \
+    -o program-msan && ./program-msan >table-msan"
+check "and the lines are there" shows "$row" table-msan
+
 # --- other readers ---
 check "JSON is read by python3" python3 - "$line" <<'P'
 import json, subprocess, sys

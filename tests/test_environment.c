@@ -8,6 +8,7 @@
 
 #include "../mtrace_ext.h"
 
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -262,6 +263,21 @@ static void test_source_lines(void **state) {
     assert_int_equal(unlink(path), 0);
 }
 
+/* A FIFO would wait for a writer, and a device may have no end. */
+static void test_source_lines_of_no_file(void **state) {
+    char folder[] = "/tmp/mtrace-fifo-XXXXXX", path[64];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/fifo", folder);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    alarm(20);
+    expect_line(path, 1, NULL);
+    expect_line("/dev/zero", 1, NULL);
+    alarm(0);
+    assert_int_equal(unlink(path), 0);
+    assert_int_equal(rmdir(folder), 0);
+}
+
 /* A traceback with its lines, as Python's Traceback.format() shows the same file. */
 static void test_traceback_with_lines(void **state) {
     mtrace_frame frame = MTRACE_ZERO_;
@@ -279,11 +295,17 @@ static void test_traceback_with_lines(void **state) {
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_values_as_cpython), cmocka_unit_test(test_off_by_default),
-        cmocka_unit_test(test_messages),          cmocka_unit_test(test_bad_reports),
-        cmocka_unit_test(test_reports_at_exit),   cmocka_unit_test(test_profile_at_exit),
-        cmocka_unit_test(test_files_at_exit),     cmocka_unit_test(test_by_hand),
-        cmocka_unit_test(test_source_lines),      cmocka_unit_test(test_traceback_with_lines),
+        cmocka_unit_test(test_values_as_cpython),
+        cmocka_unit_test(test_off_by_default),
+        cmocka_unit_test(test_messages),
+        cmocka_unit_test(test_bad_reports),
+        cmocka_unit_test(test_reports_at_exit),
+        cmocka_unit_test(test_profile_at_exit),
+        cmocka_unit_test(test_files_at_exit),
+        cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_source_lines),
+        cmocka_unit_test(test_source_lines_of_no_file),
+        cmocka_unit_test(test_traceback_with_lines),
     };
     program = argv[0];
     if (argc > 1) {

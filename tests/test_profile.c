@@ -11,6 +11,7 @@
 #include "../mtrace_ext.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 #if defined(__GNUC__)
 #define NOINLINE __attribute__((noinline))
@@ -1115,6 +1116,23 @@ static void test_wild_names(void **state) {
     }
 }
 
+/* The source may be no file: a FIFO is not waited for. */
+static void test_source_that_is_a_fifo(void **state) {
+    static test_output out;
+    fixture f;
+    (void)state;
+    start();
+    make_file(&f, "");
+    remove(f.path);
+    assert_int_equal(mkfifo(f.path, 0600), 0);
+    alarm(20);
+    run_fixture(&f);
+    report_to(&out, MTRACE_PROFILE_TABLE, NULL);
+    alarm(0);
+    remove(f.path);
+    assert_non_null(strstr(out.text, "     9   4096 KiB   +4096 KiB   4096 KiB        2"));
+}
+
 static void test_json_and_filter(void **state) {
     static test_output out;
     (void)state;
@@ -1713,6 +1731,7 @@ int main(void) {
         PROFILE_TEST(test_without_source),
         PROFILE_TEST(test_odd_sources),
         PROFILE_TEST(test_wild_names),
+        PROFILE_TEST(test_source_that_is_a_fifo),
         PROFILE_TEST(test_json_and_filter),
         PROFILE_TEST(test_report_errors),
         PROFILE_TEST(test_report_meanwhile),
