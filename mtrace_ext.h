@@ -892,9 +892,8 @@ static void mtrace_infos_(const mtrace_info *info, uint64_t *figures) {
 
 /* Tells this run of this program from others. */
 static uint64_t mtrace_run_(uint64_t generation) {
-    static const char here = 0;
     uint64_t words[3];
-    words[0] = (uintptr_t)&here;
+    words[0] = (uintptr_t)mtrace_state_;
     words[1] = mtrace_process_();
     words[2] = generation;
     return XXH64(words, sizeof words, 0);
@@ -1704,12 +1703,13 @@ static void mtrace_let_go_(uint32_t *lock) {
 /* Taken in this order: `life` by start, stop and free, from end to end; `turn` for each sample, its
    output and a copy for a report; `marks` for a few instructions around the array of marks.
    `profile`, alone: its start, its table of functions, the measurements. */
-static struct {
+typedef struct mtrace_lock_words_ {
     uint32_t profile;
     uint32_t life;
     uint32_t turn;
     uint32_t marks;
-} mtrace_locks_;
+} mtrace_lock_words_;
+MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
 
 #if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD)
 
@@ -1743,13 +1743,14 @@ extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signa
 #endif
 
 /* A pipe ends the wait: no clock that is set back or forward can prolong it. */
-static struct {
+typedef struct mtrace_ticker_memory_ {
     pthread_t thread;
     int wake[2];
     uint32_t interval; /* ms */
     bool runs;
     bool knows_forks;
-} mtrace_ticker_;
+} mtrace_ticker_memory_;
+MTRACE_SHARED_(mtrace_ticker_memory_ mtrace_ticker_);
 
 static bool mtrace_ticker_can_(void) {
     return true;
@@ -1891,14 +1892,15 @@ typedef struct mtrace_recording_ {
 } mtrace_recording_;
 
 enum { MTRACE_RECORDER_ON_ = 1, MTRACE_RECORDER_STREAMS_ = 2 };
-static struct {
+typedef struct mtrace_recorder_memory_ {
     uint32_t state; /* 0, or of these */
     mtrace_recording_ r;
     mtrace_write_fn write;
     void *write_user;
     mtrace_memory snapshot; /* room for one */
     uint64_t last_peak;     /* the tracer's, at the last sample */
-} mtrace_recorder_;
+} mtrace_recorder_memory_;
+MTRACE_SHARED_(mtrace_recorder_memory_ mtrace_recorder_);
 
 static const char *const mtrace_series_names_[MTRACE_W_CHOSEN_] = {
     "", "", "current", "highest", "peak", "resident",
@@ -3670,14 +3672,17 @@ typedef struct mtrace_profiler_ {
     mtrace_profile_desc desc; /* with the defaults filled in */
     uint32_t session;
     uint32_t function_count;
-    uint64_t lost_calls; /* of threads without a worker, or functions without a number */
+    uint64_t lost_calls;  /* of threads without a worker, or functions without a number */
+    bool reports_at_exit; /* atexit() knows */
     mtrace_worker_ *workers;
     size_t worker_count;
     mtrace_site functions[MTRACE_MAX_PROFILED_];
 } mtrace_profiler_;
 
+#if !MTRACE_IS_STATIC_
 unsigned char mtrace_profiling_;
-static mtrace_profiler_ mtrace_profiler_g_;
+#endif
+MTRACE_SHARED_(mtrace_profiler_ mtrace_profiler_g_);
 
 #define MTRACE_RAISE_(field, value)                                                                \
     do {                                                                                           \
@@ -3933,10 +3938,13 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
 
 /* --- calls --- */
 
-/* The worker of the thread that runs; NULL: it has none. */
+/* The worker of the thread that runs; NULL: it has none. Known by where it lies: another module may
+   have a copy of mtrace_worker_event_ (see mtrace_tracer_). */
 static mtrace_worker_ *mtrace_worker_here_(void) {
-    mtrace_watcher watcher = mtrace_get_watcher();
-    return watcher.call == mtrace_worker_event_ ? (mtrace_worker_ *)watcher.user : NULL;
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    mtrace_worker_ *w = (mtrace_worker_ *)mtrace_get_watcher().user;
+    uintptr_t offset = (uintptr_t)w - (uintptr_t)MTRACE_GET_(&p->workers);
+    return offset < MTRACE_GET_(&p->worker_count) * sizeof *w ? w : NULL;
 }
 
 /* A limit as a level; 0: none. */
@@ -4287,9 +4295,9 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
         return MTRACE_ERR_NO_MEMORY;
     }
     free(p->workers);
-    p->session++;
-    p->workers = (mtrace_worker_ *)(void *)memory;
-    p->worker_count = desc->max_threads;
+    p->session = mtrace_session_after_(p->session, memory);
+    MTRACE_SET_(&p->workers, (mtrace_worker_ *)(void *)memory);
+    MTRACE_SET_(&p->worker_count, desc->max_threads);
     for (i = 0; i < p->worker_count; i++) {
         mtrace_worker_place_(&p->workers[i], memory + head + i * size, desc);
         p->workers[i].number = (uint32_t)i;
@@ -4323,9 +4331,9 @@ static void mtrace_profile_at_exit_(void) {
 }
 
 static bool mtrace_profile_exit_once_(void) {
-    static bool done;
-    done = done || atexit(mtrace_profile_at_exit_) == 0;
-    return done;
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    p->reports_at_exit = p->reports_at_exit || atexit(mtrace_profile_at_exit_) == 0;
+    return p->reports_at_exit;
 }
 
 /* The thread's own calls that a longjmp has left are over. */
@@ -5416,7 +5424,7 @@ typedef struct mtrace_measurement_ {
     uint64_t dropped;
 } mtrace_measurement_;
 
-static mtrace_measurement_ mtrace_measurements_[MTRACE_USAGES_];
+MTRACE_SHARED_(mtrace_measurement_ mtrace_measurements_[MTRACE_USAGES_]);
 
 static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
     mtrace_measurement_ *m = (mtrace_measurement_ *)user;
@@ -5445,11 +5453,15 @@ static mtrace_measurement_ *mtrace_measurement_take_(void) {
     return m;
 }
 
+static bool mtrace_is_measurement_(const void *user) {
+    return (uintptr_t)user - (uintptr_t)mtrace_measurements_ < sizeof mtrace_measurements_;
+}
+
 /* Measurements of this thread that a longjmp has left are over: their frames lie where this is, or
    below. */
 static void mtrace_measurement_heal_(const void *frame) {
     mtrace_watcher watcher = mtrace_get_watcher();
-    while (frame != NULL && watcher.call == mtrace_measurement_event_) {
+    while (frame != NULL && mtrace_is_measurement_(watcher.user)) {
         mtrace_measurement_ *m = (mtrace_measurement_ *)watcher.user;
         if ((uintptr_t)m->frame > (uintptr_t)frame) {
             break;

@@ -25,7 +25,7 @@ for compiler in gcc clang; do
     $compiler -std=c99 -O2 -DMTRACE -I. -c -o "$tmp/off.o" tests/objcode/off.c
     objdump -dr --no-show-raw-insn "$tmp/off.o" | sed -n '/<one_malloc>:/,/^$/p' >"$tmp/off"
     name="off, malloc is a byte load and a branch, $compiler"
-    state=$(grep -c 'mtrace_state_' "$tmp/off")
+    state=$(grep -c 'mtrace_g_' "$tmp/off")
     before=$(sed -n '2,/malloc-\|malloc$/p' "$tmp/off" | grep -c '^ *[0-9a-f]*:	[a-z]')
     if [ "$state" -eq 1 ] && [ "$before" -le 12 ]; then
         echo "ok $name"

@@ -1,0 +1,104 @@
+#!/usr/bin/env bash
+# A plugin with an implementation of its own in a program that has one too: one tracer where symbols can be shared,
+# else two that are apart, never a mixture, however the two are linked. The other recipes of the manual's MODULES.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+visible='extern __attribute__((visibility("default")))'
+
+# check NAME COMMAND...: the command's last line is "fine".
+check() {
+    if "${@:2}" >"$tmp/log" 2>&1 && [ "$(tail -n 1 "$tmp/log")" = fine ]; then
+        echo "ok modules: $1"
+    else
+        echo "not ok modules: $1: $(tail -n 1 "$tmp/log")"
+        failed=1
+    fi
+}
+
+# both NAME PROGRAM LIBRARY one|two
+both() {
+    check "$1, the host starts first: $4" "$2" "$3" "$4" host
+    check "$1, the plugin starts first: $4" "$2" "$3" "$4" plugin
+}
+
+hosts_and_plugins() { # LABEL COMPILER...
+    local label=$1 build=("${@:2}" -w -DMTRACE -I.)
+    "${build[@]}" -c -o "$tmp/host.o" tests/modules/host.c
+    "${build[@]}" -o "$tmp/closed" -x none "$tmp/host.o" -ldl -lpthread
+    "${build[@]}" -rdynamic -o "$tmp/open" -x none "$tmp/host.o" -ldl -lpthread
+    build+=(-DPLUGIN_IMPLEMENTS -fPIC)
+    "${build[@]}" -c -o "$tmp/plain.o" tests/modules/plugin.c
+    "${build[@]}" -fvisibility=hidden -c -o "$tmp/hidden.o" tests/modules/plugin.c
+    "${build[@]}" -DMTRACE_API=static -c -o "$tmp/static.o" tests/modules/plugin.c
+    for plugin in plain.o plain.o,-Bsymbolic plain.o,-Bsymbolic-functions hidden.o static.o; do
+        "${build[@]}" -shared -o "$tmp/plugin.so" -x none "-Wl,$tmp/$plugin"
+        name="$label, plugin ${plugin/.o/}"
+        case $plugin in
+        plain.o | *-functions) both "$name, -rdynamic" "$tmp/open" "$tmp/plugin.so" one ;;
+        *) both "$name, -rdynamic" "$tmp/open" "$tmp/plugin.so" two ;;
+        esac
+        both "$name" "$tmp/closed" "$tmp/plugin.so" two
+    done
+}
+hosts_and_plugins "gcc, C" gcc -O0 -std=gnu99 -x c
+hosts_and_plugins "clang, C++" clang++ -O2 -std=c++11 -x c++
+
+# One implementation for all modules, whose names are hidden unless MTRACE_API says otherwise.
+hidden=(gcc -std=gnu99 -w -DMTRACE -I. -fvisibility=hidden "-DMTRACE_API=$visible")
+"${hidden[@]}" -fPIC -shared -o "$tmp/plugin.so" tests/modules/plugin.c
+"${hidden[@]}" -rdynamic -o "$tmp/host" tests/modules/host.c -ldl -lpthread
+both "the program has the implementation" "$tmp/host" "$tmp/plugin.so" one
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace_ext.h"' >"$tmp/engine.c"
+"${hidden[@]}" -fPIC -shared -o "$tmp/libengine.so" "$tmp/engine.c" -lpthread
+"${hidden[@]}" -DHOST_USES_A_LIBRARY -o "$tmp/host" tests/modules/host.c "$tmp/libengine.so" -ldl -lpthread
+both "a library has the implementation" "$tmp/host" "$tmp/plugin.so" one
+
+silent() { "$@" && echo fine; }
+for compiler in "gcc -std=c99 -x c" "clang -std=c99 -x c" "g++ -std=c++11 -x c++" "clang++ -std=c++11 -x c++"; do
+    # shellcheck disable=SC2086
+    check "MTRACE_API=static without a warning, ${compiler% -x*}" silent $compiler -Wall -Wextra -pedantic -Werror \
+        -DMTRACE -DMTRACE_API=static -I. -fsyntax-only "$tmp/engine.c"
+done
+
+# A DLL.
+windows=(x86_64-w64-mingw32-gcc -static -std=c99 -w -DMTRACE -I. -idirafter /usr/include)
+cat >"$tmp/game.c" <<'C'
+#include "mtrace_ext.h"
+#include <stdio.h>
+int main(void) {
+    void *block;
+    bool right = mtrace_start(NULL) == MTRACE_OK;
+    block = MT_MALLOC(10);
+    right = right && mtrace_get_traced_memory().current == 10;
+    MT_FREE(block);
+    puts(right && mtrace_get_traced_memory().current == 0 && mtrace_check() == NULL ? "fine" : "wrong");
+    return 0;
+}
+C
+"${windows[@]}" '-DMTRACE_API=extern __declspec(dllexport)' -shared -o "$tmp/engine.dll" "$tmp/engine.c" \
+    "-Wl,--out-implib,$tmp/libengine.a"
+"${windows[@]}" '-DMTRACE_API=extern __declspec(dllimport)' -o "$tmp/game.exe" "$tmp/game.c" -L"$tmp" -l:libengine.a
+run_in_wine() { WINEDEBUG=-all WINEPREFIX=${WINEPREFIX:-$tmp/wine} timeout 300 wine64 "$1" 2>"$tmp/wine.log" | tr -d '\r'; }
+PATH=$PATH:/usr/lib/wine check "a DLL has the implementation" run_in_wine "$tmp/game.exe"
+
+# Thread-local storage of a library that dlopen() loads: with glibc at its full size from the start, so that a handler
+# allocates nothing, and small, for the loader has little; with musl not so, for its dlopen() refuses that.
+at_most_256() {
+    local size
+    size=$(readelf -lW "$1" | awk '$1 == "TLS" { print $6 }')
+    [ -n "$size" ] && [ $((size)) -le 256 ] && readelf -dW "$1" | grep -q STATIC_TLS && echo fine
+}
+for compiler in gcc clang; do
+    $compiler -w -DMTRACE -DLIBRARY -I. -fPIC -shared -o "$tmp/library.so" tests/modules/handler.c -lpthread
+    $compiler -w -o "$tmp/handler" tests/modules/handler.c -ldl -lpthread
+    check "thread-local storage of a library, $compiler" at_most_256 "$tmp/library.so"
+    check "no allocation in a handler, $compiler" "$tmp/handler" "$tmp/library.so"
+done
+musl=(musl-gcc -std=gnu99 -w -DMTRACE -DMTRACE_NO_UNWIND -I. -idirafter /usr/include)
+"${musl[@]}" -DPLUGIN_IMPLEMENTS -fPIC -shared -o "$tmp/plugin.so" tests/modules/plugin.c
+"${musl[@]}" -rdynamic -o "$tmp/host" tests/modules/host.c
+both "musl" "$tmp/host" "$tmp/plugin.so" one
+exit $failed
