@@ -64,7 +64,7 @@ static int python(const char *value, unsigned *frames) {
     char command[512], text[4096];
     int tracing, status;
     snprintf(command, sizeof command,
-             "PYTHONTRACEMALLOC='%s' python3 -c 'import tracemalloc as t; "
+             "TEST_ONCE=1 PYTHONTRACEMALLOC='%s' python3 -c 'import tracemalloc as t; "
              "print(int(t.is_tracing()), t.get_traceback_limit())' 2>&1",
              value);
     status = run(command, text, sizeof text);

@@ -149,7 +149,7 @@ static void test_patterns_of_invalid_bytes(void **state) {
 
 /* Random names and patterns of few characters, as hexadecimal bytes, with Python's answer. */
 static const char *const script =
-    "python3 -c '"
+    "TEST_ONCE=1 python3 -c '" /* see support/once */
     "import fnmatch, os, random, sys\n"
     "r = random.Random(%u)\n"
     "sets = (b\"ab]-[!*?^\\\\\", b\"abc-[]!\", b\"a*b?\", "

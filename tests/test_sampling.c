@@ -384,5 +384,5 @@ int main(void) {
         TEST(test_exact_again),
     };
     return test_can_sample() ? cmocka_run_group_tests(tests, NULL, NULL)
-                              : cmocka_run_group_tests(where_it_cannot, NULL, NULL);
+                             : cmocka_run_group_tests(where_it_cannot, NULL, NULL);
 }

@@ -322,7 +322,7 @@ static void test_names_neither_end_rows_nor_command_terminals(void **state) {
 /* Prints, for seeded random numbers, `R size size_diff count count_diff Statistic|StatisticDiff`
    and `S size unsigned|signed`. */
 static const char *const script =
-    "python3 -c '"
+    "TEST_ONCE=1 python3 -c '" /* see support/once */
     "import random, tracemalloc as t\n"
     "assert t._format_size(10240, True) == \"+10.0 KiB\"\n"
     "r = random.Random(%u)\n"
@@ -412,22 +412,32 @@ static bool set_comma_locale(void) {
     return false;
 }
 
+/* Makes a locale for this program; tests/run has one made for all of its configurations. */
+static void make_comma_locale(void) {
+    char own[] = "/tmp/mtrace-locale-XXXXXX", command[1024];
+    const char *shared = getenv("TEST_ANSWERS"), *folder = shared != NULL ? shared : mkdtemp(own);
+    assert_non_null(folder);
+    snprintf(command, sizeof command,
+             "cd '%s' && flock . sh -c 'test -d de_DE.UTF-8 || "
+             "localedef -i de_DE -f UTF-8 ./de_DE.UTF-8' >/dev/null 2>&1",
+             folder);
+    if (system(command) == 0) {
+        setenv("LOCPATH", folder, 1);
+    }
+    if (!set_comma_locale()) {
+        setlocale(LC_ALL, "");
+    }
+    unsetenv("LOCPATH");
+    if (shared == NULL) {
+        snprintf(command, sizeof command, "rm -rf %s", own);
+        assert_int_equal(system(command), 0);
+    }
+}
+
 static void test_locale_does_not_matter(void **state) {
-    char folder[] = "/tmp/mtrace-locale-XXXXXX", command[256];
     (void)state;
     if (!set_comma_locale()) {
-        assert_non_null(mkdtemp(folder));
-        snprintf(command, sizeof command,
-                 "localedef -i de_DE -f UTF-8 %s/de_DE.UTF-8 >/dev/null 2>&1", folder);
-        if (system(command) == 0) {
-            setenv("LOCPATH", folder, 1);
-        }
-        if (!set_comma_locale()) {
-            setlocale(LC_ALL, "");
-        }
-        unsetenv("LOCPATH");
-        snprintf(command, sizeof command, "rm -rf %s", folder);
-        assert_int_equal(system(command), 0);
+        make_comma_locale();
     }
     printf("decimal point: %s\n", localeconv()->decimal_point);
     expect_all_sizes();

@@ -752,7 +752,7 @@ static void test_cumulative_table_tells_what_is_held(void **state) {
 /* Per round `T snapshot domain size total frames`, then `Q kind key text` for what CPython answers:
    kind 0 statistics, 1 compare. F: `F limit recent frames text`. */
 static const char *const script =
-    "python3 -c '"
+    "TEST_ONCE=1 python3 -c '" /* see support/once */
     "import random, tracemalloc as t\n"
     "r = random.Random(%u)\n"
     "keys = ((\"lineno\", 0, 0), (\"filename\", 0, 1), (\"traceback\", 0, 6), "

@@ -27,6 +27,28 @@ extern "C" {
 }
 #endif
 
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define TEST_ASAN 1
+#endif
+#if __has_feature(thread_sanitizer)
+#define TEST_TSAN 1
+#endif
+#endif
+#if defined(__SANITIZE_ADDRESS__) && !defined(TEST_ASAN)
+#define TEST_ASAN 1
+#endif
+#if defined(__SANITIZE_THREAD__) && !defined(TEST_TSAN)
+#define TEST_TSAN 1
+#endif
+#ifndef TEST_ASAN
+#define TEST_ASAN 0
+#endif
+#ifndef TEST_TSAN
+#define TEST_TSAN 0
+#endif
+#define TEST_SANITIZED (TEST_ASAN || TEST_TSAN)
+
 /* Whether this configuration has atomics: not with locks of one's own, nor with one thread. */
 #if defined(MTRACE_SINGLE_THREAD) || defined(MTRACE_CONFIG_FILE)
 #define TEST_ATOMICS 0
