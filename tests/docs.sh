@@ -1,15 +1,23 @@
 #!/usr/bin/env bash
-# Every ```c block of README.md, docs/*.md and mtrace.h's manual that has a main() compiles and runs; where the
-# next fenced block is ```text, that is what it prints.
+# Every ```c block of README.md, docs/*.md and mtrace.h's manual that has a main() compiles and runs, with MTRACE and
+# without; where the next fenced block is ```text, that is what it prints with MTRACE. Every public macro and function
+# exists in both.
 set -u
 cd "$(dirname "$0")/.." || exit 1
-tmp=$(mktemp -d)
+top=$PWD tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-python3 - "$tmp" README.md docs/*.md <<'P' || exit 1
-import re, sys
+python3 - "$tmp" mtrace.h README.md docs/*.md <<'P' || exit 1
+import re, sys, textwrap
 out, n = sys.argv[1], 0
+
+def blocks_of(path, text):
+    if not path.endswith('.h'):
+        return re.findall(r'^```(\w*)\n(.*?)^```', text, re.M | re.S)
+    manual = text[:text.index('*/')]
+    return [('c', textwrap.dedent(text)) for text in re.findall(r'(?:^(?: {7}.*)?\n)+', manual, re.M)]
+
 for path in sys.argv[2:]:
-    blocks = re.findall(r'^```(\w*)\n(.*?)^```', open(path).read(), re.M | re.S)
+    blocks = blocks_of(path, open(path).read())
     for (kind, text), after in zip(blocks, blocks[1:] + [('', '')]):
         if kind == 'c' and 'int main' in text:
             n += 1
@@ -17,23 +25,63 @@ for path in sys.argv[2:]:
             open(f'{out}/{n}.c', 'w').write(text)
             if after[0] == 'text':
                 open(f'{out}/{n}.expected', 'w').write(after[1])
+if not n:
+    sys.exit('no programs found')
 P
 failed=0
+
+# build OUTPUT [FLAG...]: demo.c, warnings are errors.
+build() {
+    (cd "$tmp" && gcc -std=c99 -g -Wall -Wextra -pedantic -Werror "${@:2}" -I"$top" -o "$1" demo.c) >"$tmp/log" 2>&1
+}
+
+# same EXPECTED OUTPUT: how much of the tracer's own memory is in RAM is the machine's.
+same() {
+    diff <(sed 's/own memory [0-9.]* of/own memory - of/' "$1") <(sed 's/own memory [0-9.]* of/own memory - of/' "$2")
+}
+
 for source in "$tmp"/*.c; do
     base=${source%.c} name=$(cat "${source%.c}.name")
     cp "$source" "$tmp/demo.c"
-    if ! (top=$PWD && cd "$tmp" &&
-        gcc -std=c99 -g -Wall -Wextra -pedantic -Werror -DMTRACE -I"$top" -o "$base" demo.c) >"$tmp/log" 2>&1; then
+    if ! build "$base" -DMTRACE; then
         echo "not ok docs $name: $(head -n 1 "$tmp/log")"
         failed=1
     elif ! (cd "$tmp" && "$base") >"$base.out" 2>&1; then
         echo "not ok docs $name: it ends with an error: $(tail -n 1 "$base.out")"
         failed=1
-    elif [ -f "$base.expected" ] && ! diff "$base.out" "$base.expected" >"$tmp/log"; then
+    elif [ -f "$base.expected" ] && ! same "$base.out" "$base.expected" >"$tmp/log"; then
         echo "not ok docs $name: $(sed -n 2,4p "$tmp/log" | tr '\n' ' ')"
         failed=1
     else
         echo "ok docs $name"
     fi
+    if ! build "$base.plain"; then
+        echo "not ok docs $name, without MTRACE: $(grep -m 1 error "$tmp/log")"
+        failed=1
+    elif ! (cd "$tmp" && "$base.plain") >"$base.out" 2>&1; then
+        echo "not ok docs $name, without MTRACE: it ends with an error: $(tail -n 1 "$base.out")"
+        failed=1
+    else
+        echo "ok docs $name, without MTRACE"
+    fi
+    rm -f "$tmp/demo.c"
 done
+
+# names OUTPUT [FLAG...]: the public macros and functions of both headers; private ones end in an underscore.
+names() {
+    local code='#include "mtrace_ext.h"'
+    {
+        gcc -std=c99 -E -dM "${@:2}" -I"$top" -x c - <<<"$code" | grep -oE '#define (MT_|MTRACE_)[A-Za-z0-9_]*'
+        gcc -std=c99 -fsyntax-only -aux-info "$tmp/aux" "${@:2}" -I"$top" -x c - <<<"$code"
+        grep -oE '\bmtrace_[a-z0-9_]*[a-z0-9] \(' "$tmp/aux"
+    } | grep -v '_$' | sort -u >"$1"
+}
+names "$tmp/with" -DMTRACE
+names "$tmp/without"
+if [ "$(wc -l <"$tmp/with")" -lt 100 ] || ! diff "$tmp/with" "$tmp/without" >"$tmp/log"; then
+    echo "not ok docs public names differ without MTRACE: $(grep '^[<>]' "$tmp/log" | head -n 5 | tr '\n' ' ')"
+    failed=1
+else
+    echo "ok docs public names are the same without MTRACE"
+fi
 exit $failed

@@ -444,7 +444,7 @@ static void test_names_in_reports(void **state) {
     assert_int_equal(MT_TRACK(7, 1, 10), MTRACE_OK);
     assert_int_equal(MT_TRACK(8, 1, 5), MTRACE_OK);
     write_report(MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "15 B in 2 blocks held, peak 15 B; 2 of 2 domains\n"));
+    assert_non_null(strstr(out.text, "15 B in 2 blocks held, 15 B at the peak; 2 of 2 domains\n"));
     assert_non_null(strstr(out.text, "        10 B  domain 7 gpu textures\n"));
     assert_non_null(strstr(out.text, "         5 B  domain 8\n"));
     write_report(MTRACE_STYLE_PYTHON, &out);

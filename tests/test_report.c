@@ -91,6 +91,15 @@ static void expect_table(const mtrace_statistics *s, const char *text) {
     expect_report(s, MTRACE_STYLE_TABLE, 0, 0, text);
 }
 
+/* A comparison with the rows that did not change. */
+static void expect_all_rows(const mtrace_statistics *s, const char *text) {
+    mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
+    desc.unchanged = true;
+    output_clear();
+    assert_int_equal(mtrace_report(s, &desc), MTRACE_OK);
+    assert_string_equal(output.text, text);
+}
+
 /* --- a small program's memory, and what changed in it --- */
 
 static void story_old(void) {
@@ -118,7 +127,7 @@ static void test_table(void **state) {
     assert_int_equal(mtrace_untrack_at(1, 8, NULL), MTRACE_OK);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 49.2 KiB in 6 blocks held, peak 50.2 KiB; 3 of 3 lines\n"
+                 "mtrace: 49.2 KiB in 6 blocks held, 50.2 KiB at the peak; 3 of 3 lines\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "  48.8 KiB   99.1        2    48.8 KiB  a.c:5 f\n"
                  "     400 B    0.8        1       400 B  c.c:578 f\n"
@@ -153,19 +162,19 @@ static void test_table_of_every_key(void **state) {
     assert_int_equal(mtrace_track_at(7, 1, 1, &bare), MTRACE_OK);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_FUNCTION),
-                 "mtrace: 9 B in 2 blocks held, peak 9 B; 2 of 2 functions\n"
+                 "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 functions\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "       8 B   88.9        1         8 B  f (a.c)\n"
                  "       1 B   11.1        1         1 B  <unknown> (a.c)\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, NULL, MTRACE_BY_TYPE),
-                 "mtrace: 9 B in 2 blocks held, peak 9 B; 2 of 2 types\n"
+                 "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 types\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "       8 B   88.9        1         8 B  struct point\n"
                  "       1 B   11.1        1         1 B  <untyped>\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, NULL, MTRACE_BY_DOMAIN),
-                 "mtrace: 9 B in 2 blocks held, peak 9 B; 2 of 2 domains\n"
+                 "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 domains\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "       8 B   88.9        1         8 B  domain 1\n"
                  "       1 B   11.1        1         1 B  domain 7\n"
@@ -173,7 +182,7 @@ static void test_table_of_every_key(void **state) {
     assert_int_equal(mtrace_untrack_at(7, 1, NULL), MTRACE_OK);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 8 B in 1 block held, peak 9 B; 1 of 1 line\n"
+                 "mtrace: 8 B in 1 block held, 9 B at the peak; 1 of 1 line\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "       8 B  100.0        1         9 B  a.c:2 f\n"
                  "mtrace's own memory 1024 KiB\n");
@@ -189,12 +198,16 @@ static void test_table_of_size_classes(void **state) {
                   "up to 128 B: size=66 B, count=1, average=66 B\n"
                   "up to 16 B: size=30 B, count=3, average=10 B\n"
                   "2 B: size=2 B, count=1, average=2 B\n");
+    expect_all_rows(group(s, s, MTRACE_BY_SIZE_CLASS),
+                    "mtrace: 98 B in 5 blocks, +0 B in +0; 3 of 3 size classes\n"
+                    "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
+                    "      +0 B       66 B        +0       1  up to 128 B\n"
+                    "      +0 B       30 B        +0       3  up to 16 B\n"
+                    "      +0 B        2 B        +0       1  2 B\n"
+                    "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, s, MTRACE_BY_SIZE_CLASS),
-                 "mtrace: 98 B in 5 blocks held, +0 B in +0; 3 of 3 size classes\n"
-                 "      DIFF       SIZE     COUNT     NOW  WHERE\n"
-                 "      +0 B       66 B        +0       1  up to 128 B\n"
-                 "      +0 B       30 B        +0       3  up to 16 B\n"
-                 "      +0 B        2 B        +0       1  2 B\n"
+                 "mtrace: 98 B in 5 blocks, +0 B in +0; 0 of 0 changed size classes\n"
+                 "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
                  "mtrace's own memory 1024 KiB\n");
 }
 
@@ -205,17 +218,24 @@ static void test_table_of_differences(void **state) {
     old = take(0);
     story_new();
     now = take(1);
+    expect_all_rows(group(now, old, MTRACE_BY_LINE),
+                    "mtrace: 49.2 KiB in 6 blocks, +49.2 KiB in +1; 4 of 4 lines\n"
+                    "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
+                    " +48.8 KiB   48.8 KiB        +1       2  a.c:5 f\n"
+                    "    +400 B      400 B        +1       1  c.c:578 f\n"
+                    "     -66 B        0 B        -1       0  b.c:1 f\n"
+                    "      +0 B       30 B        +0       3  a.c:2 f\n"
+                    "mtrace's own memory 1024 KiB\n");
     expect_table(group(now, old, MTRACE_BY_LINE),
-                 "mtrace: 49.2 KiB in 6 blocks held, +49.2 KiB in +1; 4 of 4 lines\n"
-                 "      DIFF       SIZE     COUNT     NOW  WHERE\n"
+                 "mtrace: 49.2 KiB in 6 blocks, +49.2 KiB in +1; 3 of 3 changed lines\n"
+                 "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
                  " +48.8 KiB   48.8 KiB        +1       2  a.c:5 f\n"
                  "    +400 B      400 B        +1       1  c.c:578 f\n"
                  "     -66 B        0 B        -1       0  b.c:1 f\n"
-                 "      +0 B       30 B        +0       3  a.c:2 f\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_report(group(old, now, MTRACE_BY_FILE), MTRACE_STYLE_TABLE, 1, 0,
-                  "mtrace: 98 B in 5 blocks held, -49.2 KiB in -1; 1 of 3 files\n"
-                  "      DIFF       SIZE     COUNT     NOW  WHERE\n"
+                  "mtrace: 98 B in 5 blocks, -49.2 KiB in -1; 1 of 3 changed files\n"
+                  "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
                   " -48.8 KiB       32 B        -1       4  a.c\n"
                   "    -334 B       66 B        +0       1  <other: 2 files>\n"
                   "mtrace's own memory 1024 KiB\n");
@@ -225,11 +245,11 @@ static void test_empty_table(void **state) {
     mtrace_snapshot *s = take(0);
     (void)state;
     expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 0 B in 0 blocks held, peak 0 B; 0 of 0 lines\n"
+                 "mtrace: 0 B in 0 blocks held, 0 B at the peak; 0 of 0 lines\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_report(group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_TABLE, 3, 0,
-                  "mtrace: 0 B in 0 blocks held, peak 0 B; 0 of 0 lines\n"
+                  "mtrace: 0 B in 0 blocks held, 0 B at the peak; 0 of 0 lines\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "mtrace's own memory 1024 KiB\n");
 }
@@ -249,14 +269,14 @@ static void test_top(void **state) {
     snapshot = take(0);
     s = group(snapshot, NULL, MTRACE_BY_LINE);
     expect_report(s, MTRACE_STYLE_TABLE, 2, 0,
-                  "mtrace: 1000 B in 5 blocks held, peak 1000 B; 2 of 4 lines\n"
+                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 2 of 4 lines\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "     600 B   60.0        1       600 B  a.c:1 f\n"
                   "     200 B   20.0        1       200 B  b.c:1 f\n"
                   "     200 B   20.0        3       200 B  <other: 2 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 3, 0,
-                  "mtrace: 1000 B in 5 blocks held, peak 1000 B; 3 of 4 lines\n"
+                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 3 of 4 lines\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "     600 B   60.0        1       600 B  a.c:1 f\n"
                   "     200 B   20.0        1       200 B  b.c:1 f\n"
@@ -264,7 +284,7 @@ static void test_top(void **state) {
                   "     100 B   10.0        1       100 B  <other: 1 line>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 4, 0,
-                  "mtrace: 1000 B in 5 blocks held, peak 1000 B; 4 of 4 lines\n"
+                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 4 of 4 lines\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "     600 B   60.0        1       600 B  a.c:1 f\n"
                   "     200 B   20.0        1       200 B  b.c:1 f\n"
@@ -273,7 +293,7 @@ static void test_top(void **state) {
                   "mtrace's own memory 1024 KiB\n");
     s = group(snapshot, NULL, MTRACE_BY_FUNCTION);
     expect_report(s, MTRACE_STYLE_TABLE, 3, 0,
-                  "mtrace: 1000 B in 5 blocks held, peak 1000 B; 3 of 4 functions\n"
+                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 3 of 4 functions\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "     600 B   60.0        1       600 B  f (a.c)\n"
                   "     200 B   20.0        1       200 B  f (b.c)\n"
@@ -314,7 +334,8 @@ static size_t widest(const char *text) {
     return most;
 }
 
-/* A long name loses its front, never its line number; before that its function goes. */
+/* Where a row does not fit, all paths lose the folder that they have in common, then a path loses
+   its front, never its line number, and the function keeps its room. */
 static void test_long_names(void **state) {
     mtrace_statistics *s;
     mtrace_site site = test_site("/home/someone/project/source/module/part.c", 1234);
@@ -327,29 +348,138 @@ static void test_long_names(void **state) {
     track(5, 1, "/home/someone/project/src/quite_long.c", 12);
     s = group(take(0), NULL, MTRACE_BY_LINE);
     expect_table(
-        s, "mtrace: 15 B in 5 blocks held, peak 15 B; 5 of 5 lines\n"
-           "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-           "       5 B   33.3        1         5 B  ...one/project/source/module/part.c:1234\n"
-           "       4 B   26.7        1         4 B  /home/someone/project/src/quite_l.c:12 f\n"
-           "       3 B   20.0        1         3 B  /home/someone/project/src/quite_lo.c:12\n"
-           "       2 B   13.3        1         2 B  /home/someone/project/src/quite_lon.c:12\n"
-           "       1 B    6.7        1         1 B  ...e/someone/project/src/quite_long.c:12\n"
+        s, "mtrace: 15 B in 5 blocks held, 15 B at the peak; 5 of 5 lines\n"
+           "      SIZE      %    COUNT     AT PEAK  WHERE, in /home/someone/project/\n"
+           "       5 B   33.3        1         5 B  ...part.c:1234 a_function_of_some_length\n"
+           "       4 B   26.7        1         4 B  src/quite_l.c:12 f\n"
+           "       3 B   20.0        1         3 B  src/quite_lo.c:12 f\n"
+           "       2 B   13.3        1         2 B  src/quite_lon.c:12 f\n"
+           "       1 B    6.7        1         1 B  src/quite_long.c:12 f\n"
            "mtrace's own memory 1024 KiB\n");
     assert_int_equal(widest(output.text), 80);
     expect_report(s, MTRACE_STYLE_TABLE, 2, 60,
-                  "mtrace: 15 B in 5 blocks held, peak 15 B; 2 of 5 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "       5 B   33.3        1         5 B  ...odule/part.c:1234\n"
-                  "       4 B   26.7        1         4 B  .../src/quite_l.c:12\n"
+                  "mtrace: 15 B in 5 blocks held, 15 B at the peak; 2 of 5 lines\n"
+                  "      SIZE      %    COUNT     AT PEAK  WHERE, in ...roject/\n"
+                  "       5 B   33.3        1         5 B  ....c:1234 ...length\n"
+                  "       4 B   26.7        1         4 B  src/quite_l.c:12 f\n"
                   "       6 B   40.0        3         6 B  <other: 3 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 1, 120,
-                  "mtrace: 15 B in 5 blocks held, peak 15 B; 1 of 5 lines\n"
+                  "mtrace: 15 B in 5 blocks held, 15 B at the peak; 1 of 5 lines\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "       5 B   33.3        1         5 B  "
                   "/home/someone/project/source/module/part.c:1234 a_function_of_some_length\n"
                   "      10 B   66.7        4        10 B  <other: 4 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
+}
+
+static void track_at(uintptr_t key, const char *file, uint32_t line, const char *function) {
+    mtrace_site site = test_site(file, line);
+    site.function = function;
+    assert_int_equal(mtrace_track_at(1, key, 10 - key, &site), MTRACE_OK);
+}
+
+/* CMake makes __FILE__ absolute: rows by function must not look alike for it. */
+static void test_functions_of_long_paths(void **state) {
+    static const char file[] = "/home/alice/projects/engine/src/render/texture.c";
+    mtrace_snapshot *snapshot;
+    (void)state;
+    track_at(1, file, 2, "load_texture");
+    track_at(2, file, 7, "bake");
+    track_at(3, "<script>", 0, NULL); /* no path: in no folder */
+    snapshot = take(0);
+    expect_table(
+        group(snapshot, NULL, MTRACE_BY_LINE),
+        "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 lines\n"
+        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
+        "       9 B   37.5        1         9 B  texture.c:2 load_texture\n"
+        "       8 B   33.3        1         8 B  texture.c:7 bake\n"
+        "       7 B   29.2        1         7 B  <script>\n"
+        "mtrace's own memory 1024 KiB\n");
+    expect_table(
+        group(snapshot, NULL, MTRACE_BY_FUNCTION),
+        "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 functions\n"
+        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
+        "       9 B   37.5        1         9 B  load_texture (texture.c)\n"
+        "       8 B   33.3        1         8 B  bake (texture.c)\n"
+        "       7 B   29.2        1         7 B  <unknown> (<script>)\n"
+        "mtrace's own memory 1024 KiB\n");
+    expect_table(
+        group(snapshot, NULL, MTRACE_BY_FILE),
+        "mtrace: 24 B in 3 blocks held, 24 B at the peak; 2 of 2 files\n"
+        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
+        "      17 B   70.8        2        17 B  texture.c\n"
+        "       7 B   29.2        1         7 B  <script>\n"
+        "mtrace's own memory 1024 KiB\n");
+    expect_report(group(snapshot, NULL, MTRACE_BY_LINE), MTRACE_STYLE_WARNINGS, 1, 0,
+                  "/home/alice/projects/engine/src/render/texture.c:2: warning: 9 B in 1 block not "
+                  "freed, allocated in load_texture\n");
+}
+
+/* Without a folder in common a path loses its front; a function is cut last, at its front too. */
+static void test_no_folder_in_common(void **state) {
+    mtrace_snapshot *snapshot;
+    (void)state;
+    track_at(1, "/usr/include/somewhere/quite/far/away/library.h", 99, "take");
+    track_at(2, "/home/alice/projects/engine/src/main.c", 7, "main");
+    track_at(3, "\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9/x.cc", 7,
+             "a_function_whose_name_alone_is_wider_than_the_table");
+    snapshot = take(0);
+    expect_table(
+        group(snapshot, NULL, MTRACE_BY_LINE),
+        "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 lines\n"
+        "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+        "       9 B   37.5        1         9 B  ...here/quite/far/away/library.h:99 take\n"
+        "       8 B   33.3        1         8 B  ...ice/projects/engine/src/main.c:7 main\n"
+        "       7 B   29.2        1         7 B  ...\xc3\xa9\xc3\xa9/x.cc:7 "
+        "...s_wider_than_the_table\n"
+        "mtrace's own memory 1024 KiB\n");
+    expect_table(
+        group(snapshot, NULL, MTRACE_BY_FUNCTION),
+        "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 functions\n"
+        "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+        "       9 B   37.5        1         9 B  take (...where/quite/far/away/library.h)\n"
+        "       8 B   33.3        1         8 B  main (...ice/projects/engine/src/main.c)\n"
+        "       7 B   29.2        1         7 B  ...is_wider_than_the_table "
+        "(...\xc3\xa9/x.cc)\n"
+        "mtrace's own memory 1024 KiB\n");
+}
+
+/* desc.columns of the start is the width of what the console prints, and of reports that name none.
+ */
+static void test_columns_of_the_start(void **state) {
+    static const uint32_t columns[] = {60, 0, 132}, want[] = {60, 80, 132};
+    mtrace_report_desc own = styled(MTRACE_STYLE_TABLE, 0, 100);
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof columns / sizeof *columns; i++) {
+        mtrace_desc desc = MTRACE_ZERO_;
+        mtrace_statistics *s;
+        char file[300];
+        mtrace_stop();
+        desc.capacity = 64;
+        desc.max_sites = 16;
+        desc.name_bytes = 1024;
+        desc.memory = tracer_memory;
+        desc.memory_size = sizeof tracer_memory;
+        desc.write = test_write;
+        desc.write_user = &output;
+        desc.columns = columns[i];
+        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        memset(file, 'x', sizeof file);
+        file[sizeof file - 1] = '\0';
+        track(1, 5, file, 1);
+        output_clear();
+        assert_int_equal(mtrace_print_top(3), MTRACE_OK);
+        assert_int_equal(widest(output.text), want[i]);
+        s = group(take(0), NULL, MTRACE_BY_LINE);
+        output_clear();
+        assert_int_equal(mtrace_report(s, NULL), MTRACE_OK);
+        assert_int_equal(widest(output.text), want[i]);
+        output_clear();
+        assert_int_equal(mtrace_report(s, &own), MTRACE_OK);
+        assert_int_equal(widest(output.text), 100);
+    }
 }
 
 /* However long a name is, its end is what shows. */
@@ -366,9 +496,9 @@ static void test_very_long_names(void **state) {
         track(1, 5, name, 1234);
         expect_table(
             group(take(0), NULL, MTRACE_BY_LINE),
-            "mtrace: 5 B in 1 block held, peak 5 B; 1 of 1 line\n"
-            "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-            "       5 B  100.0        1         5 B  ...xxxxxxxxxxxxxxxx/module/parser.c:1234\n"
+            "mtrace: 5 B in 1 block held, 5 B at the peak; 1 of 1 line\n"
+            "      SIZE      %    COUNT     AT PEAK  WHERE, in ...xxxxxxxxxxxxxxxxxxx/module/\n"
+            "       5 B  100.0        1         5 B  parser.c:1234 f\n"
             "mtrace's own memory 1024 KiB\n");
     }
 }
@@ -407,22 +537,22 @@ static void test_large_numbers(void **state) {
     uint32_t columns;
     (void)state;
     expect_table(
-        &s, "mtrace: 10239 GiB in 123456789 blocks held, peak 10239 GiB; 1 of 1 line\n"
-            "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-            " 10239 GiB  100.0 123456789  10239 GiB  .../a_rather_long_name_of_a_file.c:12345\n"
+        &s, "mtrace: 10239 GiB in 123456789 blocks held, 10239 GiB at the peak; 1 of 1 line\n"
+            "      SIZE      %    COUNT     AT PEAK  WHERE, in ...eone/project/source/module/\n"
+            " 10239 GiB  100.0 123456789  10239 GiB  ..._name_of_a_file.c:12345 some_function\n"
             "mtrace's own memory 100 MiB\n");
     s = large(&row, true, MTRACE_VIEW_LIVE);
     expect_table(
-        &s, "mtrace: 10239 GiB in 123456789 blocks held, -10239 GiB in -123456789; 1 of 1 line\n"
-            "      DIFF       SIZE     COUNT     NOW  WHERE\n"
-            "-10239 GiB  10239 GiB -123456789 123456789  ...ather_long_name_of_a_file.c:12345\n"
+        &s, "mtrace: 10239 GiB in 123456789 blocks, -10239 GiB in -123456789; 1 of 1 changed line\n"
+            "      DIFF       SIZE      DIFF   COUNT  WHERE, in ...one/project/source/module/\n"
+            "-10239 GiB  10239 GiB -123456789 123456789  ...e_of_a_file.c:12345 some_function\n"
             "mtrace's own memory 100 MiB\n");
     for (columns = 48; columns < 200; columns++) {
         mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, columns);
         const char *line;
         output_clear();
         assert_int_equal(mtrace_report(&s, &desc), MTRACE_OK);
-        line = strstr(output.text, "WHERE\n") + 6;
+        line = strstr(output.text, "\n-10239") + 1;
         assert_true((size_t)(strchr(line, '\n') - line) <= columns);
         assert_non_null(strstr(line, " -123456789 123456789  "));
     }
@@ -595,7 +725,7 @@ static void test_footer_of_drops(void **state) {
     assert_int_equal(mtrace_track_at(1, 7, 101, &big), MTRACE_ERR_FULL);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 400 B in 4 blocks held, peak 400 B; 2 of 2 lines\n"
+                 "mtrace: 400 B in 4 blocks held, 400 B at the peak; 2 of 2 lines\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "     400 B  100.0        4       400 B *a.c:1 f\n"
                  "       0 B    0.0        0         0 B *big.c:1 f\n"
@@ -616,7 +746,7 @@ static void test_footer_of_frees(void **state) {
     assert_int_equal(mtrace_track_at(0, 4096, 10, &site), MTRACE_OK);
     assert_int_equal(mtrace_track_at(0, 4096, 20, &site), MTRACE_OK); /* freed unseen */
     s = group(take(0), NULL, MTRACE_BY_LINE);
-    expect_table(s, "mtrace: 20 B in 1 block held, peak 20 B; 1 of 1 line\n"
+    expect_table(s, "mtrace: 20 B in 1 block held, 20 B at the peak; 1 of 1 line\n"
                     "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                     "      20 B  100.0        1        20 B  a.c:1 f\n"
                     "mtrace's own memory 1024 KiB; 1 foreign free; 1 stale trace replaced\n");
@@ -642,9 +772,9 @@ static void test_footer_of_losses(void **state) {
     assert_int_equal(mtrace_track_at(0, 4096, 4, &third), MTRACE_OK);
     expect_table(
         group(take(0), NULL, MTRACE_BY_LINE),
-        "mtrace: 7 B in 3 blocks held, peak 7 B; 3 of 3 lines\n"
+        "mtrace: 7 B in 3 blocks held, 7 B at the peak; 3 of 3 lines\n"
         "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-        "       4 B   57.1        1         4 B  <other>:0\n"
+        "       4 B   57.1        1         4 B  <other>\n"
         "       2 B   28.6        1         2 B  a.c:2 f\n"
         "       1 B   14.3        1         1 B  a.c:1 f\n"
         "mtrace's own memory 1024 KiB; site table full: 1 allocation charged to <other>\n");
@@ -653,7 +783,7 @@ static void test_footer_of_losses(void **state) {
     track(1, 1, "a.c", 1);
     track(2, 2, "long.c", 2);
     expect_table(group(take(0), NULL, MTRACE_BY_LINE),
-                 "mtrace: 3 B in 2 blocks held, peak 3 B; 2 of 2 lines\n"
+                 "mtrace: 3 B in 2 blocks held, 3 B at the peak; 2 of 2 lines\n"
                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                  "       2 B   66.7        1         2 B  <unknown>:2 f\n"
                  "       1 B   33.3        1         1 B  a.c:1 f\n"
@@ -734,7 +864,7 @@ static void test_writers(void **state) {
     assert_string_equal(output.text, "a.c:1: size=5 B, count=1, average=5 B\n");
     output_clear();
     assert_int_equal(mtrace_report(s, NULL), MTRACE_OK);
-    assert_string_equal(output.text, "mtrace: 5 B in 1 block held, peak 5 B; 1 of 1 line\n"
+    assert_string_equal(output.text, "mtrace: 5 B in 1 block held, 5 B at the peak; 1 of 1 line\n"
                                      "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                                      "       5 B  100.0        1         5 B  a.c:1 f\n"
                                      "mtrace's own memory 1024 KiB\n");
@@ -838,20 +968,20 @@ static void test_print(void **state) {
     track(7, 400, "c.c", 578);
     assert_int_equal(mtrace_untrack_at(1, 5, NULL), MTRACE_OK);
     expect_printed(mtrace_print_top(1),
-                   "mtrace: 432 B in 5 blocks held, peak 7098 B; 1 of 3 lines\n"
+                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 1 of 3 lines\n"
                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                    "     400 B   92.6        1         0 B  c.c:578 f\n"
                    "      32 B    7.4        4        32 B  <other: 2 lines>\n",
                    foot_now());
     expect_printed(mtrace_print_top(0),
-                   "mtrace: 432 B in 5 blocks held, peak 7098 B; 3 of 3 lines\n"
+                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 3 of 3 lines\n"
                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                    "     400 B   92.6        1         0 B  c.c:578 f\n"
                    "      30 B    6.9        3        30 B  a.c:2 f\n"
                    "       2 B    0.5        1         2 B  a.c:5 f\n",
                    foot_now());
     expect_printed(mtrace_print_by(MTRACE_BY_FILE, 0),
-                   "mtrace: 432 B in 5 blocks held, peak 7098 B; 2 of 2 files\n"
+                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 2 of 2 files\n"
                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                    "     400 B   92.6        1         0 B  c.c\n"
                    "      32 B    7.4        4        32 B  a.c\n",
@@ -864,10 +994,10 @@ static void test_print(void **state) {
                    "      32 B    0.5        4        32 B  <other: 2 lines>\n",
                    foot_now());
     expect_printed(mtrace_print_diff(old, 1),
-                   "mtrace: 432 B in 5 blocks held, +334 B in +0; 1 of 4 lines\n"
-                   "      DIFF       SIZE     COUNT     NOW  WHERE\n"
+                   "mtrace: 432 B in 5 blocks, +334 B in +0; 1 of 2 changed lines\n"
+                   "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
                    "    +400 B      400 B        +1       1  c.c:578 f\n"
-                   "     -66 B       32 B        -1       4  <other: 3 lines>\n",
+                   "     -66 B        0 B        -1       0  <other: 1 line>\n",
                    foot_now());
     expect_printed(mtrace_print_leaks(),
                    "c.c:578: warning: 400 B in 1 block not freed, allocated in f\n"
@@ -927,6 +1057,9 @@ int main(void) {
         TEST(test_top),
         TEST(test_lines_add_up),
         TEST(test_long_names),
+        TEST(test_functions_of_long_paths),
+        TEST(test_no_folder_in_common),
+        TEST(test_columns_of_the_start),
         TEST(test_very_long_names),
         TEST(test_large_numbers),
         TEST(test_whole_table_fits),

@@ -286,7 +286,7 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(mtrace_snapshot_compare(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     report(diff, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "      DIFF         +-     COUNT      +-  WHERE\n"
+    assert_non_null(strstr(out.text, "      DIFF         +-      DIFF      +-  WHERE\n"
                                      "  +462 KiB  +-169 KiB      +116    +-42  sampling.c:1 f\n"));
     mtrace_statistics_free(diff);
     mtrace_statistics_free(statistics);

@@ -621,7 +621,7 @@ static void expect_report(mtrace_key_type key_type, bool is_diff, mtrace_style s
 static void test_table(void **state) {
     (void)state;
     expect_report(MTRACE_BY_TRACEBACK, false, MTRACE_STYLE_TABLE,
-                  "mtrace: 107 B in 3 blocks held, peak 0 B; 2 of 2 tracebacks\n"
+                  "mtrace: 107 B in 3 blocks held, 0 B at the peak; 2 of 2 tracebacks\n"
                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
                   "     100 B   93.5        2         0 B  read.c:300 read\n"
                   "                                           from load.c:20 load\n"
@@ -629,12 +629,11 @@ static void test_table(void **state) {
                   "       7 B    6.5        1         0 B  read.c:301\n"
                   "mtrace's own memory 0 B\n");
     expect_report(MTRACE_BY_TRACEBACK, true, MTRACE_STYLE_TABLE,
-                  "mtrace: 107 B in 3 blocks held, +100 B in +2; 2 of 2 tracebacks\n"
-                  "      DIFF       SIZE     COUNT     NOW  WHERE\n"
+                  "mtrace: 107 B in 3 blocks, +100 B in +2; 1 of 1 changed traceback\n"
+                  "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
                   "    +100 B      100 B        +2       2  read.c:300 read\n"
                   "                                           from load.c:20 load\n"
                   "                                           from main.c:9 main\n"
-                  "      +0 B        7 B        +0       1  read.c:301\n"
                   "mtrace's own memory 0 B\n");
 }
 
@@ -741,7 +740,8 @@ static void test_cumulative_table_tells_what_is_held(void **state) {
     test_output out;
     (void)state;
     write_report(rows, MTRACE_STYLE_TABLE, 0, &out);
-    assert_non_null(strstr(out.text, "mtrace: 107 B in 3 blocks held, peak 0 B; 4 of 4 lines\n"));
+    assert_non_null(
+        strstr(out.text, "mtrace: 107 B in 3 blocks held, 0 B at the peak; 4 of 4 lines\n"));
     assert_non_null(strstr(out.text, "     100 B   93.5        2         0 B  main.c:9 main\n"));
     mtrace_statistics_free(rows);
     mtrace_snapshot_free(s);

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# What the library says last arrives wherever the program's output goes: a terminal, a pipe, a file, a test runner's
-# log; from a program that aborts, and from one that is stopped in gdb. What stdio had buffered before arrives as well.
+# Reports arrive wherever the program's output goes: a terminal, a pipe, a file, a test runner's log; from a program
+# that aborts, and from one that is stopped in gdb. What stdio had buffered before arrives as well. On a terminal tables
+# have its width.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -10,9 +11,9 @@ failed=0
 # check NAME COMMAND...: the command succeeds.
 check() {
     if "${@:2}" >"$tmp/log" 2>&1; then
-        echo "ok last words: $1"
+        echo "ok output: $1"
     else
-        echo "not ok last words: $1: $(tail -n 3 "$tmp/log" | tr '\n' ' ')"
+        echo "not ok output: $1: $(tail -n 3 "$tmp/log" | tr '\n' ' ')"
         failed=1
     fi
 }
@@ -48,7 +49,11 @@ int main(int argc, char **argv) {
     printf("buffered by the program\n");
     leak = MT_STRDUP("leak"); /* LEAK */
     mtrace_print_leaks();
-    if (strcmp(what, "growth") == 0) {
+    if (strcmp(what, "table") == 0) {
+        mtrace_site deep = {"/quite/a/number/of/folders/inside/of/each/other/and/then/a/folder/of/a/name/that/is/rather/long/indeed/source.c", "some_function", 0, 12, 0};
+        mtrace_track_at(1, 1, 500, &deep);
+        mtrace_print_top(1);
+    } else if (strcmp(what, "growth") == 0) {
         MT_ASSERT_NO_GROWTH(before, 0);
     } else if (strcmp(what, "foreign") == 0) {
         MT_FREE(malloc(5)); /* FOREIGN */
@@ -110,4 +115,20 @@ check "ctest shows the foreign free" grep -Eq "program.c:$foreign: warning: free
 gdb -batch -nx -ex 'set confirm off' -ex 'break stop_here' -ex 'run none >inferior 2>&1' -ex 'call mtrace_print_top(10)' \
     -ex 'shell cp inferior called' -ex kill --args ./program >gdb.log 2>&1
 check "gdb: call mtrace_print_top(10) shows its text at once" grep -Eq "program.c:$leak main$" called
+
+# --- the width of a terminal; a pipe has 80 columns ---
+# width FILE: of its longest row of a table
+width() {
+    tr -d '\r' <"$1" | awk '/WHERE/ || /source.c/ { if (length($0) > most) most = length($0) } END { print most }'
+}
+for columns in 0 60 100; do
+    script -qec "stty cols $columns; ./program table" /dev/null </dev/null >terminal 2>&1
+    check "a terminal of $columns columns" test "$(width terminal)" = "$((columns == 0 ? 80 : columns))"
+done
+./program table | cat >pipe
+check "a pipe has 80" test "$(width pipe)" = 80
+
+# --- the tracer's own memory: what of it is in RAM is more than nothing, and far from all ---
+check "own memory" awk '/^mtrace.s own memory/ { if ($4 > 0 && $4 < $6 / 4 && $5 == "of" && $8 == "in") good = 1 }
+    END { exit !good }' pipe
 exit $failed
