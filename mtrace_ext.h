@@ -276,7 +276,7 @@ static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t 
     return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
 }
 static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
-    if (way.name != NULL) {
+    if (way.name != MTRACE_NULL_) {
         mtrace_profile_unmark_(way);
     }
 }
@@ -386,7 +386,7 @@ static inline mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const ch
                                                  const mtrace_memory *memory) {
     (void)path;
     (void)memory;
-    *out = NULL;
+    *out = MTRACE_NULL_;
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
@@ -394,7 +394,7 @@ static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtr
     (void)read;
     (void)user;
     (void)memory;
-    *out = NULL;
+    *out = MTRACE_NULL_;
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
@@ -493,7 +493,7 @@ static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
 static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
                                                 mtrace_usage *out) {
     mtrace_usage none = MTRACE_ZERO_;
-    if (function == NULL || out == NULL) {
+    if (function == MTRACE_NULL_ || out == MTRACE_NULL_) {
         return MTRACE_ERR_ARGUMENT;
     }
     *out = none;
@@ -512,12 +512,16 @@ static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void 
 #else
 #define MTRACE_CALLER_() NULL
 #endif
-#define MT_PROFILE_PUSH(limit) mtrace_profile_push_at(MT_HERE, (limit), MTRACE_FRAME_())
-#define MT_PROFILE_POP(way)    mtrace_profile_pop(way)
+#define MT_PROFILE_PUSH(limit)                                                                     \
+    MTRACE_STATIC_(mtrace_profile_push_at)(MT_HERE, (limit), MTRACE_FRAME_())
+#define MT_PROFILE_POP(way) MTRACE_STATIC_(mtrace_profile_pop)(way)
 
-#if !defined(MTRACE)
-#define MT_PROFILE()            ((void)0)
-#define MT_PROFILE_LIMIT(limit) ((void)(limit))
+#if !defined(MTRACE) && (defined(__cplusplus) || defined(__GNUC__))
+#define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    MT_PROFILE();                                                                                  \
+    (void)(0 ? MT_PROFILE_PUSH(limit).serial : 0);                                                 \
+    (void)(limit)
 #elif defined(__cplusplus)
 struct mtrace_profile_guard_ {
     mtrace_profile_way way;
@@ -529,13 +533,13 @@ struct mtrace_profile_guard_ {
     mtrace_profile_guard_ &operator=(const mtrace_profile_guard_ &) = delete;
 };
 #define MT_PROFILE_LIMIT(limit)                                                                    \
-    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, __LINE__)(MT_PROFILE_PUSH(limit))
+    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)(MT_PROFILE_PUSH(limit))
 #elif defined(__GNUC__)
 static inline void mtrace_profile_leave_(const mtrace_profile_way *way) {
     mtrace_profile_pop(*way);
 }
 #define MT_PROFILE_LIMIT(limit)                                                                    \
-    const mtrace_profile_way MTRACE_JOIN_(mtrace_profile_, __LINE__)                               \
+    __extension__ const mtrace_profile_way MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)            \
         __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
 #endif
 #if defined(MTRACE) && defined(MT_PROFILE_LIMIT)
@@ -558,7 +562,7 @@ struct mtrace_line_guard_ {
 #define MT_LINE(...)                                                                               \
     (__extension__({                                                                               \
         const mtrace_line_guard_ MTRACE_JOIN_(mtrace_line_, __COUNTER__)(                          \
-            mtrace_profile_mark_at(__func__, __LINE__, sizeof(#__VA_ARGS__) > 1));                 \
+            mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1));         \
         __VA_ARGS__;                                                                               \
     }))
 #elif defined(__GNUC__)
@@ -569,11 +573,11 @@ static inline void mtrace_line_leave_(const mtrace_line_way *way) {
     (__extension__({                                                                               \
         const mtrace_line_way MTRACE_JOIN_(mtrace_line_, __COUNTER__)                              \
             __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
-                mtrace_profile_mark_at(__func__, __LINE__, sizeof(#__VA_ARGS__) > 1);              \
+                mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1);      \
         __VA_ARGS__;                                                                               \
     }))
 #else
-#define MT_LINE(...) (mtrace_profile_mark_at(__func__, __LINE__, false), ##__VA_ARGS__)
+#define MT_LINE(...) (mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, false), ##__VA_ARGS__)
 #endif
 
 #endif /* MTRACE_EXT_H */
@@ -3613,7 +3617,7 @@ typedef struct mtrace_call_ {
     mtrace_change_ *cell;    /* of the line that runs */
     uint64_t key;            /* of that line */
     const mtrace_site *site; /* the macro that runs, if it is the function's own */
-    const char *name;        /* __func__ */
+    const char *name;        /* as its macros have it: __func__, or in C++ a lambda's name */
     const char *file;
     const void *frame;
     uint32_t mark;
@@ -3676,7 +3680,9 @@ typedef struct mtrace_profiler_ {
     bool reports_at_exit; /* atexit() knows */
     mtrace_worker_ *workers;
     size_t worker_count;
-    mtrace_site functions[MTRACE_MAX_PROFILED_];
+    mtrace_site functions[MTRACE_MAX_PROFILED_];  /* by the names that are shown */
+    const char *full_names[MTRACE_MAX_PROFILED_]; /* as their macros have them */
+    char names[MTRACE_MAX_PROFILED_][MTRACE_SHORT_NAME_];
 } mtrace_profiler_;
 
 #if !MTRACE_IS_STATIC_
@@ -3783,10 +3789,15 @@ static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_cal
     return address == 0 ? 0 : MTRACE_KEY_OF_ADDRESS_(address);
 }
 
+/* The same text, or none twice. In C++ each macro has a text of its own. */
+static bool mtrace_is_same_text_(const char *a, const char *b) {
+    return a == b || (a != NULL && b != NULL && *a == *b && strcmp(a, b) == 0);
+}
+
 /* Does the site stand in the function? Equal names can be one constant. */
 static bool mtrace_site_is_own_(const mtrace_call_ *call, const mtrace_site *site) {
-    return site->function == call->name &&
-           (site->file == call->file || strcmp(site->file, call->file) == 0);
+    return mtrace_is_same_text_(site->function, call->name) &&
+           mtrace_is_same_text_(site->file, call->file);
 }
 
 /* The line begins, unless it runs; a macro of the function's own that runs again is the line once
@@ -3906,6 +3917,10 @@ static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call
 static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     uintptr_t address;
+    if (mtrace_site_is_own_(w->call, event->site)) { /* another text of the same, in C++ */
+        mtrace_worker_event_wholly_(event, user);
+        return;
+    }
     if ((w->call->mark & MTRACE_MARK_ONLY_) != 0) {
         mtrace_worker_count_fast_(w, w->call, event, w->call->key, NULL);
         return;
@@ -3977,6 +3992,15 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     return w;
 }
 
+static void mtrace_function_add_(uint32_t i, const mtrace_site *site) {
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    const char *name = mtrace_short_name_(p->names[i], sizeof p->names[i], site->function);
+    p->functions[i] = *site;
+    p->functions[i].function = name != NULL ? name : MTRACE_UNKNOWN_;
+    p->full_names[i] = site->function;
+    MTRACE_SET_RELEASE_(&p->function_count, i + 1);
+}
+
 /* The function's number and one; 0: there is no room. Its site keeps it for this session. */
 static uint32_t mtrace_function_of_(mtrace_site *site) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
@@ -3989,13 +4013,12 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
     for (i = 0; i < p->function_count; i++) {
         const mtrace_site *f = &p->functions[i];
         if (f->line == site->line && strcmp(f->file, site->file) == 0 &&
-            strcmp(f->function, site->function) == 0) {
+            strcmp(p->full_names[i], site->function) == 0) {
             break;
         }
     }
     if (i < MTRACE_MAX_PROFILED_ && i == p->function_count) {
-        p->functions[i] = *site;
-        MTRACE_SET_RELEASE_(&p->function_count, i + 1);
+        mtrace_function_add_(i, site);
     }
     mtrace_let_go_(&mtrace_locks_.profile);
     if (i == MTRACE_MAX_PROFILED_) {
@@ -4108,7 +4131,8 @@ static bool mtrace_worker_is_busy_(const mtrace_worker_ *w) {
 static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, const void *frame) {
     mtrace_call_ *call = w->call;
     if (call != NULL) {
-        bool own = site->function == call->name && frame != NULL && frame == call->frame;
+        bool own = frame != NULL && frame == call->frame &&
+                   mtrace_is_same_text_(site->function, call->name);
         mtrace_call_go_wholly_(w, call, site, MTRACE_FRAME_(), own);
     }
 }
@@ -4185,7 +4209,7 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
         span.end_bytes = mtrace_not_negative_(w->level);
         span.level = w->depth;
         span.thread = w->number;
-        mtrace_mark_span(call->name, &span);
+        mtrace_mark_span(mtrace_profiler_g_.functions[call->function].function, &span);
     }
 }
 
@@ -4215,7 +4239,8 @@ void mtrace_profile_pop_(mtrace_profile_way way) {
 
 /* The innermost call, if it is one of the function that runs; NULL: else. */
 static mtrace_call_ *mtrace_call_here_(const mtrace_worker_ *w, const char *name) {
-    return w != NULL && w->call != NULL && w->call->name == name ? w->call : NULL;
+    bool is_here = w != NULL && w->call != NULL && mtrace_is_same_text_(w->call->name, name);
+    return is_here ? w->call : NULL;
 }
 
 mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {

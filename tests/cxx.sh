@@ -83,4 +83,76 @@ sed 's/mtrace.h/mtrace_ext.h/' "$tmp/use.c" >"$tmp/use_ext.c"
 without_xxhash "$tmp/use_ext.c" "-DMTRACE_HASH(p,n)=((void)(p),(uint32_t)(n))"
 grep -q "error.*mtrace_ext.h.*libxxhash-dev" "$tmp/log"
 report "without xxhash.h a sentence of mtrace_ext.h" $? "$(grep error: "$tmp/log" | head -n 1)"
+
+# --- what must compile, without a warning; what must not, with MTRACE and without ---
+
+W="-Wall -Wextra -pedantic -Wconversion -Wshadow -Wundef -Wcast-qual -Werror"
+for compiler in gcc clang; do
+    for mode in -UMTRACE -DMTRACE; do
+        for std in c99 c17; do
+            [ "$std $mode" != "c17 -UMTRACE" ] || continue
+            # shellcheck disable=SC2086
+            $compiler -std=$std $W -Wstrict-prototypes $mode -I. -c -o "$tmp/c.o" tests/cxx/accepts.c >"$tmp/log" 2>&1
+            report "C is accepted, $compiler $std $mode" $?
+        done
+    done
+done
+
+# shellcheck disable=SC2086
+gcc -std=c99 $W -UMTRACE -include stdlib.h "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "-DMTRACE_BASE_CALLOC(c,n)=calloc(c,n)" \
+    "-DMTRACE_BASE_REALLOC(p,n)=realloc(p,n)" "-DMTRACE_BASE_FREE(p)=free(p)" -I. -c -o "$tmp/c.o" tests/cxx/accepts.c >"$tmp/log" 2>&1
+report "C is accepted with an allocator of one's own" $?
+
+# In C++ no call site has a guard variable, and no lambda is a function of its own, without optimization too.
+for compiler in g++ clang++; do
+    warnings="$W -Wold-style-cast -Wzero-as-null-pointer-constant"
+    [ $compiler = clang++ ] || warnings="$warnings -Wuseless-cast"
+    for mode in -UMTRACE -DMTRACE; do
+        for std in c++11 c++14 c++17 c++20; do
+            case "$std $mode" in "c++14 -UMTRACE" | "c++17 -UMTRACE") continue ;; esac
+            # shellcheck disable=SC2086
+            $compiler -std=$std $warnings $mode -I. -c -o "$tmp/c++.o" tests/cxx/accepts.cpp >"$tmp/log" 2>&1 &&
+                ! nm "$tmp/c++.o" | grep -E '_ZGV.*mtrace_site_|[TtWw] .*UlvE.*clEv$' >"$tmp/log"
+            report "C++ is accepted, $compiler $std $mode" $?
+        done
+    done
+done
+
+# Each marked line is refused with its text, no other one is.
+misuse() { # NAME FILE COMPILER-ARGUMENT...
+    "${@:3}" -I. -fsyntax-only "$2" >"$tmp/out" 2>&1
+    python3 - "$2" "$tmp/out" >"$tmp/log" <<'END'
+import re, sys
+name, said = sys.argv[1], open(sys.argv[2]).read()
+marked = {}
+for number, line in enumerate(open(name), 1):
+    for text in re.findall(r"refused:(.*?)(?:\*/)?$", line.strip()):
+        marked[number] = text.strip()
+lines = {int(n) for n in re.findall(re.escape(name) + r":(\d+):\d+: (?:error|note: in instantiation)", said)}
+lines |= {int(n) for n in re.findall(re.escape(name) + r":(\d+):\d+: *required from here", said)}
+wrong = sorted(lines ^ set(marked))
+missing = sorted(t for t in marked.values() if t not in said)
+print("lines", *wrong, "texts", *missing)
+sys.exit(bool(wrong or missing or not marked))
+END
+    report "$1" $?
+}
+for mode in -UMTRACE -DMTRACE; do
+    misuse "misuse in C is refused, gcc $mode" tests/cxx/refuses.c gcc -std=c99 -w -ftrack-macro-expansion=0 $mode
+    misuse "misuse in C is refused, clang $mode" tests/cxx/refuses.c clang -std=c99 -ferror-limit=0 -Wno-everything $mode
+    misuse "misuse in C++ is refused, g++ $mode" tests/cxx/refuses.cpp g++ -std=c++11 -w -ftrack-macro-expansion=0 $mode
+    misuse "misuse in C++ is refused, clang++ $mode" tests/cxx/refuses.cpp clang++ -std=c++17 -ferror-limit=0 $mode
+done
+misuse "a 64-bit key on 32 bits is refused" tests/cxx/refuses.c \
+    gcc -m32 -idirafter "/usr/include/$(gcc -print-multiarch)" -std=c99 -w -ftrack-macro-expansion=0 -DMTRACE
+
+# --- call sites of C++ name their functions; the implementation is C ---
+
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace_ext.h"' >"$tmp/mtrace.c"
+gcc -std=c99 -DMTRACE -I. -c -o "$tmp/mtrace.o" "$tmp/mtrace.c"
+for compiler in g++ clang++; do
+    $compiler -std=c++17 -g -DMTRACE -I. -o "$tmp/sites" tests/cxx/sites.cpp "$tmp/mtrace.o" -lpthread >"$tmp/log" 2>&1 &&
+        "$tmp/sites" >"$tmp/log" 2>&1
+    report "call sites name their functions, $compiler" $?
+done
 exit $failed

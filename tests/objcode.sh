@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Without MTRACE the machine code is that of the plain allocator; with it, and off, malloc costs one byte load
-# and a branch.
+# and a branch. C++'s call sites, made by lambdas, cost what those of statement expressions cost: the same
+# instructions.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -34,5 +35,23 @@ for compiler in gcc clang; do
         cat "$tmp/off"
         failed=1
     fi
+done
+
+instructions() { # SITE-KIND COMPILER-ARGUMENT...
+    "${@:2}" -DMTRACE -DMTRACE_SITE_KIND="$1" -I. -c -o "$tmp/kind.o" -x c++ tests/objcode/off.c &&
+        objdump -d --no-show-raw-insn "$tmp/kind.o" | awk -F'\t' '/^[0-9a-f]+ </ { print $0 } /^ / { split($2, a, " "); print a[1] }'
+}
+for compiler in "g++ -std=c++11" "clang++ -std=c++20"; do
+    for level in -O2 -Os; do
+        name="a lambda's call site has the instructions of a statement expression's, $compiler $level"
+        # shellcheck disable=SC2086
+        if instructions 1 $compiler $level >"$tmp/lambda" && instructions 2 $compiler $level >"$tmp/statement" &&
+            [ "$(wc -l <"$tmp/lambda")" -gt 15 ] && diff "$tmp/lambda" "$tmp/statement" >"$tmp/diff"; then
+            echo "ok $name"
+        else
+            echo "not ok $name: $(head -n 3 "$tmp/diff" | tr '\n' ' ')"
+            failed=1
+        fi
+    done
 done
 exit $failed
