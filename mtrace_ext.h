@@ -771,10 +771,12 @@ typedef struct mtrace_out_ {
 } mtrace_out_;
 
 static void mtrace_out_flush_(mtrace_out_ *o) {
+    uintptr_t before = mtrace_callback_enter_();
     if (o->hashed) {
         XXH64_update(&o->hash, o->bytes, o->length);
     }
     o->write((const char *)o->bytes, o->length, o->user);
+    mtrace_callback_leave_(before);
     o->length = 0;
 }
 

@@ -29,6 +29,13 @@ static void to_file(const char *text, size_t length, void *user) {
     fwrite(text, 1, length, *(FILE **)user);
 }
 
+static void careless(const char *text, size_t length, void *user) {
+    (void)user;
+    (void)text;
+    (void)length;
+    MT_FREE(malloc(5)); /* CARELESS */
+}
+
 static void stop_here(void) {
     fputs("stopped\n", stderr);
 }
@@ -40,8 +47,8 @@ int main(int argc, char **argv) {
     char *leak;
     const char *what = argv[1];
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
-    if (argc > 2) { /* a writer of the program's own, which buffers */
-        desc.write = to_file;
+    if (argc > 2) { /* a writer of the program's own, which buffers, or frees what is not traced */
+        desc.write = strcmp(argv[2], "own") == 0 ? to_file : careless;
         desc.write_user = &out;
     }
     mtrace_start(&desc);
@@ -101,6 +108,12 @@ for what in growth foreign; do
     sort -u own.raw >own
     check "$what: with a writer that buffers" says own $what
 done
+
+bash -c "./program foreign careless >file 2>&1; exit \$?" 2>err
+check "a writer that frees a foreign block: aborts" aborts $?
+careless=$(grep -n 'CARELESS' program.c | cut -d : -f 1)
+check "a writer that frees a foreign block: a message" \
+    grep -Eq "^program.c:$careless: warning: free of a pointer that is not traced" file
 
 # --- a test runner ---
 cat >CTestTestfile.cmake <<'C'

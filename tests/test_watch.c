@@ -1,5 +1,5 @@
 /* Watchers: what a thread is told of its own calls, and that it is all that happens to the traced
-   memory. */
+   memory. And what any of the user's callbacks may do: allocate and free. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -16,6 +16,7 @@ typedef struct told {
     mtrace_event sum;
     int calls;
     bool allocates;
+    void *kept; /* of what it allocated */
 } told;
 
 static void add(mtrace_event *sum, const mtrace_event *event) {
@@ -33,8 +34,10 @@ static void listen(const mtrace_event *event, void *user) {
     t->calls++;
     add(&t->sum, event);
     if (t->allocates) {
-        t->allocates = false;
-        free(MT_MALLOC(1)); /* a stale trace: the next block there replaces it */
+        assert_true(t->calls < 100);
+        MT_FREE(t->kept);
+        t->kept = MT_REALLOC(MT_MALLOC(80), 160);
+        MT_FREE(MT_STRDUP("a line"));
     }
 }
 
@@ -162,13 +165,153 @@ static void test_stale_traces_and_drops_are_told(void **state) {
 
 static void test_a_watcher_may_allocate(void **state) {
     told t = MTRACE_ZERO_;
+    mtrace_block found;
+    void *block;
     (void)state;
     start();
     watch(&t);
     t.allocates = true;
-    MT_FREE(MT_MALLOC(10));
-    assert_int_equal(t.calls, 3);
-    assert_int_equal(t.sum.came_size - t.sum.went_size, mtrace_get_traced_memory().current);
+    block = MT_MALLOC(10);
+    expect(&t, 0, 10, ANY);
+    assert_int_equal(mtrace_get_traced_memory().current, 170);
+    assert_int_equal(mtrace_find(t.kept, &found), MTRACE_OK);
+    assert_int_equal(found.size, 160);
+    block = MT_REALLOC(block, 20);
+    expect(&t, 10, 20, ANY);
+    assert_int_equal(mtrace_track_at(5, 77, 1000, NULL), MTRACE_OK);
+    expect(&t, 0, 1000, 0);
+    assert_int_equal(mtrace_untrack_at(5, 77, NULL), MTRACE_OK);
+    expect(&t, 1000, 0, 0);
+    MT_FREE(block);
+    expect(&t, 20, 0, ANY);
+    assert_int_equal(mtrace_get_traced_memory().current, 160);
+    unwatch();
+    MT_FREE(t.kept);
+    test_sound();
+}
+
+static jmp_buf way_out;
+
+static void leap(const mtrace_event *event, void *user) {
+    (void)event;
+    ++*(int *)user;
+    longjmp(way_out, 1);
+}
+
+/* Where a thread has atomics of its own it is known by its stack that the callback is over. */
+static void test_a_watcher_left_by_longjmp(void **state) {
+    static int calls;
+    mtrace_watcher watcher;
+    (void)state;
+    start();
+    calls = 0;
+    watcher.call = leap;
+    watcher.user = &calls;
+    mtrace_watch(watcher);
+    if (setjmp(way_out) == 0) {
+        MT_FREE(MT_MALLOC(10));
+    }
+    if (setjmp(way_out) == 0) {
+        MT_FREE(MT_MALLOC(10));
+    }
+    assert_int_equal(calls, TEST_ATOMICS ? 2 : 1);
+}
+
+typedef struct writer {
+    test_output out;
+    int depth;
+    int deepest;
+} writer;
+
+static void enter(writer *w) {
+    w->depth++;
+    w->deepest = w->depth > w->deepest ? w->depth : w->deepest;
+    assert_true(w->depth < 100);
+}
+
+/* Makes a copy of the line: some blocks are traced, some are not. */
+static void write_a_copy(const char *text, size_t length, void *user) {
+    writer *w = (writer *)user;
+    char *copy = (char *)malloc(length);
+    void *other = MT_MALLOC(length);
+    enter(w);
+    memcpy(copy, text, length);
+    test_write(copy, length, &w->out);
+    MT_FREE(copy);
+    MT_FREE(other);
+    w->depth--;
+}
+
+static bool source_in_a_copy(const char *file, uint32_t line, char *buffer, size_t size,
+                             void *user) {
+    char *copy = (char *)malloc(size);
+    (void)file;
+    (void)line;
+    enter((writer *)user);
+    strcpy(copy, "a line");
+    strcpy(buffer, copy);
+    MT_FREE(copy);
+    ((writer *)user)->depth--;
+    return true;
+}
+
+static int reports(const writer *w) {
+    const char *at = w->out.text;
+    int count = 0;
+    while ((at = strstr(at, "warning: free of a pointer")) != NULL) {
+        at++;
+        count++;
+    }
+    return count;
+}
+
+static void test_a_writer_may_allocate(void **state) {
+    static writer w;
+    told t = MTRACE_ZERO_;
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    memset(&w, 0, sizeof w);
+    desc.foreign_free = MTRACE_FOREIGN_REPORT;
+    desc.write = write_a_copy;
+    desc.write_user = &w;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    watch(&t);
+    MT_FREE(malloc(10));
+    assert_int_equal(w.deepest, 1);
+    assert_int_equal(reports(&w), 1);
+    assert_int_equal(mtrace_get_info().foreign_frees, 2); /* the writer's is counted */
+    MT_FREE(malloc(10));
+    assert_int_equal(reports(&w), 2);
+    mtrace_write_message("hello");
+    assert_int_equal(reports(&w), 2);
+    assert_int_equal(w.deepest, 1);
+    assert_int_equal(t.calls, 0);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    test_sound();
+}
+
+static void test_a_source_may_allocate(void **state) {
+    static writer w;
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_frame frame = MTRACE_ZERO_;
+    mtrace_traceback traceback = MTRACE_ZERO_;
+    char text[100];
+    (void)state;
+    memset(&w, 0, sizeof w);
+    desc.foreign_free = MTRACE_FOREIGN_REPORT;
+    desc.write = write_a_copy;
+    desc.write_user = &w;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    frame.file = "a.c";
+    frame.line = 7;
+    traceback.frames = &frame;
+    traceback.count = traceback.total = 1;
+    mtrace_format_traceback(text, sizeof text, &traceback, MTRACE_ALL_FRAMES, false,
+                            source_in_a_copy, &w);
+    assert_non_null(strstr(text, "a line"));
+    assert_int_equal(w.deepest, 1);
+    assert_string_equal(w.out.text, "");
+    assert_int_equal(mtrace_get_info().foreign_frees, 1);
 }
 
 static void test_watchers_around_each_other(void **state) {
@@ -250,6 +393,9 @@ int main(void) {
         cmocka_unit_test_teardown(test_what_changes_nothing_is_not_told, stop),
         cmocka_unit_test_teardown(test_stale_traces_and_drops_are_told, stop),
         cmocka_unit_test_teardown(test_a_watcher_may_allocate, stop),
+        cmocka_unit_test_teardown(test_a_watcher_left_by_longjmp, stop),
+        cmocka_unit_test_teardown(test_a_writer_may_allocate, stop),
+        cmocka_unit_test_teardown(test_a_source_may_allocate, stop),
         cmocka_unit_test_teardown(test_watchers_around_each_other, stop),
         cmocka_unit_test_teardown(test_a_thread_of_its_own, stop),
         cmocka_unit_test_teardown(test_told_adds_up, stop),
