@@ -2,9 +2,9 @@
 
    Snapshot files, snapshots for Python's tracemalloc, source lines, memory line by line and over
    time (docs/PROFILING.md), start by an environment variable. Of mtrace.h it uses the public calls,
-   and beside them only what is in PORTABILITY, TEXT and FILTER. Include it where you need it; its
-   implementation comes with that of mtrace.h (and wants -lpthread where libc has no threads in it,
-   as glibc's before 2.34):
+   and of the rest what is in COMPILER, PORTABILITY, TEXT and FILTER, with a few lines of COUNTERS
+   and REPORT. Include it where you need it; its implementation comes with that of mtrace.h (and
+   wants -lpthread where libc has no threads in it, as glibc's before 2.34):
 
        #define MTRACE_IMPLEMENTATION
        #include "mtrace_ext.h"      (includes mtrace.h)
@@ -5078,7 +5078,7 @@ static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_number_(t, r->function->line);
     mtrace_put_(t, ": ");
     mtrace_put_count_(t, r->total.calls, "call");
-    mtrace_put_(t, "; ");
+    mtrace_put_(t, r->total.calls == 1 ? "; " : "; at most "); /* each of three may be another's */
     mtrace_put_size_(t, (uint64_t)r->total.entry);
     mtrace_put_(t, " held before, ");
     mtrace_put_size_(t, (uint64_t)r->total.peak);

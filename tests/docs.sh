@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every ```c block of README.md, docs/*.md and mtrace.h's manual that has a main() compiles and runs, with MTRACE and
+# Every ```c and ```cpp block of README.md, docs/*.md and mtrace.h's manual that has a main() compiles and runs, with MTRACE and
 # without; where the next fenced block is ```text, that is what it prints with MTRACE. Every public macro and function
 # exists in both.
 set -u
@@ -19,10 +19,10 @@ def blocks_of(path, text):
 for path in sys.argv[2:]:
     blocks = blocks_of(path, open(path).read())
     for (kind, text), after in zip(blocks, blocks[1:] + [('', '')]):
-        if kind == 'c' and 'int main' in text:
+        if kind in ('c', 'cpp') and 'int main' in text:
             n += 1
             open(f'{out}/{n}.name', 'w').write(f'{path}, program {n}')
-            open(f'{out}/{n}.c', 'w').write(text)
+            open(f'{out}/{n}.{kind}', 'w').write(text)
             if after[0] == 'text':
                 open(f'{out}/{n}.expected', 'w').write(after[1])
 if not n:
@@ -30,9 +30,11 @@ if not n:
 P
 failed=0
 
-# build OUTPUT [FLAG...]: demo.c, warnings are errors.
+# build OUTPUT [FLAG...]: demo.c or demo.cpp, warnings are errors.
 build() {
-    (cd "$tmp" && gcc -std=c99 -g -Wall -Wextra -pedantic -Werror "${@:2}" -I"$top" -o "$1" demo.c) >"$tmp/log" 2>&1
+    local compiler=(gcc -std=c99)
+    [ "$demo" = demo.c ] || compiler=(g++ -std=c++11)
+    (cd "$tmp" && "${compiler[@]}" -g -Wall -Wextra -pedantic -Werror "${@:2}" -I"$top" -o "$1" "$demo") >"$tmp/log" 2>&1
 }
 
 # same EXPECTED OUTPUT: how much of the tracer's own memory is in RAM is the machine's.
@@ -40,9 +42,9 @@ same() {
     diff <(sed 's/own memory [0-9.]* of/own memory - of/' "$1") <(sed 's/own memory [0-9.]* of/own memory - of/' "$2")
 }
 
-for source in "$tmp"/*.c; do
-    base=${source%.c} name=$(cat "${source%.c}.name")
-    cp "$source" "$tmp/demo.c"
+for source in "$tmp"/*.{c,cpp}; do
+    base=${source%.*} name=$(cat "${source%.*}.name") demo=demo.${source##*.}
+    cp "$source" "$tmp/$demo"
     if ! build "$base" -DMTRACE; then
         echo "not ok docs $name: $(head -n 1 "$tmp/log")"
         failed=1
@@ -64,7 +66,7 @@ for source in "$tmp"/*.c; do
     else
         echo "ok docs $name, without MTRACE"
     fi
-    rm -f "$tmp/demo.c"
+    rm -f "$tmp/$demo"
 done
 
 # names OUTPUT [FLAG...]: the public macros and functions of both headers; private ones end in an underscore.

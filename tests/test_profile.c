@@ -971,6 +971,11 @@ static mtrace_site *line_of(const fixture *f, uint32_t number) {
     return site;
 }
 
+static NOINLINE char *keep_one(size_t size) {
+    MT_PROFILE();
+    return (char *)MT_MALLOC(size);
+}
+
 static void run_fixture(fixture *f) {
     mtrace_profile_way way = mtrace_profile_push_at(&f->function, 0, NULL);
     void *p = mtrace_malloc_at(3 * MIB, line_of(f, 9));
@@ -978,6 +983,25 @@ static void run_fixture(fixture *f) {
     mtrace_free_at(p, line_of(f, 12));
     mtrace_free_at(q, line_of(f, 12));
     mtrace_profile_pop(way);
+}
+
+/* The head line's three levels are each the most of all calls, and it says so. */
+static void test_head_of_many_calls(void **state) {
+    static test_output out;
+    static char *kept[3];
+    int i;
+    (void)state;
+    start();
+    for (i = 0; i < 3; i++) {
+        kept[i] = keep_one(9000 - 4000 * (size_t)i);
+    }
+    report_to(&out, MTRACE_PROFILE_TABLE, "keep_one");
+    assert_non_null(
+        strstr(out.text,
+               ": 3 calls; at most 13.7 KiB held before, 14.6 KiB at the peak, 14.6 KiB after\n"));
+    for (i = 0; i < 3; i++) {
+        MT_FREE(kept[i]);
+    }
 }
 
 static void test_table(void **state) {
@@ -1726,6 +1750,7 @@ int main(void) {
         PROFILE_TEST(test_too_many_threads),
         PROFILE_TEST(test_dropped_blocks_are_told),
         PROFILE_TEST(test_order_of_calls),
+        PROFILE_TEST(test_head_of_many_calls),
         PROFILE_TEST(test_table),
         PROFILE_TEST(test_classic),
         PROFILE_TEST(test_without_source),
