@@ -189,7 +189,7 @@ set title "What tracers cost: time with / time without, measured by bench/run\\n
 set lmargin 34
 set rmargin 6
 set logscale x
-set xrange [0.4:*]
+set xrange [0.2:*]
 set yrange [-0.6:{len(bars) - 0.4}]
 set xlabel "ratio, log scale; 1: costs nothing"
 set grid xtics lc rgb "#dddddd"

@@ -164,7 +164,8 @@ static void test_reports_at_exit(void **state) {
     expect_child("MTRACE=2 MTRACE_REPORT=leaks", 0,
                  "1 2\nleak.c:7: warning: 100 B in 1 block not freed, allocated in f\n");
     assert_int_equal(child("MTRACE=2 MTRACE_REPORT=top=3,peak,leaks", text, sizeof text), 0);
-    assert_non_null(strstr(text, "mtrace: 100 B in 1 block held, 100 B at the peak; 1 of 1 line\n"));
+    assert_non_null(
+        strstr(text, "mtrace: 100 B in 1 block held, 100 B at the peak; 1 of 1 line\n"));
     assert_non_null(strstr(text, "mtrace: 100 B in 1 block held at the peak; 1 of 1 line\n"));
     assert_non_null(strstr(text, "leak.c:7: warning: "));
     expect_child("MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
