@@ -41,7 +41,7 @@ set ylabel "slots"
 plot for [i = 1:7] rows("full", word(kinds, i)." ") using 3:10 title word(names, i) noenhanced
 
 unset logscale
-set title "With time: churn at 75 % load"
+set title "With time: churn at 60 % load"
 set xlabel "operations"
 set ylabel "ns"
 set yrange [0:*]

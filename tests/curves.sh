@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The benchmarks of growth and of real programs, at tiny sizes: they build, and the facts that they check beside
-# the time hold. Nothing dropped up to 75 % load, no probe beyond its limit nor growing with time, drops counted,
+# the time hold. Nothing dropped up to 70 % load, no probe beyond its limit nor growing with time, drops counted,
 # mtrace_check() content after every kind of address; all that Lua, SQLite and Duktape ask for comes and goes.
 set -u
 cd "$(dirname "$0")/.." || exit 1

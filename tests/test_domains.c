@@ -292,8 +292,9 @@ static void test_full_site_table(void **state) {
         blocks[i] = in_one_place((uint32_t)i + 1);
     }
     assert_int_equal(mtrace_get_info().lost_sites, 2);
-    expect_domains("0 20 2 | 3 10 1 | 2 10 1 | 1 10 1"); /* "<other>" is of domain 0 */
+    expect_domains("5 10 1 | 4 10 1 | 3 10 1 | 2 10 1 | 1 10 1"); /* each has its "<other>" */
     blocks[4] = MT_REALLOC(blocks[4], 30);
+    expect_block(blocks[4], 5, 30);
     expect_block(blocks[2], 3, 10);
     for (i = 0; i < 5; i++) {
         MT_FREE(blocks[i]);

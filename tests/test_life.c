@@ -261,13 +261,13 @@ static void test_memory_size(void **state) {
     desc.serials = true;
     assert_int_equal(mtrace_memory_size(&desc) - plain, 8 * 1024);
     desc.serials = false;
-    desc.name_bytes = 16 * 64;
+    desc.name_bytes = 64 * 64;
     assert_int_equal(mtrace_memory_size(&desc), plain);
-    desc.name_bytes = 16 * 64 + 640;
+    desc.name_bytes = 64 * 64 + 640;
     assert_int_equal(mtrace_memory_size(&desc) - plain, 640);
     desc.name_bytes = 0;
     desc.borrow_names = true;
-    assert_int_equal(plain - mtrace_memory_size(&desc), 16 * 64);
+    assert_int_equal(plain - mtrace_memory_size(&desc), 64 * 64);
     desc.borrow_names = false;
     desc.capacity = 1025;
     assert_int_equal(mtrace_memory_size(&desc) - plain, 1024 * (sizeof(void *) > 4 ? 16 : 12));

@@ -87,6 +87,13 @@ static void expect_report(const mtrace_statistics *s, mtrace_style style, size_t
     assert_string_equal(output.text, text);
 }
 
+/* The hash in a lost name depends on the machine. */
+static void forget_hash(void) {
+    char *hash = strstr(output.text, "<unknown ");
+    assert_non_null(hash);
+    memcpy(hash, "<unknown 1234abcd>", strlen("<unknown 1234abcd>"));
+}
+
 static void expect_table(const mtrace_statistics *s, const char *text) {
     expect_report(s, MTRACE_STYLE_TABLE, 0, 0, text);
 }
@@ -782,12 +789,15 @@ static void test_footer_of_losses(void **state) {
     start_with(64, 16, 8);
     track(1, 1, "a.c", 1);
     track(2, 2, "long.c", 2);
-    expect_table(group(take(0), NULL, MTRACE_BY_LINE),
-                 "mtrace: 3 B in 2 blocks held, 3 B at the peak; 2 of 2 lines\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "       2 B   66.7        1         2 B  <unknown>:2 f\n"
-                 "       1 B   33.3        1         1 B  a.c:1 f\n"
-                 "mtrace's own memory 1024 KiB; name table full: some names are <unknown>\n");
+    output_clear();
+    assert_int_equal(mtrace_report(group(take(0), NULL, MTRACE_BY_LINE), NULL), MTRACE_OK);
+    forget_hash();
+    assert_string_equal(
+        output.text, "mtrace: 3 B in 2 blocks held, 3 B at the peak; 2 of 2 lines\n"
+                     "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+                     "       2 B   66.7        1         2 B  <unknown 1234abcd>:2 f\n"
+                     "       1 B   33.3        1         1 B  a.c:1 f\n"
+                     "mtrace's own memory 1024 KiB; name table full: some names are <unknown>\n");
 }
 
 /* --- who gets it --- */

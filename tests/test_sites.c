@@ -564,33 +564,183 @@ static void test_site_table_full(void **state) {
     stop_empty();
 }
 
-/* A tracked key whose site found no room can still be found and ended, and keeps to its domain. */
+/* A tracked key whose site found no room is charged to "<other>" in its domain, as a block is. */
 static void test_site_table_full_for_tracked_keys(void **state) {
     mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
     mtrace_block found = MTRACE_ZERO_;
     (void)state;
     test_start(64, 1);
     assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
-    if (mtrace_track_at(5, 7, 100, &second) == MTRACE_OK) {
-        assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
-        test_held(1101, 1101, 3);
-        assert_int_equal(mtrace_find_tracked(5, 7, &found), MTRACE_OK);
-        assert_int_equal(found.size, 100);
-        assert_int_equal(found.domain, 5);
-        assert_int_equal(mtrace_find_tracked(6, 7, &found), MTRACE_OK);
-        assert_int_equal(found.size, 1000);
-        assert_int_equal(mtrace_track_at(5, 7, 200, &second), MTRACE_OK); /* replaced */
-        test_held(1201, 1201, 3);
-        assert_int_equal(mtrace_untrack_at(5, 7, &second), MTRACE_OK);
-        assert_int_equal(mtrace_untrack_at(6, 7, &second), MTRACE_OK);
-    } else { /* or it is not traced at all, and says so */
-        assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_ERR_FULL);
-        assert_int_equal(mtrace_get_info().dropped_count, 2);
-        assert_int_equal(mtrace_get_info().dropped_bytes, 200);
-        assert_int_equal(mtrace_untrack_at(5, 7, &second), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
+    test_held(1101, 1101, 3);
+    assert_int_equal(mtrace_find_tracked(5, 7, &found), MTRACE_OK);
+    assert_int_equal(found.size, 100);
+    assert_int_equal(found.domain, 5);
+    assert_string_equal(found.file, "<other>");
+    assert_int_equal(mtrace_find_tracked(6, 7, &found), MTRACE_OK);
+    assert_int_equal(found.size, 1000);
+    assert_int_equal(test_row("<other>", 0).size, 1100);
+    assert_int_equal(mtrace_track_at(5, 7, 200, &second), MTRACE_OK); /* replaced */
+    test_held(1201, 1201, 3);
+    assert_int_equal(mtrace_get_info().lost_sites, 3);
+    assert_int_equal(mtrace_get_info().sites, 1);
+    assert_int_equal(mtrace_get_info().dropped_count, 0);
+    assert_int_equal(mtrace_untrack_at(5, 7, &second), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(6, 7, &second), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(0, 4096, &first), MTRACE_OK);
+    stop_empty();
+}
+
+/* "<other>" has rows for so many domains. Of later ones a block counts in domain 0, and a key, which
+   would not be found again there, is dropped. */
+static void test_site_table_full_for_many_domains(void **state) {
+    enum { OTHERS = 16 }; /* MTRACE_OTHER_DOMAINS */
+    mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
+    mtrace_block found = MTRACE_ZERO_;
+    void *block;
+    uint32_t i;
+    (void)state;
+    test_start(64, 1);
+    assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
+    for (i = 1; i <= OTHERS; i++) {
+        assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_ERR_FULL);
+    assert_int_equal(mtrace_get_info().dropped_count, 1);
+    block = mtrace_malloc_in_at(i, 100, &second);
+    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(found.domain, 0);
+    block = mtrace_realloc_in_at(1, block, 200, &second); /* keeps its domain */
+    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(found.domain, 0);
+    assert_string_equal(found.file, "<other>");
+    assert_int_equal(test_row("<other>", 0).size, 10 * OTHERS + 200);
+    test_sound();
+    mtrace_free_at(block, &second);
+    for (i = 1; i <= OTHERS; i++) {
+        assert_int_equal(mtrace_untrack_at(i, i, &second), MTRACE_OK);
     }
     assert_int_equal(mtrace_untrack_at(0, 4096, &first), MTRACE_OK);
     stop_empty();
+}
+
+/* --- names that find no room --- */
+
+/* By default 4,096 call sites in 300 files with long paths keep all their names. */
+static void test_default_room_for_names(void **state) {
+    enum { SITES = 4096, FILES = 300 };
+    mtrace_block found = MTRACE_ZERO_;
+    char file[101], function[41];
+    uint32_t i;
+    (void)state;
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    for (i = 0; i < SITES; i++) {
+        mtrace_site site = MTRACE_ZERO_;
+        snprintf(file, sizeof file, "/%0*u", (int)sizeof file - 2, (unsigned)(i % FILES));
+        snprintf(function, sizeof function, "f%0*u", (int)sizeof function - 2, (unsigned)i);
+        site.file = file;
+        site.function = function;
+        site.line = i;
+        assert_int_equal(mtrace_track_at(0, 64 * (i + 1), 1, &site), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_get_info().sites, SITES);
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    assert_int_equal(mtrace_find_tracked(0, 64 * SITES, &found), MTRACE_OK);
+    assert_string_equal(found.function, function);
+    for (i = 0; i < SITES; i++) {
+        assert_int_equal(mtrace_untrack_at(0, 64 * (i + 1), NULL), MTRACE_OK);
+    }
+    stop_empty();
+}
+
+/* So do as many with a function and a type of their own, which are borrowed. */
+static void test_slots_for_names(void **state) {
+    enum { SITES = 400 };
+    static char names[SITES][3][8];
+    mtrace_desc desc = MTRACE_ZERO_;
+    uint32_t i;
+    (void)state;
+    desc.capacity = 1024;
+    desc.max_sites = SITES;
+    desc.borrow_names = true;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < SITES; i++) {
+        mtrace_site site = MTRACE_ZERO_;
+        snprintf(names[i][0], sizeof names[i][0], "%u.c", (unsigned)i);
+        snprintf(names[i][1], sizeof names[i][1], "f%u", (unsigned)i);
+        snprintf(names[i][2], sizeof names[i][2], "T%u", (unsigned)i);
+        site.file = names[i][0];
+        site.function = names[i][1];
+        site.type = names[i][2];
+        assert_int_equal(mtrace_track_at(1, i, 1, &site), MTRACE_OK);
+        assert_int_equal(mtrace_untrack_at(1, i, NULL), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_get_info().lost_names, 0);
+    stop_empty();
+}
+
+static size_t rows_by(mtrace_key_type key) {
+    mtrace_snapshot *snapshot = NULL;
+    mtrace_statistics *statistics = NULL;
+    size_t count;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, key, NULL), MTRACE_OK);
+    count = statistics->count;
+    mtrace_statistics_free(statistics);
+    mtrace_snapshot_free(snapshot);
+    return count;
+}
+
+/* 6 functions in each of 20 files, at the same lines, twice: what lost its name is a row of its own,
+   and what belongs together stays together. */
+static void test_rows_of_lost_names(void **state) {
+    enum { FILES = 20, LINES = 6, SITES = FILES * LINES };
+    mtrace_desc desc = MTRACE_ZERO_;
+    uint32_t i;
+    (void)state;
+    desc.capacity = 1024;
+    desc.max_sites = SITES;
+    desc.name_bytes = 20;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < 2 * SITES; i++) {
+        char file[24], function[24];
+        mtrace_site site = MTRACE_ZERO_;
+        snprintf(file, sizeof file, "src/file%u.c", (unsigned)(i / LINES % FILES));
+        snprintf(function, sizeof function, "function%u", (unsigned)(i % SITES));
+        site.file = file;
+        site.function = function;
+        site.type = function + 1;
+        site.line = i % LINES;
+        assert_int_equal(mtrace_track_at(0, 64 * (i + 1), 10, &site), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_get_info().sites, SITES);
+    assert_int_equal(mtrace_get_info().lost_sites, 0);
+    assert_true(mtrace_get_info().lost_names > 2 * SITES);
+    assert_int_equal(rows_by(MTRACE_BY_LINE), SITES);
+    assert_int_equal(rows_by(MTRACE_BY_FILE), FILES);
+    assert_int_equal(rows_by(MTRACE_BY_FUNCTION), SITES);
+    assert_int_equal(rows_by(MTRACE_BY_TYPE), SITES);
+    test_sound();
+    for (i = 0; i < 2 * SITES; i++) {
+        assert_int_equal(mtrace_untrack_at(0, 64 * (i + 1), NULL), MTRACE_OK);
+    }
+    stop_empty();
+}
+
+/* The size of the row by line that begins with "<unknown " and has that line. */
+static uint64_t held_by_unknown(uint32_t line) {
+    mtrace_snapshot *snapshot = NULL;
+    uint64_t sum = 0;
+    size_t i;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    for (i = 0; i < mtrace_snapshot_get_parts(snapshot).row_count; i++) {
+        const mtrace_statistic *row = &mtrace_snapshot_get_parts(snapshot).rows[i];
+        bool is = strncmp(row->file, "<unknown ", 9) == 0 && row->line == line;
+        sum += is ? row->size : 0;
+    }
+    mtrace_snapshot_free(snapshot);
+    return sum;
 }
 
 static void test_name_table_full(void **state) {
@@ -616,7 +766,7 @@ static void test_name_table_full(void **state) {
     assert_int_equal(found.line, 2);
     blocks[2] = mtrace_malloc_at(30, &long_file); /* the site is known by now */
     assert_int_equal(mtrace_get_info().lost_names, 1);
-    assert_int_equal(test_row("<unknown>", 2).size, 50);
+    assert_int_equal(held_by_unknown(2), 50);
     blocks[3] = mtrace_malloc_at(40, &later); /* what is short enough still fits */
     test_traced(blocks[3], 40, "bc.c", 3);
     typed.type = "t"; /* now there is not a byte left */
@@ -732,6 +882,10 @@ int main(void) {
         TEST(test_domains_of_one_site),
         TEST(test_site_table_full),
         TEST(test_site_table_full_for_tracked_keys),
+        TEST(test_site_table_full_for_many_domains),
+        TEST(test_default_room_for_names),
+        TEST(test_slots_for_names),
+        TEST(test_rows_of_lost_names),
         TEST(test_name_table_full),
         TEST(test_sites_after_restart),
         TEST(test_macro_after_restart),
