@@ -307,7 +307,7 @@ MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *ar
 /* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
    desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
    (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval above INT32_MAX, or a thread where there is
-   none: Windows, MTRACE_SINGLE_THREAD; there set no_thread), NO_MEMORY, THREAD; then nothing has
+   none: MTRACE_SINGLE_THREAD; there set no_thread), NO_MEMORY, THREAD; then nothing has
    changed. O(max_samples). Any thread. A child of fork() goes on without the thread. Source: mprof
    run. */
 MTRACE_API mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc);
@@ -621,12 +621,18 @@ extern "C" {
 #ifndef _WINDOWS_
 struct _FILETIME;
 union _LARGE_INTEGER;
+struct _SECURITY_ATTRIBUTES;
 __declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
                                                 unsigned long flags);
 __declspec(dllimport) void __stdcall GetSystemTimeAsFileTime(struct _FILETIME *time);
 __declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *ticks);
 __declspec(dllimport) int __stdcall QueryPerformanceFrequency(union _LARGE_INTEGER *rate);
 __declspec(dllimport) int __stdcall SwitchToThread(void);
+__declspec(dllimport) void *__stdcall CreateEventA(struct _SECURITY_ATTRIBUTES *attributes,
+                                                   int stays, int is_set, const char *name);
+__declspec(dllimport) int __stdcall SetEvent(void *event);
+__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void *what, unsigned long ms);
+__declspec(dllimport) int __stdcall CloseHandle(void *handle);
 #endif
 static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
@@ -1375,11 +1381,11 @@ static void mtrace_pickle_number_(mtrace_out_ *o, uint64_t value) {
     }
 }
 
-/* A byte that is not UTF-8 becomes U+DC00 + byte, as Python's os.fsdecode() reads it. */
-static void mtrace_pickle_wrong_(mtrace_out_ *o, unsigned char byte) {
+/* A byte that is not UTF-8 becomes U+DC00 + its value, as Python's os.fsdecode() reads it. */
+static void mtrace_pickle_wrong_(mtrace_out_ *o, unsigned char wrong) {
     mtrace_out_byte_(o, 0xed);
-    mtrace_out_byte_(o, 0xb0u | byte >> 6);
-    mtrace_out_byte_(o, 0x80 | (byte & 0x3fu));
+    mtrace_out_byte_(o, 0xb0u | wrong >> 6);
+    mtrace_out_byte_(o, 0x80 | (wrong & 0x3fu));
 }
 
 /* Returns the bytes it takes; o NULL: only counts. */
@@ -1717,7 +1723,15 @@ typedef struct mtrace_lock_words_ {
 } mtrace_lock_words_;
 MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
 
-#if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD)
+/* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
+static int mtrace_until_next_(uint64_t *next, uint32_t interval) {
+    uint64_t now = mtrace_now();
+    *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
+    *next = *next < now ? now : *next;
+    return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
+}
+
+#if defined(MTRACE_SINGLE_THREAD)
 
 static bool mtrace_ticker_can_(void) {
     return false;
@@ -1727,6 +1741,58 @@ static mtrace_result mtrace_ticker_start_(uint32_t interval) {
     return MTRACE_ERR_ARGUMENT;
 }
 static void mtrace_ticker_stop_(void) {}
+static bool mtrace_ticker_forks_(void) {
+    return true;
+}
+
+#elif defined(_WIN32)
+
+/* An event ends the wait. */
+static struct {
+    void *thread;
+    void *wake;
+    uint32_t interval; /* ms */
+} mtrace_ticker_;
+
+static bool mtrace_ticker_can_(void) {
+    return true;
+}
+
+static unsigned __stdcall mtrace_ticker_run_(void *unused) {
+    uint64_t next = mtrace_now();
+    (void)unused;
+    while (WaitForSingleObject(mtrace_ticker_.wake, (unsigned long)mtrace_until_next_(
+                                                        &next, mtrace_ticker_.interval)) != 0) {
+        mtrace_tick();
+    }
+    return 0;
+}
+
+static mtrace_result mtrace_ticker_start_(uint32_t interval) {
+    mtrace_ticker_.wake = CreateEventA(NULL, 1, 0, NULL);
+    if (mtrace_ticker_.wake == NULL) {
+        errno = ENOMEM;
+        return MTRACE_ERR_THREAD;
+    }
+    mtrace_ticker_.interval = interval;
+    mtrace_ticker_.thread = (void *)_beginthreadex(NULL, 0, mtrace_ticker_run_, NULL, 0, NULL);
+    if (mtrace_ticker_.thread == NULL) {
+        CloseHandle(mtrace_ticker_.wake);
+        return MTRACE_ERR_THREAD;
+    }
+    return MTRACE_OK;
+}
+
+static void mtrace_ticker_stop_(void) {
+    if (mtrace_ticker_.thread != NULL) {
+        SetEvent(mtrace_ticker_.wake);
+        WaitForSingleObject(mtrace_ticker_.thread, 0xffffffff);
+        CloseHandle(mtrace_ticker_.thread);
+        CloseHandle(mtrace_ticker_.wake);
+        mtrace_ticker_.thread = NULL;
+    }
+}
+
 static bool mtrace_ticker_forks_(void) {
     return true;
 }
@@ -1766,17 +1832,12 @@ static void *mtrace_ticker_run_(void *unused) {
     struct pollfd wake = MTRACE_ZERO_;
     mtrace_signals_ signals;
     uint64_t next = mtrace_now();
-    int timeout = 0;
     sigfillset(&signals);
     pthread_sigmask(MTRACE_SIG_BLOCK_, &signals, NULL);
     wake.fd = mtrace_ticker_.wake[0];
     wake.events = POLLIN;
     do {
-        uint64_t now = mtrace_now();
-        next += (uint64_t)mtrace_ticker_.interval * MTRACE_NS_PER_MS_;
-        next = next < now ? now : next; /* late: nothing is made up for */
-        timeout = (int)((next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
-        if (poll(&wake, 1, timeout) > 0) {
+        if (poll(&wake, 1, mtrace_until_next_(&next, mtrace_ticker_.interval)) > 0) {
             return unused;
         }
         mtrace_tick();
@@ -5391,7 +5452,7 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
     }
     result = mtrace_profile_text_(&t, desc, only, function);
     if (file != NULL) {
-        bool good = ferror(file) == 0;
+        bool good = fflush(file) == 0 && ferror(file) == 0; /* Wine's fclose() says nothing */
         good = fclose(file) == 0 && good;
         result = result == MTRACE_OK && !good ? MTRACE_ERR_IO : result;
     }
