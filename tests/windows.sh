@@ -129,19 +129,25 @@ else
     bad "program"
 fi
 
-# --- and the tests. A signal is test_signals' subject. ---
+# --- and the tests. A signal is test_signals' subject. One that names what is private has an implementation of its
+# own, the others share one, as in CMakeLists.txt. ---
 
+posix=(-Itests -Itests/support/cmocka -Itests/support/windows -include tests/support/windows/posix.h)
+build implementation tests/support/implementation.c "${posix[@]}" -DTEST_SHARED -c || bad implementation
 for source in tests/test_*.c; do
     name=$(basename "$source" .c)
     [ "$name" = test_signals ] && continue
-    if ! build "$name" "$source" -Itests -Itests/support/cmocka -Itests/support/windows \
-        -include tests/support/windows/posix.h; then
+    shared=(-DTEST_SHARED "$tmp/implementation.exe")
+    if sed 's/MTRACE_ZERO_//g' "$source" | grep -qE '(mtrace|MTRACE)_[A-Za-z0-9_]*_[^A-Za-z0-9_]|#define MTRACE_'; then
+        shared=()
+    fi
+    if ! build "$name" "$source" "${posix[@]}" "${shared[@]}"; then
         bad "$name"
     elif run "$name" && [ -s "$tmp/out" ]; then
         ok "$name: $(tr -d '\r' <"$tmp/out" | sed -n 's/.*PASSED *\] //p') $(grep -a SKIPPED "$tmp/out" |
             sed 's/.*\] //' | tr -d '\r' | tr '\n' ' ')"
     else
-        { echo "error: $(grep -a -m 1 ERROR "$tmp/out")"; } >"$tmp/log"
+        echo "error: $(grep -a -m 1 ERROR "$tmp/out")" >"$tmp/log"
         bad "$name"
     fi
     rm -f "$tmp/$name.exe"

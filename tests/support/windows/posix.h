@@ -32,10 +32,11 @@ typedef struct posix_part {
     size_t size;
 } posix_part;
 
-static struct {
+/* One in a program. */
+__declspec(selectany) struct {
     SRWLOCK lock;
     posix_part *first;
-} posix_parts;
+} posix_parts = {SRWLOCK_INIT, NULL};
 
 static inline int posix_memalign(void **block, size_t alignment, size_t size) {
     posix_part *part = NULL;
@@ -283,6 +284,19 @@ static inline int getrlimit(int what, struct rlimit *limit) {
 static inline int setrlimit(int what, const struct rlimit *limit) {
     (void)what;
     (void)limit;
+    return -1;
+}
+
+static inline int mkfifo(const char *path, int mode) {
+    (void)path;
+    (void)mode;
+    skip();
+    return -1;
+}
+static inline int symlink(const char *target, const char *path) {
+    (void)target;
+    (void)path;
+    skip();
     return -1;
 }
 
