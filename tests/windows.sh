@@ -133,6 +133,7 @@ fi
 # own, the others share one, as in CMakeLists.txt. ---
 
 posix=(-Itests -Itests/support/cmocka -Itests/support/windows -include tests/support/windows/posix.h)
+build posix tests/support/windows/posix.c "${posix[@]:0:2}" -c || bad "POSIX' calls"
 build implementation tests/support/implementation.c "${posix[@]}" -DTEST_SHARED -c || bad implementation
 for source in tests/test_*.c; do
     name=$(basename "$source" .c)
@@ -141,7 +142,7 @@ for source in tests/test_*.c; do
     if sed 's/MTRACE_ZERO_//g' "$source" | grep -qE '(mtrace|MTRACE)_[A-Za-z0-9_]*_[^A-Za-z0-9_]|#define MTRACE_'; then
         shared=()
     fi
-    if ! build "$name" "$source" "${posix[@]}" "${shared[@]}"; then
+    if ! build "$name" "$source" "$tmp/posix.exe" "${posix[@]}" "${shared[@]}"; then
         bad "$name"
     elif run "$name" && [ -s "$tmp/out" ]; then
         ok "$name: $(tr -d '\r' <"$tmp/out" | sed -n 's/.*PASSED *\] //p') $(grep -a SKIPPED "$tmp/out" |
