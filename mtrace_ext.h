@@ -519,9 +519,7 @@ static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void 
 #if !defined(MTRACE) && (defined(__cplusplus) || defined(__GNUC__))
 #define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
 #define MT_PROFILE_LIMIT(limit)                                                                    \
-    MT_PROFILE();                                                                                  \
-    (void)(0 ? MT_PROFILE_PUSH(limit).serial : 0);                                                 \
-    (void)(limit)
+    const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
 #elif defined(__cplusplus)
 struct mtrace_profile_guard_ {
     mtrace_profile_way way;

@@ -88,11 +88,13 @@ report "without xxhash.h a sentence of mtrace_ext.h" $? "$(grep error: "$tmp/log
 
 W="-Wall -Wextra -pedantic -Wconversion -Wshadow -Wundef -Wcast-qual -Werror"
 for compiler in gcc clang; do
+    warnings="$W -Wstrict-prototypes -Wdeclaration-after-statement"
+    [ $compiler = clang ] || warnings="$warnings -Wduplicated-branches -Wlogical-op"
     for mode in -UMTRACE -DMTRACE; do
         for std in c99 c17; do
             [ "$std $mode" != "c17 -UMTRACE" ] || continue
             # shellcheck disable=SC2086
-            $compiler -std=$std $W -Wstrict-prototypes $mode -I. -c -o "$tmp/c.o" tests/cxx/accepts.c >"$tmp/log" 2>&1
+            $compiler -std=$std $warnings $mode -I. -c -o "$tmp/c.o" tests/cxx/accepts.c >"$tmp/log" 2>&1
             report "C is accepted, $compiler $std $mode" $?
         done
     done
@@ -145,6 +147,11 @@ for mode in -UMTRACE -DMTRACE; do
 done
 misuse "a 64-bit key on 32 bits is refused" tests/cxx/refuses.c \
     gcc -m32 -idirafter "/usr/include/$(gcc -print-multiarch)" -std=c99 -w -ftrack-macro-expansion=0 -DMTRACE
+
+# A C++ compiler without its library, as for bare metal.
+# shellcheck disable=SC2086
+g++ -nostdinc++ -std=c++11 $W -DMTRACE -I. -fsyntax-only -x c++ tests/objcode/off.c >"$tmp/log" 2>&1
+report "C++ without the library's headers" $?
 
 # --- call sites of C++ name their functions; the implementation is C ---
 

@@ -13,8 +13,8 @@ void f(int k, int *p, wide handle, struct mtrace_desc desc) {
         MT_SCOPE(); /* refused: */
     if (k)
         MT_SCOPE_IN(2);                   /* refused: */
-    MT_TRACK(1, handle, 8);               /* refused: the_key_of_MT_TRACK_is_wider_than_uintptr_t */
-    MT_UNTRACK(1, handle);                /* refused: the_key_of_MT_TRACK_is_wider_than_uintptr_t */
+    MT_TRACK(1, handle, 8);               /* refused: the key of MT_TRACK is wider than uintptr_t */
+    MT_UNTRACK(1, handle);                /* refused: the key of MT_TRACK is wider than uintptr_t */
     MT_MALLOC(1, 2);                      /* refused: too many arguments */
     MT_CALLOC(1);                         /* refused: too few arguments */
     MT_FREE(desc);                        /* refused: */
