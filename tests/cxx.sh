@@ -34,7 +34,7 @@ report "-DMTRACE=0 builds a program without the tracer" $?
 # The manual's SWITCHES and the code name the same ones.
 python3 - >"$tmp/log" <<'END'
 import re
-manual = open("mtrace.h").read().split("   SWITCHES (")[1].split("   PROMISES AND LIMITS")[0]
+manual = open("mtrace.h").read().split("\n   SWITCHES")[1].split("   PROMISES AND LIMITS")[0]
 named = set()
 for line in re.findall(r"^   (MTRACE.*)$", manual, re.M):
     names = re.split(r"   *(?:ALL|IMPL|file) ", line)[0]
