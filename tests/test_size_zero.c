@@ -1,0 +1,188 @@
+/* An allocator that gives one address to all blocks of size 0, as Linux's kmalloc, and aligned ones
+   another. A program that uses it rightly makes no foreign free, and is not aborted. */
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#include <cmocka.h>
+#ifdef __cplusplus
+}
+#endif
+#include <pthread.h>
+
+static char nothing[16], aligned_nothing[16];
+static bool fails;
+static int aborts;
+
+static bool is_nothing(const void *block) {
+    return block == nothing || block == aligned_nothing;
+}
+
+static void *zero_malloc(size_t size) {
+    return size == 0 ? nothing : malloc(size);
+}
+
+static void *zero_calloc(size_t count, size_t size) {
+    return count == 0 || size == 0 ? nothing : calloc(count, size);
+}
+
+static void *zero_realloc(void *block, size_t size) {
+    return fails ? NULL : is_nothing(block) || size == 0 ? zero_malloc(size) : realloc(block, size);
+}
+
+static void *zero_aligned(size_t alignment, size_t size) {
+    (void)alignment;
+    return size == 0 ? aligned_nothing : malloc(size);
+}
+
+static void zero_free(void *block) {
+    if (!is_nothing(block)) {
+        free(block);
+    }
+}
+
+#define MTRACE_BASE_MALLOC(size)                   zero_malloc(size)
+#define MTRACE_BASE_CALLOC(count, size)            zero_calloc(count, size)
+#define MTRACE_BASE_REALLOC(block, size)           zero_realloc(block, size)
+#define MTRACE_BASE_FREE(block)                    zero_free(block)
+#define MTRACE_BASE_ALIGNED_ALLOC(alignment, size) zero_aligned(alignment, size)
+#define MTRACE_ABORT()                             ((void)aborts++)
+#define MTRACE_IMPLEMENTATION
+#include "mtrace.h"
+
+static int start(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    desc.capacity = 1024;
+    desc.foreign_free = MTRACE_FOREIGN_ABORT;
+    fails = false;
+    aborts = 0;
+    return mtrace_start(&desc) == MTRACE_OK ? 0 : 1;
+}
+
+static int stop(void **state) {
+    (void)state;
+    mtrace_stop();
+    return 0;
+}
+
+static void expect_right(size_t live) {
+    mtrace_info info = mtrace_get_info();
+    assert_int_equal(aborts, 0);
+    assert_int_equal(info.foreign_frees, 0);
+    assert_int_equal(info.stale_replaced, 0);
+    assert_int_equal(info.live, live);
+    assert_null(mtrace_check());
+}
+
+static void test_blocks_of_one_address_count_as_one(void **state) {
+    void *a = MT_MALLOC(0), *b = MT_CALLOC(0, 4), *c = MT_NEW_ARRAY(int, 0);
+    uint32_t line = __LINE__ - 1;
+    mtrace_block found;
+    (void)state;
+    assert_ptr_equal(a, c);
+    expect_right(1);
+    assert_int_equal(mtrace_find(a, &found), MTRACE_OK);
+    assert_int_equal(found.line, line); /* the last one's */
+    MT_FREE(a);
+    expect_right(0);
+    MT_FREE(b);
+    MT_FREE(c);
+    expect_right(0);
+    MT_FREE(MT_MALLOC(0));
+    expect_right(0);
+}
+
+static void test_reallocs(void **state) {
+    void *a = MT_MALLOC(0), *b = MT_MALLOC(0), *c = MT_MALLOC(0);
+    (void)state;
+    fails = true;
+    assert_null(MT_REALLOC(a, 10));
+    fails = false;
+    a = MT_REALLOC(a, 10);
+    b = MT_REALLOC(b, 20);
+    expect_right(2);
+    assert_int_equal(mtrace_get_traced_memory().current, 30);
+    MT_FREE(c);
+    MT_FREE(b);
+    MT_FREE(a);
+    expect_right(0);
+}
+
+static void test_two_addresses(void **state) {
+    void *a = MT_MALLOC(0), *b = MT_MALLOC(0);
+    void *c = MT_ALIGNED_ALLOC(64, 0), *d = MT_ALIGNED_ALLOC(64, 0);
+    (void)state;
+    expect_right(2);
+    MT_FREE(a);
+    MT_FREE(c);
+    MT_FREE(b);
+    MT_FREE(d);
+    expect_right(0);
+}
+
+/* What is wrong is still told. */
+static void test_foreign_and_stale(void **state) {
+    void *block = malloc(10), *stale;
+    (void)state;
+    MT_FREE(nothing); /* nobody was given it */
+    assert_int_equal(aborts, 1);
+    MT_MALLOC(0);
+    MT_MALLOC(0);
+    MT_FREE(block);
+    assert_int_equal(aborts, 2);
+    assert_int_equal(mtrace_get_info().foreign_frees, 2);
+    stale = MT_MALLOC(10);
+    assert_int_equal(mtrace_track_at(0, (uintptr_t)stale, 0, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_get_info().stale_replaced, 1);
+    MT_FREE(stale);
+    assert_null(mtrace_check());
+}
+
+#ifndef MTRACE_SINGLE_THREAD
+enum { THREADS = 4, ROUNDS = 2000 };
+
+static void *work(void *unused) {
+    int i;
+    for (i = 0; i < ROUNDS; i++) {
+        void *a = MT_MALLOC(0), *b = MT_MALLOC(i % 3 == 0 ? 8 : 0);
+        MT_FREE(a);
+        MT_FREE(b);
+    }
+    return unused;
+}
+
+static void test_threads(void **state) {
+    pthread_t threads[THREADS];
+    int i;
+    (void)state;
+    for (i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, work, NULL), 0);
+    }
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    expect_right(0);
+}
+#endif
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_blocks_of_one_address_count_as_one, start, stop),
+        cmocka_unit_test_setup_teardown(test_reallocs, start, stop),
+        cmocka_unit_test_setup_teardown(test_two_addresses, start, stop),
+        cmocka_unit_test_setup_teardown(test_foreign_and_stale, start, stop),
+#ifndef MTRACE_SINGLE_THREAD
+        cmocka_unit_test_setup_teardown(test_threads, start, stop),
+#endif
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
