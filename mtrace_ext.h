@@ -234,7 +234,7 @@ MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *b
 /* --- LINE PROFILE, MEMORY USAGE: see above --- */
 
 /* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL (atexit). Takes about 400 bytes a line
+   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL_AT_EXIT. Takes about 400 bytes a line
    and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
    thread, while no profiled call runs elsewhere. */
 MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
@@ -282,10 +282,11 @@ static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
 }
 
 /* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
-   Errors: NOT_TRACING, ARGUMENT (out or function NULL), FULL (16 measurements under way): then the
-   function was not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT.
-   O(1) beside the call. Any thread. Source: memory_profiler's memory_usage(), which runs short
-   functions several times. */
+   When its thread ends in it (pthread_exit; not on Windows), the measurement is over. Errors:
+   NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the function was
+   not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
+   call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
+   times. */
 MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
                                              mtrace_usage *out);
 
@@ -364,7 +365,7 @@ MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, con
 
    desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
    not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
-   started), those of mtrace_start, FULL (atexit). As mtrace_start. Source: PYTHONTRACEMALLOC. */
+   started), those of mtrace_start, FULL_AT_EXIT. As mtrace_start. Source: PYTHONTRACEMALLOC. */
 MTRACE_API mtrace_result mtrace_start_from_environment(const mtrace_desc *desc);
 
 #else /* not MTRACE */
@@ -1728,6 +1729,52 @@ static int mtrace_until_next_(uint64_t *next, uint32_t interval) {
     *next = *next < now ? now : *next;
     return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
 }
+
+/* --- what a thread is inside of: when it ends there, end(what) is called --- */
+
+#if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD)
+
+/* Nobody tells of a thread's end here. */
+static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
+
+static void *mtrace_thread_inside_(void) {
+    return mtrace_thread_is_inside_;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    (void)end;
+    mtrace_thread_is_inside_ = what;
+}
+
+#else
+
+#include <pthread.h>
+
+/* One key, so `end` is the same always. */
+typedef struct mtrace_thread_key_memory_ {
+    pthread_key_t key;
+    uint32_t made;
+} mtrace_thread_key_memory_;
+MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
+
+static void *mtrace_thread_inside_(void) {
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made)
+               ? pthread_getspecific(mtrace_thread_key_.key)
+               : NULL;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    mtrace_hold_(&mtrace_locks_.profile);
+    if (!mtrace_thread_key_.made && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, 1);
+    }
+    mtrace_let_go_(&mtrace_locks_.profile);
+    if (mtrace_thread_key_.made) {
+        pthread_setspecific(mtrace_thread_key_.key, what);
+    }
+}
+
+#endif
 
 #if defined(MTRACE_SINGLE_THREAD)
 
@@ -4449,7 +4496,7 @@ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
         return MTRACE_ERR_NOT_TRACING;
     }
     if (chosen.at_exit && !mtrace_profile_exit_once_()) {
-        return MTRACE_ERR_FULL;
+        return MTRACE_ERR_FULL_AT_EXIT;
     }
     mtrace_worker_heal_here_();
     if (!mtrace_ticker_forks_()) {
@@ -5501,6 +5548,7 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
    the thread's watcher with it. */
 typedef struct mtrace_measurement_ {
     uint32_t taken;
+    struct mtrace_measurement_ *outer; /* of the same thread */
     const void *frame;
     mtrace_watcher before;
     int64_t level;
@@ -5543,6 +5591,22 @@ static bool mtrace_is_measurement_(const void *user) {
     return (uintptr_t)user - (uintptr_t)mtrace_measurements_ < sizeof mtrace_measurements_;
 }
 
+/* Gives back the thread's measurements from `m` outwards up to `end`, which stays. */
+static void mtrace_measurements_give_back_(mtrace_measurement_ *m, const mtrace_measurement_ *end) {
+    while (m != NULL && m != end) {
+        mtrace_measurement_ *outer = m->outer;
+        MTRACE_SET_RELEASE_(&m->taken, 0);
+        m = outer;
+    }
+}
+
+/* The thread ends inside of them. What else ends with it may free memory: nobody is told. */
+static void mtrace_measurements_end_(void *innermost) {
+    static const mtrace_watcher none = MTRACE_ZERO_;
+    mtrace_watch(none);
+    mtrace_measurements_give_back_((mtrace_measurement_ *)innermost, NULL);
+}
+
 /* Measurements of this thread that a longjmp has left are over: their frames lie where this is, or
    below. */
 static void mtrace_measurement_heal_(const void *frame) {
@@ -5554,13 +5618,30 @@ static void mtrace_measurement_heal_(const void *frame) {
         }
         watcher = m->before;
         mtrace_watch(watcher);
+        mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
         MTRACE_SET_RELEASE_(&m->taken, 0);
     }
 }
 
+static void mtrace_measurement_begin_(mtrace_measurement_ *m, const void *frame) {
+    mtrace_watcher watcher;
+    watcher.call = mtrace_measurement_event_;
+    watcher.user = m;
+    m->frame = frame;
+    m->outer = (mtrace_measurement_ *)mtrace_thread_inside_();
+    m->before = mtrace_watch(watcher);
+    mtrace_thread_enter_(m, mtrace_measurements_end_);
+}
+
+/* Those inside that a longjmp has left end with it. */
+static void mtrace_measurement_end_(mtrace_measurement_ *m) {
+    mtrace_watch(m->before);
+    mtrace_measurements_give_back_((mtrace_measurement_ *)mtrace_thread_inside_(), m);
+    mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
+}
+
 mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtrace_usage *out) {
     mtrace_measurement_ *m;
-    mtrace_watcher watcher;
     if (function == NULL || out == NULL) {
         return MTRACE_ERR_ARGUMENT;
     }
@@ -5570,18 +5651,15 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     mtrace_measurement_heal_(MTRACE_FRAME_());
     m = mtrace_measurement_take_();
     if (m == NULL) {
-        return MTRACE_ERR_FULL;
+        return MTRACE_ERR_FULL_USAGE;
     }
-    m->frame = MTRACE_FRAME_();
     memset(out, 0, sizeof *out);
-    watcher.call = mtrace_measurement_event_;
-    watcher.user = m;
     out->before = mtrace_get_traced_memory().current;
-    m->before = mtrace_watch(watcher);
+    mtrace_measurement_begin_(m, MTRACE_FRAME_());
     out->nanoseconds = mtrace_now();
     out->result = function(argument);
     out->nanoseconds = mtrace_now() - out->nanoseconds;
-    mtrace_watch(m->before);
+    mtrace_measurement_end_(m);
     out->after = mtrace_get_traced_memory().current;
     out->peak = out->before + (uint64_t)m->peak;
     out->allocations = m->allocations;
@@ -5724,7 +5802,7 @@ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
     if (result == MTRACE_OK && list != NULL) {
         result = mtrace_exit_reports_(list, MTRACE_BEGIN_, word, sizeof word);
         if (result == MTRACE_OK && atexit(mtrace_at_exit_) != 0) {
-            result = MTRACE_ERR_FULL;
+            result = MTRACE_ERR_FULL_AT_EXIT;
         }
         if (result != MTRACE_OK) {
             mtrace_stop();

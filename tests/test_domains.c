@@ -521,7 +521,7 @@ static void test_full_of_names(void **state) {
         assert_int_equal(mtrace_name_domain(i, name), MTRACE_OK);
         assert_int_equal(mtrace_name_domain(0, "d0"), MTRACE_OK);
     }
-    assert_int_equal(mtrace_name_domain(last + 1, "more"), MTRACE_ERR_FULL);
+    assert_int_equal(mtrace_name_domain(last + 1, "more"), MTRACE_ERR_FULL_DOMAINS);
     assert_int_equal(mtrace_name_domain(0, "d0"), MTRACE_OK);
     assert_int_equal(MT_TRACK(last, 1, 10), MTRACE_OK);
     assert_int_equal(MT_TRACK(last + 1, 1, 5), MTRACE_OK);

@@ -1378,7 +1378,68 @@ static void test_usage_too_deep(void **state) {
     assert_int_equal((intptr_t)usage.result, 0);
     depth = 17;
     assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
-    assert_int_equal((intptr_t)usage.result, MTRACE_ERR_FULL);
+    assert_int_equal((intptr_t)usage.result, MTRACE_ERR_FULL_USAGE);
+    assert_non_null(strstr(mtrace_result_text(MTRACE_ERR_FULL_USAGE), "measured"));
+}
+
+/* Three deep, the innermost left by a longjmp, then the thread ends. */
+static void *ends_its_thread(void *depth) {
+    mtrace_usage usage = MTRACE_ZERO_;
+    int left = *(int *)depth - 1;
+    MT_FREE(MT_MALLOC(10));
+    if (left > 0) {
+        mtrace_memory_usage(ends_its_thread, &left, &usage);
+    }
+    if (setjmp(back) == 0) {
+        mtrace_memory_usage(jumps_out, NULL, &usage);
+    }
+    pthread_exit(NULL);
+    return NULL;
+}
+
+static void *ends_inside(void *unused) {
+    mtrace_usage usage = MTRACE_ZERO_;
+    int depth = 3;
+    (void)unused;
+    mtrace_memory_usage(ends_its_thread, &depth, &usage);
+    return NULL;
+}
+
+/* A thread that ends inside of measurements gives their places back. */
+static void test_usage_in_a_thread_that_ends(void **state) {
+    mtrace_usage usage = MTRACE_ZERO_;
+    int depth = 16, i;
+    (void)state;
+    start();
+    for (i = 0; i < 20; i++) {
+        pthread_t thread;
+        assert_int_equal(pthread_create(&thread, NULL, ends_inside, NULL), 0);
+        pthread_join(thread, NULL);
+    }
+    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal((intptr_t)usage.result, 0);
+}
+
+/* A measurement that ends takes with it what a longjmp has left inside. */
+static void *is_left_inside(void *unused) {
+    mtrace_usage usage = MTRACE_ZERO_;
+    if (setjmp(back) == 0) {
+        mtrace_memory_usage(jumps_out, NULL, &usage);
+    }
+    return unused;
+}
+
+static void test_usage_around_one_left_by_longjmp(void **state) {
+    mtrace_usage usage = MTRACE_ZERO_;
+    int depth = 16, i;
+    (void)state;
+    start();
+    for (i = 0; i < 20; i++) {
+        assert_int_equal(mtrace_memory_usage(is_left_inside, NULL, &usage), MTRACE_OK);
+    }
+    assert_null(mtrace_get_watcher().call);
+    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal((intptr_t)usage.result, 0);
 }
 
 /* --- what review found: ways out, in and around --- */
@@ -1766,6 +1827,8 @@ int main(void) {
         PROFILE_TEST(test_usage_inside_of_a_profile),
         PROFILE_TEST(test_usage_left_by_longjmp),
         PROFILE_TEST(test_usage_too_deep),
+        PROFILE_TEST(test_usage_in_a_thread_that_ends),
+        PROFILE_TEST(test_usage_around_one_left_by_longjmp),
         PROFILE_TEST(test_after_a_longjmp),
         PROFILE_TEST(test_mark_left_by_longjmp),
         PROFILE_TEST(test_blocks_of_a_function),
