@@ -192,9 +192,9 @@ typedef struct mtrace_usage {
 
 /* Writes a snapshot: to a file (first under another name beside it, then renamed, so that a crash
    leaves an older file whole), or piece by piece through a callback. Errors: ARGUMENT (NULL, names
-   of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno tells; no file is left behind). O(call sites + blocks). Any thread;
-   dump_to allocates nothing and needs 9 KiB of stack, so that it goes wherever `write` does.
-   Source: tracemalloc.Snapshot.dump(). */
+   of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno
+   tells; no file is left behind). O(call sites + blocks). Any thread; dump_to allocates nothing and
+   needs 9 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump(). */
 MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
 MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
                                                  mtrace_write_fn write, void *user);
