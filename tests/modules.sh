@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # A plugin with an implementation of its own in a program that has one too: one tracer where symbols can be shared,
-# else two that are apart, never a mixture, however the two are linked. The other recipes of the manual's MODULES.
+# else two that are apart, never a mixture, however the two are linked. The other recipes of the manual's MODULES, but
+# for the DLL (windows.sh).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -62,27 +63,6 @@ for compiler in "gcc -std=c99 -x c" "clang -std=c99 -x c" "g++ -std=c++11 -x c++
     check "MTRACE_API=static without a warning, ${compiler% -x*}" silent $compiler -Wall -Wextra -pedantic -Werror \
         -DMTRACE -DMTRACE_API=static -I. -fsyntax-only "$tmp/engine.c"
 done
-
-# A DLL.
-windows=(x86_64-w64-mingw32-gcc -static -std=c99 -w -DMTRACE -I. -idirafter /usr/include)
-cat >"$tmp/game.c" <<'C'
-#include "mtrace_ext.h"
-#include <stdio.h>
-int main(void) {
-    void *block;
-    bool right = mtrace_start(NULL) == MTRACE_OK;
-    block = MT_MALLOC(10);
-    right = right && mtrace_get_traced_memory().current == 10;
-    MT_FREE(block);
-    puts(right && mtrace_get_traced_memory().current == 0 && mtrace_check() == NULL ? "fine" : "wrong");
-    return 0;
-}
-C
-"${windows[@]}" '-DMTRACE_API=extern __declspec(dllexport)' -shared -o "$tmp/engine.dll" "$tmp/engine.c" \
-    "-Wl,--out-implib,$tmp/libengine.a"
-"${windows[@]}" '-DMTRACE_API=extern __declspec(dllimport)' -o "$tmp/game.exe" "$tmp/game.c" -L"$tmp" -l:libengine.a
-run_in_wine() { WINEDEBUG=-all WINEPREFIX=${WINEPREFIX:-$tmp/wine} timeout 300 wine64 "$1" 2>"$tmp/wine.log" | tr -d '\r'; }
-PATH=$PATH:/usr/lib/wine check "a DLL has the implementation" run_in_wine "$tmp/game.exe"
 
 # Thread-local storage of a library that dlopen() loads: with glibc at its full size from the start, so that a handler
 # allocates nothing, and small, for the loader has little; with musl not so, for its dlopen() refuses that.

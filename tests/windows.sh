@@ -129,6 +129,24 @@ else
     bad "program"
 fi
 
+# A DLL with the implementation, as the manual's MODULES says.
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace_ext.h"' >"$tmp/engine.c"
+cat >"$tmp/game.c" <<'C'
+#include "mtrace_ext.h"
+int main(void) {
+    void *block;
+    mtrace_start(NULL);
+    block = MT_MALLOC(1000);
+    mtrace_print_top(5);
+    MT_FREE(block);
+    return mtrace_check() == NULL ? 0 : 1;
+}
+C
+x86_64-w64-mingw32-gcc -std=c99 -O1 -DMTRACE '-DMTRACE_API=extern __declspec(dllexport)' -I. -isystem "$tmp/include" \
+    -shared -static -o "$tmp/engine.dll" "$tmp/engine.c" >"$tmp/log" 2>&1
+if build game "$tmp/game.c" "$tmp/engine.dll" '-DMTRACE_API=extern __declspec(dllimport)' && run game
+then has "a DLL" "1000 B .*game.c:5 main"; else bad "a DLL"; fi
+
 # --- and the tests. A signal is test_signals' subject. One that names what is private has an implementation of its
 # own, the others share one, as in CMakeLists.txt. ---
 
