@@ -1,6 +1,6 @@
 /* The life cycle against everything else: one thread starts, stops, clears, names domains and asks,
-   while eight others allocate. And forks in the middle of it. MTRACE_TEST_ROUNDS says how many
-   rounds (500). */
+   while eight others allocate. And forks in the middle of it. TEST_ROUNDS says how many rounds.
+   --long: 10,000 rounds of life cycle calls against eight threads instead of 500. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -33,8 +33,8 @@ static pthread_t workers[WORKERS + 1];
 static unsigned char given[BUFFER];
 
 static int rounds(int usual) {
-    const char *text = getenv("MTRACE_TEST_ROUNDS");
-    return text != NULL && atoi(text) > 0 ? atoi(text) : usual;
+    const char *text = getenv("TEST_ROUNDS");
+    return text != NULL && atoi(text) > 0 ? atoi(text) : test_long() ? 10000 : usual;
 }
 
 static uint32_t next_random(uint32_t *seed) {
