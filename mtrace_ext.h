@@ -336,7 +336,7 @@ MTRACE_API void mtrace_tick(void);
 MTRACE_API void mtrace_mark(const char *name);
 MTRACE_API void mtrace_mark_span(const char *name, const mtrace_span *span);
 
-/* Nanoseconds of a clock that never goes back. O(1). Any context. */
+/* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
 MTRACE_API uint64_t mtrace_now(void);
 
 /* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
@@ -1623,6 +1623,26 @@ static uint64_t mtrace_page_size_(void) {
     return 0;
 }
 
+#elif !MTRACE_HOSTED_
+
+/* Bare metal: no clock, one who runs. */
+static uint64_t mtrace_unix_now_(void) {
+    return 0;
+}
+uint64_t mtrace_now(void) {
+    return 0;
+}
+static void mtrace_yield_(void) {}
+static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
+    (void)path;
+    (void)size;
+    buffer[0] = '\0';
+    return 0;
+}
+static uint64_t mtrace_page_size_(void) {
+    return 0;
+}
+
 #else
 
 #include <sched.h>
@@ -1691,13 +1711,13 @@ bool mtrace_get_resident(uint64_t *bytes) {
 }
 
 /* A lock that waits by giving way. One that is held across a sample is waited for that long. */
-static void mtrace_hold_(uint32_t *lock) {
-    uint32_t free_word = 0;
+static void mtrace_hold_(uint32_t *word) {
+    uint32_t is_free = 0;
     bool held = false;
     while (!held) {
-        free_word = 0;
+        is_free = 0;
         MTRACE_LOCK();
-        held = MTRACE_CAS_(lock, &free_word, 1u);
+        held = MTRACE_CAS_(word, &is_free, 1u);
         MTRACE_UNLOCK();
         if (!held) {
             mtrace_yield_();
@@ -1705,9 +1725,9 @@ static void mtrace_hold_(uint32_t *lock) {
     }
 }
 
-static void mtrace_let_go_(uint32_t *lock) {
+static void mtrace_let_go_(uint32_t *word) {
     MTRACE_LOCK();
-    MTRACE_SET_RELEASE_(lock, 0u);
+    MTRACE_SET_RELEASE_(word, 0u);
     MTRACE_UNLOCK();
 }
 
@@ -1732,7 +1752,7 @@ static int mtrace_until_next_(uint64_t *next, uint32_t interval) {
 
 /* --- what a thread is inside of: when it ends there, end(what) is called --- */
 
-#if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD)
+#if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
 
 /* Nobody tells of a thread's end here. */
 static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
@@ -1776,7 +1796,7 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 
 #endif
 
-#if defined(MTRACE_SINGLE_THREAD)
+#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
 
 static bool mtrace_ticker_can_(void) {
     return false;

@@ -84,6 +84,25 @@ sys.exit(1 if missing else 0)
 END
 then ok "every call without MTRACE"; else bad "every call without MTRACE"; fi
 
+# Other machines and C libraries, bare metal with a lock whose name is a likely one, no GNU C: no warning either. A
+# cross compiler must not look into /usr/include.
+mkdir "$tmp/include"
+echo '#include <xxhash.h>' | gcc -E -M -x c - | tr ' ' '\n' | grep '/xxhash\.h$' | xargs -I{} cp {} "$tmp/include/"
+printf '%s\n' 'extern void lock(void); extern void unlock(void);' '#define MTRACE_LOCK() lock()' \
+    '#define MTRACE_UNLOCK() unlock()' >"$tmp/lock.h"
+elsewhere() { # NAME FILE COMPILER...
+    if "${@:3}" $W -DMTRACE -fsyntax-only -I. -isystem "$tmp/include" - <"$tmp/$2" >"$tmp/log" 2>&1; then
+        ok "$1, $2"
+    else bad "$1, $2"; fi
+}
+for file in five_times ext_five_times; do
+    elsewhere musl $file musl-gcc -std=c99 -DMTRACE_NO_UNWIND -x c
+    elsewhere s390x $file s390x-linux-gnu-gcc -std=c99 -x c
+    elsewhere "Cortex-M3" $file arm-none-eabi-gcc -mcpu=cortex-m3 -mthumb -std=c99 -include "$tmp/lock.h" -x c
+    elsewhere "Cortex-M3, one thread, C++" $file arm-none-eabi-g++ -mcpu=cortex-m3 -mthumb -std=c++11 \
+        -DMTRACE_SINGLE_THREAD -x c++
+done
+
 # What cannot work says so.
 refuses() {
     if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only "${@:3}" - <"$tmp/implementation_first" >"$tmp/log" 2>&1; then

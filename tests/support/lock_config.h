@@ -7,8 +7,14 @@
 
 #ifdef MTRACE_IMPLEMENTATION
 static pthread_mutex_t lock_config_mutex = PTHREAD_MUTEX_INITIALIZER;
-#define MTRACE_LOCK()   ((void)pthread_mutex_lock(&lock_config_mutex))
-#define MTRACE_UNLOCK() ((void)pthread_mutex_unlock(&lock_config_mutex))
+static void lock(void) { /* a user's likely name: none of the library's may hide it */
+    pthread_mutex_lock(&lock_config_mutex);
+}
+static void unlock(void) {
+    pthread_mutex_unlock(&lock_config_mutex);
+}
+#define MTRACE_LOCK()   lock()
+#define MTRACE_UNLOCK() unlock()
 #endif
 
 #endif
