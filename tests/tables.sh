@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A full table costs a call little: instructions, counted by callgrind, of a malloc and its free; a full
+# A full table costs a call little, and no sum wraps: instructions, counted by callgrind, of a malloc and its free; a full
 # table's less those of the same calls where there is room.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -49,4 +49,8 @@ adds scope scope,scopes-full 200
 adds scope scope,sites-full 200
 adds scope scope,scopes-full,sites-full,names-full 200
 adds traces-half traces-full 2000
+
+gcc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -I. -o "$tmp/sums" tests/support/sums.c >"$tmp/log" 2>&1 &&
+    "$tmp/sums" >"$tmp/log"
+report "sums stop at their largest number" $? "$(tail -n 1 "$tmp/log")"
 exit $failed

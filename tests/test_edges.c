@@ -110,6 +110,24 @@ static void test_600_gib(void **state) {
     test_held(7, 7, 1);
 }
 
+/* The bytes of what is dropped do not wrap, in its row, in the total of the rows, in the info. */
+static void test_dropped_bytes_stop(void **state) {
+    (void)state;
+    start();
+    assert_int_equal(mtrace_track_at(1, 1, (uint64_t)1 << 63, &site_a), MTRACE_ERR_FULL);
+    assert_true(mtrace_get_info().dropped_bytes == (uint64_t)1 << 63);
+    assert_int_equal(mtrace_track_at(1, 2, ((uint64_t)1 << 63) - 1, &site_b), MTRACE_ERR_FULL);
+    assert_true(mtrace_get_info().dropped_bytes == UINT64_MAX);
+    assert_int_equal(mtrace_track_at(1, 3, (uint64_t)1 << 63, &site_a), MTRACE_ERR_FULL);
+    assert_true(mtrace_get_info().dropped_bytes == UINT64_MAX);
+    assert_true(test_row("edges.c", 1).dropped_size == UINT64_MAX);
+    assert_int_equal(mtrace_get_info().dropped_count, 3);
+    mtrace_clear();
+    assert_int_equal(mtrace_get_info().dropped_bytes, 0);
+    assert_int_equal(mtrace_track_at(1, 3, 600 * GIB, &site_a), MTRACE_ERR_FULL);
+    assert_int_equal(mtrace_get_info().dropped_bytes, 600 * GIB);
+}
+
 /* A key that has a trace, tracked again with 600 GiB: not traced any more, as what the trace told
    of is no longer so. The old one ends as a free, the new one is dropped. */
 static void test_600_gib_of_a_known_key(void **state) {
@@ -587,6 +605,7 @@ int main(void) {
         TEST(test_5_gib),
         TEST(test_large_sizes),
         TEST(test_600_gib),
+        TEST(test_dropped_bytes_stop),
         TEST(test_600_gib_of_a_known_key),
         TEST(test_size_0),
         TEST(test_huge),
