@@ -617,21 +617,23 @@ extern "C" {
 #include <io.h>
 #include <process.h>
 /* Without windows.h, as in mtrace.h. */
-#ifndef _WINDOWS_
+#if !defined(_WINDOWS_) || _WIN32_WINNT < 0x0600
 struct _FILETIME;
 union _LARGE_INTEGER;
 struct _SECURITY_ATTRIBUTES;
-__declspec(dllimport) int __stdcall MoveFileExA(const char *from, const char *to,
-                                                unsigned long flags);
-__declspec(dllimport) void __stdcall GetSystemTimeAsFileTime(struct _FILETIME *time);
-__declspec(dllimport) int __stdcall QueryPerformanceCounter(union _LARGE_INTEGER *ticks);
-__declspec(dllimport) int __stdcall QueryPerformanceFrequency(union _LARGE_INTEGER *rate);
-__declspec(dllimport) int __stdcall SwitchToThread(void);
-__declspec(dllimport) void *__stdcall CreateEventA(struct _SECURITY_ATTRIBUTES *attributes,
-                                                   int stays, int is_set, const char *name);
-__declspec(dllimport) int __stdcall SetEvent(void *event);
-__declspec(dllimport) unsigned long __stdcall WaitForSingleObject(void *what, unsigned long ms);
-__declspec(dllimport) int __stdcall CloseHandle(void *handle);
+MTRACE_WIN32_(int) MoveFileExA(const char *from, const char *to, unsigned long flags);
+MTRACE_WIN32_(void) GetSystemTimeAsFileTime(struct _FILETIME *time);
+MTRACE_WIN32_(int) QueryPerformanceCounter(union _LARGE_INTEGER *ticks);
+MTRACE_WIN32_(int) QueryPerformanceFrequency(union _LARGE_INTEGER *rate);
+MTRACE_WIN32_(int) SwitchToThread(void);
+MTRACE_WIN32_(void *)
+CreateEventA(struct _SECURITY_ATTRIBUTES *attributes, int stays, int is_set, const char *name);
+MTRACE_WIN32_(int) SetEvent(void *event);
+MTRACE_WIN32_(unsigned long) WaitForSingleObject(void *what, unsigned long ms);
+MTRACE_WIN32_(int) CloseHandle(void *handle);
+MTRACE_WIN32_(unsigned long) FlsAlloc(void(__stdcall *ended)(void *what));
+MTRACE_WIN32_(void *) FlsGetValue(unsigned long key);
+MTRACE_WIN32_(int) FlsSetValue(unsigned long key, void *what);
 #endif
 static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
@@ -1752,9 +1754,9 @@ static int mtrace_until_next_(uint64_t *next, uint32_t interval) {
 
 /* --- what a thread is inside of: when it ends there, end(what) is called --- */
 
-#if defined(_WIN32) || defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
+#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
 
-/* Nobody tells of a thread's end here. */
+/* One thread, which does not end. */
 static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
 
 static void *mtrace_thread_inside_(void) {
@@ -1764,6 +1766,40 @@ static void *mtrace_thread_inside_(void) {
 static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
     (void)end;
     mtrace_thread_is_inside_ = what;
+}
+
+#elif defined(_WIN32)
+
+/* Storage of a fiber, or of a thread that has none; its end is told as that of a pthread key. */
+typedef struct mtrace_thread_key_memory_ {
+    unsigned long key;
+    uint32_t made;
+} mtrace_thread_key_memory_;
+MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
+static void (*mtrace_thread_end_)(void *);
+
+static void __stdcall mtrace_thread_ended_(void *what) {
+    if (what != NULL) {
+        mtrace_thread_end_(what);
+    }
+}
+
+static void *mtrace_thread_inside_(void) {
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made) ? FlsGetValue(mtrace_thread_key_.key)
+                                                         : NULL;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_thread_end_ = end;
+    if (!mtrace_thread_key_.made) {
+        mtrace_thread_key_.key = FlsAlloc(mtrace_thread_ended_);
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, mtrace_thread_key_.key != 0xffffffff);
+    }
+    mtrace_let_go_(&mtrace_locks_.profile);
+    if (mtrace_thread_key_.made) {
+        FlsSetValue(mtrace_thread_key_.key, what);
+    }
 }
 
 #else

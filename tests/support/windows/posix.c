@@ -112,6 +112,12 @@ int pthread_join(pthread_t t, void **result) {
     return 0;
 }
 
+void pthread_exit(void *result) {
+    (void)result; /* nobody asks for it */
+    _endthreadex(0);
+    abort();
+}
+
 void pthread_mutex_lock(pthread_mutex_t *lock) {
     AcquireSRWLockExclusive((SRWLOCK *)lock);
 }

@@ -51,6 +51,7 @@ typedef struct pthread_barrier_t {
 
 extern int pthread_create(pthread_t *out, const void *none, void *(*work)(void *), void *argument);
 extern int pthread_join(pthread_t thread, void **result);
+extern __attribute__((noreturn)) void pthread_exit(void *result);
 extern void pthread_mutex_lock(pthread_mutex_t *lock);
 extern void pthread_mutex_unlock(pthread_mutex_t *lock);
 extern void pthread_cond_wait(pthread_cond_t *changed, pthread_mutex_t *lock);
