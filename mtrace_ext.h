@@ -194,7 +194,8 @@ typedef struct mtrace_usage {
    leaves an older file whole), or piece by piece through a callback. Errors: ARGUMENT (NULL, names
    of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno
    tells; no file is left behind). O(call sites + blocks). Any thread; dump_to allocates nothing and
-   needs 9 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump(). */
+   needs 9 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump().
+ */
 MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
 MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
                                                  mtrace_write_fn write, void *user);
@@ -307,10 +308,10 @@ MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *ar
 
 /* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
    desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval above INT32_MAX, or a thread where there is
-   none: MTRACE_SINGLE_THREAD; there set no_thread), NO_MEMORY, THREAD; then nothing has
-   changed. O(max_samples). Any thread. A child of fork() goes on without the thread. Source: mprof
-   run. */
+   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval
+   above INT32_MAX, or a thread where there is none: MTRACE_SINGLE_THREAD; there set no_thread),
+   NO_MEMORY, THREAD; then nothing has changed. O(max_samples). Any thread. A child of fork() goes
+   on without the thread. Source: mprof run. */
 MTRACE_API mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc);
 
 /* Ends the thread at once and takes a last sample. What was recorded can be written until the next
@@ -667,7 +668,8 @@ static bool mtrace_to_disk_(FILE *file) {
 static bool mtrace_rename_(const char *from, const char *to) {
     return rename(from, to) == 0;
 }
-/* To read; NULL when it is no regular file. A FIFO would wait for a writer, /dev/zero has no end. */
+/* To read; NULL when it is no regular file. A FIFO would wait for a writer, /dev/zero has no end.
+ */
 static FILE *mtrace_open_regular_(const char *path) {
     int file = open(path, O_RDONLY | O_NONBLOCK);
     struct stat status;
@@ -760,9 +762,9 @@ enum {
 };
 #define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
 
-/* Frames share names, so a small file can stand for much text: each report writes a name as often as
-   a frame refers to it. What all frames and rows refer to may come to 64 times the file, and to 16
-   MiB in any; real files come to 12 times, with paths of 100 bytes and functions of 40. */
+/* Frames share names, so a small file can stand for much text: each report writes a name as often
+   as a frame refers to it. What all frames and rows refer to may come to 64 times the file, and to
+   16 MiB in any; real files come to 12 times, with paths of 100 bytes and functions of 40. */
 static uint64_t mtrace_file_most_text_(uint64_t size) {
     return ((uint64_t)1 << 24) + 64 * size;
 }

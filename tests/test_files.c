@@ -391,7 +391,8 @@ static void test_promises(void **state) {
     done(s);
 }
 
-/* A file of one name of `length` bytes, and `rows` rows of one frame of that name at offset `at`. */
+/* A file of one name of `length` bytes, and `rows` rows of one frame of that name at offset `at`.
+ */
 static void make_of_one_name(bytes *b, size_t length, size_t rows, uint64_t at, uint64_t count) {
     size_t i, frames = HEADER + length + 1, first = frames + 12 * rows;
     memset(b, 0, sizeof *b);

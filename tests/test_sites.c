@@ -592,8 +592,8 @@ static void test_site_table_full_for_tracked_keys(void **state) {
     stop_empty();
 }
 
-/* "<other>" has rows for so many domains. Of later ones a block counts in domain 0, and a key, which
-   would not be found again there, is dropped. */
+/* "<other>" has rows for so many domains. Of later ones a block counts in domain 0, and a key,
+   which would not be found again there, is dropped. */
 static void test_site_table_full_for_many_domains(void **state) {
     enum { OTHERS = 16 }; /* MTRACE_OTHER_DOMAINS */
     mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
@@ -692,8 +692,8 @@ static size_t rows_by(mtrace_key_type key) {
     return count;
 }
 
-/* 6 functions in each of 20 files, at the same lines, twice: what lost its name is a row of its own,
-   and what belongs together stays together. */
+/* 6 functions in each of 20 files, at the same lines, twice: what lost its name is a row of its
+   own, and what belongs together stays together. */
 static void test_rows_of_lost_names(void **state) {
     enum { FILES = 20, LINES = 6, SITES = FILES * LINES };
     mtrace_desc desc = MTRACE_ZERO_;

@@ -1,4 +1,5 @@
-/* Each line with "refused" must not compile, with MTRACE and without; the text must be in what the compiler says. */
+/* Each line with "refused" must not compile, with MTRACE and without; the text must be in what the
+ * compiler says. */
 
 #include "mtrace.h"
 

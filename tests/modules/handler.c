@@ -1,5 +1,6 @@
-/* handler LIBRARY: a signal handler is a thread's first to call into a library that has the implementation. Nothing may
-   be allocated then: the handler may have interrupted malloc. The library is this file with -DLIBRARY. */
+/* handler LIBRARY: a signal handler is a thread's first to call into a library that has the
+   implementation. Nothing may be allocated then: the handler may have interrupted malloc. The
+   library is this file with -DLIBRARY. */
 
 #ifdef LIBRARY
 

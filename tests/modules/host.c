@@ -1,5 +1,6 @@
-/* host PLUGIN one|two host|plugin: a program with an implementation that loads a plugin. There must be one tracer,
-   or two that know nothing of each other, whoever starts first; every answer below tells which. */
+/* host PLUGIN one|two host|plugin: a program with an implementation that loads a plugin. There must
+   be one tracer, or two that know nothing of each other, whoever starts first; every answer below
+   tells which. */
 
 #ifndef HOST_USES_A_LIBRARY
 #define MTRACE_IMPLEMENTATION
@@ -41,7 +42,8 @@ static uint64_t held(void) {
     return mtrace_get_traced_memory().current;
 }
 
-/* Of a block that the host made, or the plugin, in the tracer that should know it, and in the other. */
+/* Of a block that the host made, or the plugin, in the tracer that should know it, and in the
+ * other. */
 static mtrace_block look(const void *block, bool of_plugin) {
     mtrace_block here = MTRACE_ZERO_, there = MTRACE_ZERO_;
     mtrace_result known_here = mtrace_find(block, &here), known_there = p->find(block, &there);

@@ -4,8 +4,8 @@
      tables CASE COUNT
 
    CASE is made of words: sites-full, names-full, scopes-full, traces-full, traces-half (its room),
-   domain, scope (the calls are inside of one), stack (sites that remember nothing), known-place (but
-   no account). What is counted is measured(): COUNT times a malloc and its free. */
+   domain, scope (the calls are inside of one), stack (sites that remember nothing), known-place
+   (but no account). What is counted is measured(): COUNT times a malloc and its free. */
 
 #include <stdint.h>
 #include <stdlib.h>

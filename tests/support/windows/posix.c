@@ -1,4 +1,5 @@
-/* What Windows can do of posix.h. Apart from the tests, which must not meet the names of windows.h. */
+/* What Windows can do of posix.h. Apart from the tests, which must not meet the names of windows.h.
+ */
 
 #define POSIX_C
 #define WIN32_LEAN_AND_MEAN
