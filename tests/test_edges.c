@@ -425,6 +425,7 @@ static int free_twice(void) {
 static void test_double_free_aborts(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
+    TEST_NEEDS_POSIX();
     desc.capacity = 64;
     desc.max_sites = 16;
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
@@ -505,6 +506,7 @@ static int in_fork(void) {
 /* After a fork the child has the parent's traces and goes on with them; neither sees the other. */
 static void test_fork(void **state) {
     (void)state;
+    TEST_NEEDS_POSIX();
     start();
     before_fork[0] = mtrace_malloc_at(100, &site_a);
     before_fork[1] = mtrace_malloc_at(200, &site_a);
@@ -577,6 +579,7 @@ static void test_fork_while_another_thread_allocates(void **state) {
     pthread_t thread;
     int i;
     (void)state;
+    TEST_NEEDS_POSIX();
     site_a = test_site("edges.c", 1);
     site_b = test_site("edges.c", 2);
     test_start(65536, 16);

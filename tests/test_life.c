@@ -557,6 +557,7 @@ static int free_own(void) {
 
 static void test_foreign_aborts(void **state) {
     (void)state;
+    TEST_NEEDS_POSIX();
     start_foreign(MTRACE_FOREIGN_ABORT);
     assert_int_equal(test_in_child(free_own), 7);
     assert_int_equal(test_in_child(free_foreign), TEST_SIGNAL + SIGABRT);

@@ -1255,6 +1255,7 @@ static void test_at_exit(void **state) {
     char text[4096];
     FILE *file;
     (void)state;
+    TEST_NEEDS_POSIX();
     strcpy(exit_path + strlen(exit_path) - 6, "XXXXXX");
     close(mkstemp(exit_path));
     assert_int_equal(test_in_child(at_exit_child), 0);

@@ -324,6 +324,7 @@ static void *live_or_allocate(void *number) {
 static void test_fork_while_allocating(void **state) {
     int round, n = rounds(100);
     (void)state;
+    TEST_NEEDS_POSIX();
     start_anew(4);
     begin(allocate);
     for (round = 0; round < n; round++) {
@@ -339,6 +340,7 @@ static void test_fork_while_allocating(void **state) {
 static void test_fork_in_a_life_cycle_call(void **state) {
     int round, n = rounds(100);
     (void)state;
+    TEST_NEEDS_POSIX();
     start_anew(4);
     begin(live_or_allocate);
     for (round = 0; round < n; round++) {
@@ -357,6 +359,7 @@ static void test_a_child_goes_on(void **state) {
     int status = 0;
     pid_t pid;
     (void)state;
+    TEST_NEEDS_POSIX();
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
     block = MT_MALLOC(1234);
     pid = fork();

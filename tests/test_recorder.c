@@ -726,6 +726,7 @@ static int without_files(void) {
 
 static void test_system_fails(void **state) {
     (void)state;
+    TEST_NEEDS_POSIX();
     assert_int_equal(test_in_child(without_files), 0);
 }
 
@@ -907,6 +908,7 @@ static void test_fork(void **state) {
     size_t bytes = 0;
     int i;
     (void)state;
+    TEST_NEEDS_POSIX();
     desc.interval = 1;
     desc.write = write_slowly;
     desc.write_user = &bytes;

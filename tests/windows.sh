@@ -152,6 +152,7 @@ then has "a DLL" "1000 B .*game.c:5 main"; else bad "a DLL"; fi
 # --- and the tests. A signal is test_signals' subject. One that names what is private has an implementation of its
 # own, the others share one, as in CMakeLists.txt. ---
 
+export TEST_ROUNDS=100 # of test_races: to give way costs much under Wine
 posix=(-Itests -Itests/support/cmocka -Itests/support/windows -include tests/support/windows/posix.h)
 build posix tests/support/windows/posix.c "${posix[@]:0:2}" -c || bad "POSIX' calls"
 build implementation tests/support/implementation.c "${posix[@]}" -DTEST_SHARED -c || bad implementation

@@ -49,6 +49,11 @@ extern "C" {
 #endif
 #define TEST_SANITIZED (TEST_ASAN || TEST_TSAN)
 
+/* First in a test that asks for what only POSIX has, such as fork(): skipped elsewhere. */
+#ifndef TEST_NEEDS_POSIX
+#define TEST_NEEDS_POSIX() ((void)0)
+#endif
+
 /* Whether this configuration has atomics: not with locks of one's own, nor with one thread. */
 #if defined(MTRACE_SINGLE_THREAD) || defined(MTRACE_CONFIG_FILE)
 #define TEST_ATOMICS 0

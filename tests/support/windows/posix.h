@@ -79,6 +79,8 @@ extern int posix_system(const char *command); /* rm -r FOLDER */
 
 /* --- what there is not --- */
 
+#define TEST_NEEDS_POSIX() skip()
+
 #define SIGKILL             9
 #define SIGXFSZ             SIGFPE
 #define WIFEXITED(status)   ((status) == 0)
