@@ -2,8 +2,9 @@
 # What comes from outside, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer (tests/fuzz/fuzz.c).
 # Without arguments a fixed number of runs with a fixed seed, so that it repeats. For longer, with a corpus that is kept in
 # build/fuzz:  tests/fuzz.sh TARGET SECONDS   where TARGET is load, make, match, environment or all.
-# --long: tests/fuzz.sh all SECONDS
+# --long: fuzz.sh for 150 s a target
 set -u
+[ -z "${TEST_LONG:-}" ] || [ $# -gt 0 ] || set -- all 150
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
