@@ -190,6 +190,7 @@ static void test_files_at_exit(void **state) {
     char folder[] = "/tmp/mtrace-exit-XXXXXX", environment[256], path[64], text[4096];
     mtrace_snapshot *s;
     (void)state;
+    TEST_NEEDS_POSIX();
     assert_non_null(mkdtemp(folder));
     snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a,pickle=%s/b",
              folder, folder);
@@ -268,6 +269,7 @@ static void test_source_lines(void **state) {
 static void test_source_lines_of_no_file(void **state) {
     char folder[] = "/tmp/mtrace-fifo-XXXXXX", path[64];
     (void)state;
+    TEST_NEEDS_POSIX();
     assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/fifo", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
