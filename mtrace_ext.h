@@ -12,8 +12,16 @@
    Without MTRACE every call answers MTRACE_ERR_COMPILED_OUT, and nothing is compiled in.
 
    MTRACE_START_FROM_ENVIRONMENT, defined where the implementation is: a constructor, which runs
-   before main, calls mtrace_start_from_environment(NULL) and ends the program when that fails, as
-   CPython does. Without it nothing runs that you did not call. */
+   before main and before the constructors of other files, calls mtrace_start_from_environment(NULL)
+   and ends the program when that fails, as CPython does. Without it nothing starts that you did not
+   call.
+
+   Reports at exit come from the process that asked for them, not from children that it forks, and
+   after all destructors of the module that has the implementation: those of static objects and of
+   __attribute__((destructor)). Destructors of shared libraries come later still, and _exit() and
+   abort() end without reports. Where executables are not ELF (Windows, macOS), and under the leak
+   sanitizer, a start in main() reports before the static objects' destructors; the constructor
+   above does not. */
 
 #ifndef MTRACE_EXT_H
 #define MTRACE_EXT_H
@@ -138,7 +146,7 @@ typedef struct mtrace_profile_report_desc {
     mtrace_profile_style style;
     mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
     void *write_user;
-    const char *path;     /* the report at exit replaces it, those after each call are appended */
+    const char *path;     /* is replaced (see FILES); reports after each call are appended to it */
     const char *function; /* a pattern for functions' names, see mtrace_match. NULL: all */
 } mtrace_profile_report_desc;
 
@@ -163,7 +171,7 @@ typedef struct mtrace_profile_desc {
     void (*exceeded)(const mtrace_exceeded *what, void *user);
     void *user;
     bool after_every_call;             /* the report of each call by itself, when it ends */
-    bool at_exit;                      /* one report of all calls when the program exits */
+    bool at_exit;                      /* one report of all calls when this process exits */
     mtrace_profile_report_desc report; /* of these two */
 } mtrace_profile_desc;
 
@@ -190,8 +198,14 @@ typedef struct mtrace_usage {
 /* [SECTION] FILES - snapshots in files; docs/FORMAT.md tells every byte                          */
 /* ============================================================================================== */
 
-/* Writes a snapshot: to a file (first under another name beside it, then renamed, so that a crash
-   leaves an older file whole), or piece by piece through a callback. Errors: ARGUMENT (NULL, names
+/* How every call here writes a file. A new file, and one that replaces a regular file, is first
+   written under another name in the same folder, then flushed to the disk and renamed: a crash
+   leaves the older file whole, and an error leaves no file behind. It keeps the older one's mode,
+   and its owner where that is allowed. A device, a FIFO or a symbolic link is written in place,
+   through the link, and never replaced; an error may leave a part there. A FIFO that nobody reads
+   is an error (ENXIO): nothing waits. */
+
+/* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
    of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno
    tells; no file is left behind). O(call sites + blocks). Any thread; dump_to allocates nothing and
    needs 9 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump().
@@ -246,7 +260,8 @@ MTRACE_API void mtrace_profile_stop(void);
 /* Writes what was measured, of all calls in sum, one function after the other; calls under way are
    included as far as they are this thread's. desc NULL: tables to the default
    writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
-   have to be found. O(lines). Any thread, not from a handler. */
+   have to be found: that of PATH; with raised privileges that of /usr/bin, without the environment.
+   O(lines). Any thread, not from a handler. */
 MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
 
 MTRACE_API unsigned char mtrace_profiling_; /* started */
@@ -360,13 +375,21 @@ MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, con
 /* Starts as the environment says.
 
      MTRACE=N         1 to 65,535: start and keep N frames; 0, empty or unset: do not
-     MTRACE_REPORT=…  at exit, any of these, separated by commas:
+     MTRACE_REPORT=…  at exit, unless stopped, any of these, separated by commas:
                       top  top=N  peak  peak=N  leaks  dump=FILE  pickle=FILE
                       profile  profile=FILE   which starts the line profile, too
+                      record=FILE   which starts the recorder, too, with its defaults; the name's
+                                    ending is the format: .dat .json .csv .svg
+
+   In FILE %p is the number of the process and %% a percent sign: programs that inherit the
+   environment each write their own. What is asked for is read once, here. In a program with raised
+   privileges (set-user-ID, capabilities) the environment says nothing.
 
    desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
    not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
-   started), those of mtrace_start, FULL_AT_EXIT. As mtrace_start. Source: PYTHONTRACEMALLOC. */
+   started), those of mtrace_start and mtrace_recorder_start, FULL_AT_EXIT. As
+   mtrace_start. A report that fails says so on standard error; the others come. Source:
+   PYTHONTRACEMALLOC. */
 MTRACE_API mtrace_result mtrace_start_from_environment(const mtrace_desc *desc);
 
 #else /* not MTRACE */
@@ -609,20 +632,27 @@ extern "C" {
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] SYSTEM - files that take the place of an older one when they are whole               */
+/* [SECTION] SYSTEM - files, processes, privileges; each branch complete                          */
 /* ============================================================================================== */
 
-#include <fcntl.h>
-#include <sys/stat.h>
+/* What stands at a path decides how it is written. A regular file, or nothing, gives way: a new
+   file is written beside it and takes its name when it is whole. A device, a FIFO, a socket or a
+   symbolic link stays what it is and is written in place, through the link. */
+
 #ifdef _WIN32
+#include <fcntl.h>
 #include <io.h>
 #include <process.h>
+#include <sys/stat.h>
 /* Without windows.h, as in mtrace.h. */
 #if !defined(_WINDOWS_) || _WIN32_WINNT < 0x0600
 struct _FILETIME;
 union _LARGE_INTEGER;
 struct _SECURITY_ATTRIBUTES;
 MTRACE_WIN32_(int) MoveFileExA(const char *from, const char *to, unsigned long flags);
+MTRACE_WIN32_(unsigned long) GetFileAttributesA(const char *path);
+MTRACE_WIN32_(unsigned long)
+GetFullPathNameA(const char *path, unsigned long size, char *full, char **name);
 MTRACE_WIN32_(void) GetSystemTimeAsFileTime(struct _FILETIME *time);
 MTRACE_WIN32_(int) QueryPerformanceCounter(union _LARGE_INTEGER *ticks);
 MTRACE_WIN32_(int) QueryPerformanceFrequency(union _LARGE_INTEGER *rate);
@@ -636,14 +666,57 @@ MTRACE_WIN32_(unsigned long) FlsAlloc(void(__stdcall *ended)(void *what));
 MTRACE_WIN32_(void *) FlsGetValue(unsigned long key);
 MTRACE_WIN32_(int) FlsSetValue(unsigned long key, void *what);
 #endif
+typedef struct mtrace_target_ {
+    bool exists;
+    bool gives_way;
+} mtrace_target_;
 static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
+}
+static bool mtrace_is_privileged_(void) {
+    return false; /* no program has more rights here than who runs it */
+}
+/* The full name of a device is \\.\NUL. */
+static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+    const unsigned long stays = 0x410; /* a directory, a reparse point: FILE_ATTRIBUTE_... */
+    unsigned long attributes = GetFileAttributesA(path);
+    char full[1024];
+    unsigned long length = GetFullPathNameA(path, sizeof full, full, NULL);
+    bool is_device = length >= 4 && length < sizeof full && memcmp(full, "\\\\.\\", 4) == 0;
+    t->exists = attributes != 0xffffffffu;
+    t->gives_way = !is_device && (!t->exists || (attributes & stays) == 0);
+    return true;
+}
+/* Without a stream nothing stays open, nor is there a file that was made for it. */
+static FILE *mtrace_stream_(int descriptor, const char *made) {
+    FILE *stream = descriptor < 0 ? NULL : _fdopen(descriptor, "wb");
+    int error = errno;
+    if (stream == NULL && descriptor >= 0) {
+        _close(descriptor);
+        if (made != NULL) {
+            remove(made);
+        }
+        errno = error;
+    }
+    return stream;
+}
+static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
+    int flags = _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT;
+    (void)old; /* the folder says who may read it */
+    return mtrace_stream_(_open(path, flags, _S_IREAD | _S_IWRITE), path);
+}
+static FILE *mtrace_file_enter_(const char *path, bool append) {
+    int how = append ? _O_APPEND : _O_TRUNC;
+    int flags = _O_WRONLY | _O_CREAT | _O_BINARY | _O_NOINHERIT | how;
+    return mtrace_stream_(_open(path, flags, _S_IREAD | _S_IWRITE), NULL);
 }
 static bool mtrace_to_disk_(FILE *file) {
     return fflush(file) == 0 && _commit(_fileno(file)) == 0;
 }
 static bool mtrace_rename_(const char *from, const char *to) {
-    return MoveFileExA(from, to, 1) != 0;
+    bool done = MoveFileExA(from, to, 1) != 0;
+    errno = done ? errno : EACCES;
+    return done;
 }
 static FILE *mtrace_open_regular_(const char *path) {
     int file = _open(path, _O_RDONLY | _O_BINARY);
@@ -654,16 +727,123 @@ static FILE *mtrace_open_regular_(const char *path) {
     }
     return file < 0 ? NULL : _fdopen(file, "rb");
 }
+static uint64_t mtrace_system_random_(void) {
+    return 0; /* the clock alone: _O_EXCL does the rest */
+}
+#define MTRACE_FOLDER_ENDS_ "/\\:"
+#elif !MTRACE_HOSTED_
+/* Bare metal: files, if any, are what the C library makes of them. */
+typedef struct mtrace_target_ {
+    bool exists;
+    bool gives_way;
+} mtrace_target_;
+static unsigned long mtrace_process_(void) {
+    return 0;
+}
+static bool mtrace_is_privileged_(void) {
+    return false;
+}
+static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+    (void)path;
+    t->exists = t->gives_way = false;
+    return true;
+}
+static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
+    (void)old; /* nothing gives way */
+    (void)path;
+    return NULL;
+}
+static FILE *mtrace_file_enter_(const char *path, bool append) {
+    return fopen(path, append ? "ab" : "wb");
+}
+static bool mtrace_to_disk_(FILE *file) {
+    return fflush(file) == 0;
+}
+static bool mtrace_rename_(const char *from, const char *to) {
+    return rename(from, to) == 0;
+}
+static FILE *mtrace_open_regular_(const char *path) {
+    return fopen(path, "rb");
+}
+static uint64_t mtrace_system_random_(void) {
+    return 0;
+}
+#define MTRACE_FOLDER_ENDS_ "/"
 #else
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
 #include <unistd.h>
 extern int fsync(int descriptor); /* strict C hides them */
 extern int fileno(FILE *file);
 extern FILE *fdopen(int descriptor, const char *mode);
+extern int fchmod(int descriptor, mode_t mode);
+extern int fchown(int descriptor, uid_t owner, gid_t group);
+extern ssize_t readlink(const char *path, char *buffer, size_t size);
+#if defined(O_CLOEXEC) && defined(O_NOFOLLOW)
+#define MTRACE_O_CLOEXEC_  O_CLOEXEC
+#define MTRACE_O_NOFOLLOW_ O_NOFOLLOW
+#elif defined(__O_CLOEXEC) && defined(__O_NOFOLLOW) /* glibc's, in strict C */
+#define MTRACE_O_CLOEXEC_  __O_CLOEXEC
+#define MTRACE_O_NOFOLLOW_ __O_NOFOLLOW
+#else
+#define MTRACE_O_CLOEXEC_  0
+#define MTRACE_O_NOFOLLOW_ 0 /* O_EXCL does not follow links either */
+#endif
+typedef struct mtrace_target_ {
+    bool exists;
+    bool gives_way;
+    struct stat as;
+} mtrace_target_;
 static unsigned long mtrace_process_(void) {
     return (unsigned long)getpid();
 }
+/* False, with errno, where it cannot be told. Not lstat: strict C hides it, and its right
+   declaration depends on the size of off_t. */
+static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+    char start;
+    bool is_link = readlink(path, &start, 1) >= 0;
+    t->exists = stat(path, &t->as) == 0;
+    t->gives_way = !is_link && (!t->exists || S_ISREG(t->as.st_mode));
+    return t->exists || errno == ENOENT;
+}
+/* Without a stream nothing stays open, nor is there a file that was made for it. */
+static FILE *mtrace_stream_(int descriptor, const char *made) {
+    FILE *stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
+    int error = errno;
+    if (stream == NULL && descriptor >= 0) {
+        close(descriptor);
+        if (made != NULL) {
+            remove(made);
+        }
+        errno = error;
+    }
+    return stream;
+}
+/* Never a file or a link that is there already. The new file has the old one's mode before it has
+   a byte, and its owner where that is allowed: as cp -p. */
+static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
+    int flags = O_WRONLY | O_CREAT | O_EXCL | MTRACE_O_NOFOLLOW_ | MTRACE_O_CLOEXEC_;
+    int file = open(path, flags, old->exists ? 0600 : 0666);
+    if (file >= 0 && old->exists) {
+        bool same_owner = fchown(file, old->as.st_uid, old->as.st_gid) == 0;
+        fchmod(file, old->as.st_mode & (same_owner ? 07777 : 0777));
+    }
+    return mtrace_stream_(file, path);
+}
+/* A FIFO that nobody reads is an error (ENXIO), not a wait without end. With a reader, writes wait
+   for it. */
+static FILE *mtrace_file_enter_(const char *path, bool append) {
+    int how = append ? O_APPEND : O_TRUNC;
+    int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | MTRACE_O_CLOEXEC_ | how;
+    int file = open(path, flags, 0666);
+    if (file >= 0) {
+        fcntl(file, F_SETFL, how & O_APPEND);
+    }
+    return mtrace_stream_(file, NULL);
+}
 static bool mtrace_to_disk_(FILE *file) {
-    return fflush(file) == 0 && (fsync(fileno(file)) == 0 || errno == EINVAL); /* a pipe, say */
+    return fflush(file) == 0 && fsync(fileno(file)) == 0;
 }
 static bool mtrace_rename_(const char *from, const char *to) {
     return rename(from, to) == 0;
@@ -671,7 +851,7 @@ static bool mtrace_rename_(const char *from, const char *to) {
 /* To read; NULL when it is no regular file. A FIFO would wait for a writer, /dev/zero has no end.
  */
 static FILE *mtrace_open_regular_(const char *path) {
-    int file = open(path, O_RDONLY | O_NONBLOCK);
+    int file = open(path, O_RDONLY | O_NONBLOCK | MTRACE_O_CLOEXEC_);
     struct stat status;
     if (file >= 0 && (fstat(file, &status) != 0 || !S_ISREG(status.st_mode))) {
         close(file);
@@ -679,52 +859,183 @@ static FILE *mtrace_open_regular_(const char *path) {
     }
     return file < 0 ? NULL : fdopen(file, "rb");
 }
+/* 0 where there is no such device. */
+static uint64_t mtrace_system_random_(void) {
+    uint64_t random = 0;
+    int file = open("/dev/urandom", O_RDONLY | MTRACE_O_CLOEXEC_);
+    if (file >= 0) {
+        random = read(file, &random, sizeof random) == (ssize_t)sizeof random ? random : 0;
+        close(file);
+    }
+    return random;
+}
+#define MTRACE_FOLDER_ENDS_ "/"
+
+/* Does the program have rights that who runs it has not (set-user-id, capabilities)? */
+#if defined(__linux__)
+#include <sys/auxv.h>
+static bool mtrace_is_privileged_(void) {
+    return getauxval(AT_SECURE) != 0;
+}
+#elif defined(__APPLE__) || defined(__FreeBSD__) || defined(__NetBSD__) || defined(__OpenBSD__)
+extern int issetugid(void);
+static bool mtrace_is_privileged_(void) {
+    return issetugid() != 0;
+}
+#else
+static bool mtrace_is_privileged_(void) {
+    return getuid() != geteuid() || getgid() != getegid();
+}
+#endif
 #endif
 
+/* --- the end of the program --- */
+
+/* All reports due; nothing once they have come. On ELF systems a destructor of the last priority,
+   which runs after all other destructors of the module and after its static objects', whatever the
+   link order. The leak sanitizer ends the program before that; it, and other systems, get a
+   function by atexit: what is registered first runs last. */
+static void mtrace_at_exit_(void);
+
+/* Who asked for reports: they come from this process, not from children that it forks, when this
+   module ends. Another one may have the same variables (see mtrace_tracer_), and end before. */
+typedef struct mtrace_asker_ {
+    unsigned long process;
+    const void *module;
+} mtrace_asker_;
+static mtrace_asker_ mtrace_asker_here_(void) {
+    static char module;
+    mtrace_asker_ asker;
+    asker.process = mtrace_process_();
+    asker.module = &module;
+    return asker;
+}
+static bool mtrace_is_asker_(const mtrace_asker_ *asker) {
+    mtrace_asker_ here = mtrace_asker_here_();
+    return asker->process == here.process && asker->module == here.module;
+}
+
+#if defined(__ELF__) && MTRACE_HOSTED_
+extern void __lsan_do_leak_check(void) __attribute__((weak));
+__attribute__((constructor(101))) static void mtrace_register_exit_(void) {
+    if (__lsan_do_leak_check != NULL) {
+        atexit(mtrace_at_exit_);
+    }
+}
+__attribute__((destructor(101))) static void mtrace_destructor_(void) {
+    mtrace_at_exit_();
+}
+static bool mtrace_has_exit_(void) {
+    return true;
+}
+#else
+static bool mtrace_has_exit_(void) {
+    static bool done;
+    done = done || atexit(mtrace_at_exit_) == 0;
+    return done;
+}
+#endif
+
+/* --- the one way to write a file --- */
+
 typedef struct mtrace_file_ {
-    FILE *file;
-    char *temporary; /* its name until it is whole */
+    FILE *stream;
+    const char *path;
+    char *temporary; /* its name until it is whole; NULL: written in place */
+    int error;       /* errno of what failed first; 0: nothing did */
 } mtrace_file_;
 
+static void mtrace_file_check_(mtrace_file_ *f, bool good) {
+    if (!good && f->error == 0) {
+        f->error = errno != 0 ? errno : EIO;
+    }
+}
+
 static void mtrace_file_write_(const char *text, size_t length, void *user) {
-    fwrite(text, 1, length, (FILE *)user); /* ferror() tells at the end */
+    mtrace_file_ *f = (mtrace_file_ *)user;
+    mtrace_file_check_(f, f->error != 0 || fwrite(text, 1, length, f->stream) == length);
 }
 
-static mtrace_result mtrace_file_open_(mtrace_file_ *f, const char *path) {
-    size_t size = strlen(path) + 64;
-    f->temporary = (char *)MTRACE_BASE_MALLOC(size);
+/* A name in the folder of the path that nobody can foretell. */
+static void mtrace_file_name_(mtrace_file_ *f, size_t folder, int attempt) {
+    uint64_t seed[5];
+    seed[0] = mtrace_system_random_();
+    seed[1] = mtrace_now();
+    seed[2] = mtrace_process_();
+    seed[3] = (uint64_t)(uintptr_t)f;
+    seed[4] = (uint64_t)attempt;
+    sprintf(f->temporary + folder, ".mtrace-%016llx.tmp",
+            (unsigned long long)XXH64(seed, sizeof seed, 0));
+}
+
+/* A new file in the folder of the path; NULL with errno. */
+static FILE *mtrace_file_beside_(mtrace_file_ *f, const mtrace_target_ *old) {
+    size_t folder = strlen(f->path);
+    FILE *stream = NULL;
+    int attempt;
+    while (folder > 0 && strchr(MTRACE_FOLDER_ENDS_, f->path[folder - 1]) == NULL) {
+        folder--;
+    }
+    f->temporary = (char *)MTRACE_BASE_MALLOC(folder + 64);
     if (f->temporary == NULL) {
-        return MTRACE_ERR_NO_MEMORY;
+        errno = ENOMEM;
+        return NULL;
     }
-    /* another thread's stack is elsewhere */
-    snprintf(f->temporary, size, "%s.%lu-%lx.tmp", path, mtrace_process_(),
-             (unsigned long)(uintptr_t)f);
-    f->file = fopen(f->temporary, "wb");
-    if (f->file == NULL) {
-        MTRACE_BASE_FREE(f->temporary);
-        return MTRACE_ERR_IO;
+    memcpy(f->temporary, f->path, folder);
+    errno = EEXIST;
+    for (attempt = 0; attempt < 100 && stream == NULL && errno == EEXIST; attempt++) {
+        mtrace_file_name_(f, folder, attempt);
+        stream = mtrace_file_create_(old, f->temporary);
     }
-    return MTRACE_OK;
+    return stream;
 }
 
-/* The file takes its name, or is gone. errno is that of what failed. */
-static mtrace_result mtrace_file_close_(mtrace_file_ *f, const char *path, mtrace_result result) {
-    bool good = result == MTRACE_OK && ferror(f->file) == 0 && mtrace_to_disk_(f->file);
-    int error = errno;
-    if (fclose(f->file) != 0 && good) {
-        good = false;
-        error = errno;
+/* Opens what stands at the path, or what is to take its place; what is appended is written in
+   place. */
+static FILE *mtrace_file_begin_(mtrace_file_ *f, bool append) {
+    mtrace_target_ target;
+    if (!mtrace_target_look_(&target, f->path)) {
+        return NULL;
     }
-    if (good && !mtrace_rename_(f->temporary, path)) {
-        good = false;
-        error = errno;
-    }
-    if (!good) {
+    return target.gives_way && !append ? mtrace_file_beside_(f, &target)
+                                       : mtrace_file_enter_(f->path, append);
+}
+
+static void mtrace_file_remove_(const mtrace_file_ *f) {
+    if (f->temporary != NULL) {
         remove(f->temporary);
     }
+}
+
+/* Frees what it holds. errno is that of what failed first. */
+static mtrace_result mtrace_file_done_(mtrace_file_ *f) {
     MTRACE_BASE_FREE(f->temporary);
-    errno = error;
-    return good ? MTRACE_OK : result != MTRACE_OK ? result : MTRACE_ERR_IO;
+    errno = f->error;
+    return f->error == 0 ? MTRACE_OK : f->error == ENOMEM ? MTRACE_ERR_NO_MEMORY : MTRACE_ERR_IO;
+}
+
+/* append: behind what is there, else in place of it. */
+static mtrace_result mtrace_file_open_(mtrace_file_ *f, const char *path, bool append) {
+    memset(f, 0, sizeof *f);
+    f->path = path;
+    f->stream = mtrace_file_begin_(f, append);
+    mtrace_file_check_(f, f->stream != NULL);
+    return f->stream != NULL ? MTRACE_OK : mtrace_file_done_(f);
+}
+
+/* The new file takes its name; or it is gone, where it could not be written or `result` says that
+   its contents could not be made. */
+static mtrace_result mtrace_file_close_(mtrace_file_ *f, mtrace_result result) {
+    bool is_new = f->temporary != NULL;
+    bool counts = is_new && result == MTRACE_OK && f->error == 0;
+    mtrace_file_check_(f, counts ? mtrace_to_disk_(f->stream) : fflush(f->stream) == 0);
+    mtrace_file_check_(f, fclose(f->stream) == 0);
+    counts = counts && f->error == 0;
+    mtrace_file_check_(f, !counts || mtrace_rename_(f->temporary, f->path));
+    if (!counts || f->error != 0) {
+        mtrace_file_remove_(f);
+    }
+    return result != MTRACE_OK ? (mtrace_file_done_(f), result) : mtrace_file_done_(f);
 }
 
 typedef mtrace_result (*mtrace_dump_fn_)(const mtrace_snapshot *snapshot, mtrace_write_fn write,
@@ -737,11 +1048,9 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
     if (snapshot == NULL || path == NULL) {
         return MTRACE_ERR_ARGUMENT;
     }
-    result = mtrace_file_open_(&f, path);
-    if (result != MTRACE_OK) {
-        return result;
-    }
-    return mtrace_file_close_(&f, path, dump(snapshot, mtrace_file_write_, f.file));
+    result = mtrace_file_open_(&f, path, false);
+    return result != MTRACE_OK ? result
+                               : mtrace_file_close_(&f, dump(snapshot, mtrace_file_write_, &f));
 }
 
 /* ============================================================================================== */
@@ -3532,12 +3841,10 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
     if (path == NULL) {
         return MTRACE_ERR_ARGUMENT;
     }
-    result = mtrace_file_open_(&f, path);
-    if (result != MTRACE_OK) {
-        return result;
-    }
-    result = mtrace_recorder_write(format, mtrace_file_write_, f.file);
-    return mtrace_file_close_(&f, path, result);
+    result = mtrace_file_open_(&f, path, false);
+    return result != MTRACE_OK
+               ? result
+               : mtrace_file_close_(&f, mtrace_recorder_write(format, mtrace_file_write_, &f));
 }
 
 /* ============================================================================================== */
@@ -3840,10 +4147,10 @@ typedef struct mtrace_worker_ {
 
 typedef struct mtrace_profiler_ {
     mtrace_profile_desc desc; /* with the defaults filled in */
+    mtrace_asker_ asker;      /* for a report at exit */
     uint32_t session;
     uint32_t function_count;
-    uint64_t lost_calls;  /* of threads without a worker, or functions without a number */
-    bool reports_at_exit; /* atexit() knows */
+    uint64_t lost_calls; /* of threads without a worker, or functions without a number */
     mtrace_worker_ *workers;
     size_t worker_count;
     mtrace_site functions[MTRACE_MAX_PROFILED_];  /* by the names that are shown */
@@ -4495,6 +4802,7 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
         p->workers[i].serial = (uint64_t)p->session << 40; /* no two sessions' calls are one */
     }
     p->desc = *desc;
+    p->asker = mtrace_asker_here_();
     p->function_count = 0;
     p->lost_calls = 0;
     return MTRACE_OK;
@@ -4512,19 +4820,13 @@ static bool mtrace_profile_is_busy_(void) {
 }
 
 static void mtrace_profile_at_exit_(void) {
-    const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_result result = p->desc.at_exit && !p->desc.after_every_call
-                               ? mtrace_profile_report(&p->desc.report)
-                               : MTRACE_OK;
+    mtrace_profiler_ *p = &mtrace_profiler_g_;
+    bool is_due = p->desc.at_exit && !p->desc.after_every_call && mtrace_is_asker_(&p->asker);
+    mtrace_result result = is_due ? mtrace_profile_report(&p->desc.report) : MTRACE_OK;
+    p->desc.at_exit = p->desc.at_exit && !is_due;
     if (result != MTRACE_OK) {
         fprintf(stderr, "mtrace: the profile: %s\n", mtrace_result_text(result));
     }
-}
-
-static bool mtrace_profile_exit_once_(void) {
-    mtrace_profiler_ *p = &mtrace_profiler_g_;
-    p->reports_at_exit = p->reports_at_exit || atexit(mtrace_profile_at_exit_) == 0;
-    return p->reports_at_exit;
 }
 
 /* The thread's own calls that a longjmp has left are over. */
@@ -4553,7 +4855,7 @@ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
     if (mtrace_get_info().capacity == 0) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    if (chosen.at_exit && !mtrace_profile_exit_once_()) {
+    if (chosen.at_exit && !mtrace_has_exit_()) {
         return MTRACE_ERR_FULL_AT_EXIT;
     }
     mtrace_worker_heal_here_();
@@ -4744,6 +5046,8 @@ typedef struct mtrace_symbol_ {
 
 #if MTRACE_UNWINDS_
 #include <elf.h>
+#include <spawn.h>
+#include <sys/wait.h>
 #if UINTPTR_MAX > 0xffffffffu
 typedef Elf64_Phdr mtrace_segment_;
 #else
@@ -4762,8 +5066,7 @@ extern "C" {
 #endif
 extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
                                    void *) __asm__("dl_iterate_phdr");
-extern FILE *popen(const char *command, const char *mode);
-extern int pclose(FILE *pipe);
+extern char **environ;
 #ifdef __cplusplus
 }
 #endif
@@ -4842,43 +5145,85 @@ static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t cou
     }
 }
 
-/* Puts the text in single quotes for the shell; returns its end. */
-static char *mtrace_quote_(char *to, const char *text) {
-    *to++ = '\'';
-    for (; *text != '\0'; text++) {
-        if (*text == '\'') {
-            memcpy(to, "'\\'", 3);
-            to += 3;
-        }
-        *to++ = *text;
+/* The words of a command, and their text. */
+typedef struct mtrace_command_ {
+    char **words;
+    size_t count;
+    char *text;
+} mtrace_command_;
+
+static void mtrace_command_add_(mtrace_command_ *c, const char *word) {
+    size_t size = strlen(word) + 1;
+    c->words[c->count++] = (char *)memcpy(c->text, word, size);
+    c->words[c->count] = NULL;
+    c->text += size;
+}
+
+/* Starts it, without a shell, its output into a pipe. With raised privileges neither the caller's
+   PATH says what runs, nor has that the caller's environment. */
+static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process) {
+    static char *nothing[] = {NULL};
+    bool privileged = mtrace_is_privileged_();
+    posix_spawn_file_actions_t files;
+    bool done;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, output, 1);
+    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    done = posix_spawnp(process, c->words[0] + (privileged ? 0 : strlen("/usr/bin/")), &files, NULL,
+                        c->words, privileged ? nothing : environ) == 0;
+    posix_spawn_file_actions_destroy(&files);
+    return done;
+}
+
+/* Runs it; what it writes answers for the symbols. */
+static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, size_t count) {
+    int ends[2], status;
+    pid_t process;
+    FILE *answers;
+    bool started;
+    if (pipe(ends) != 0) {
+        return;
     }
-    *to++ = '\'';
-    return to;
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    started = mtrace_command_start_(c, ends[1], &process);
+    answers = started ? fdopen(ends[0], "r") : NULL;
+    close(ends[1]);
+    if (answers != NULL) {
+        mtrace_symbols_read_(answers, wanted, count);
+        fclose(answers);
+    } else {
+        close(ends[0]);
+    }
+    while (started && waitpid(process, &status, 0) < 0 && errno == EINTR) {
+    }
 }
 
 /* A return address is behind its call: the byte before is of it. */
 static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
                                 mtrace_symbol_ **wanted, size_t count) {
-    char self[64]; /* the program: not /proc/self, which would be addr2line */
-    const char *path = *module->name == '\0' ? self : module->name;
-    char *command = (char *)malloc(4 * strlen(module->name) + 256 + 20 * count), *end;
-    FILE *pipe;
-    size_t i;
-    if (command == NULL) {
+    static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
+    char word[64]; /* an address; or the program, not /proc/self, which would be addr2line */
+    size_t words = sizeof(char *) * (count + 16), i;
+    mtrace_command_ c = MTRACE_ZERO_;
+    c.words = (char **)malloc(words + 256 + strlen(module->name) + 20 * count);
+    if (c.words == NULL) {
         return;
     }
-    sprintf(self, "/proc/%lu/exe", mtrace_process_());
-    end = mtrace_quote_(command + sprintf(command, "%s -a -f -i -C -e ", tool), path);
+    c.text = (char *)c.words + words;
+    mtrace_command_add_(&c, tool);
+    for (i = 0; i < sizeof options / sizeof *options; i++) {
+        mtrace_command_add_(&c, options[i]);
+    }
+    snprintf(word, sizeof word, "/proc/%lu/exe", mtrace_process_());
+    mtrace_command_add_(&c, *module->name == '\0' ? word : module->name);
     for (i = 0; i < count; i++) {
-        end += sprintf(end, " 0x%lx", (unsigned long)(wanted[i]->address - 1 - module->bias));
+        uintptr_t address = wanted[i]->address - 1 - module->bias;
+        snprintf(word, sizeof word, "0x%lx", (unsigned long)address);
+        mtrace_command_add_(&c, word);
     }
-    memcpy(end, " 2>/dev/null", 13);
-    pipe = popen(command, "r");
-    if (pipe != NULL) {
-        mtrace_symbols_read_(pipe, wanted, count);
-        pclose(pipe);
-    }
-    free(command);
+    mtrace_command_run_(&c, wanted, count);
+    free(c.words);
 }
 
 /* Asks for the module's addresses, so many at once that a command can hold them. */
@@ -4923,7 +5268,7 @@ static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
 }
 
 static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    static const char *const tools[] = {"addr2line", "llvm-addr2line"};
+    static const char *const tools[] = {"/usr/bin/addr2line", "/usr/bin/llvm-addr2line"};
     mtrace_symbol_search_ search;
     size_t i;
     search.symbols = symbols;
@@ -5536,30 +5881,32 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     return result;
 }
 
-/* only NULL: all. A report of one call is appended, one of all replaces the file. */
+/* A report of one call (only) is appended, one of all replaces the file. */
+static mtrace_result mtrace_profile_to_file_(const mtrace_profile_report_desc *desc,
+                                             mtrace_worker_ *only, uint32_t function) {
+    mtrace_text_ t;
+    mtrace_file_ f;
+    mtrace_result result = mtrace_file_open_(&f, desc->path, only != NULL);
+    if (result != MTRACE_OK) {
+        return result;
+    }
+    mtrace_text_to_callback_(&t, mtrace_file_write_, &f);
+    return mtrace_file_close_(&f, mtrace_profile_text_(&t, desc, only, function));
+}
+
+/* only NULL: all. */
 static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
                                            mtrace_worker_ *only, uint32_t function) {
     mtrace_text_ t;
-    FILE *file = NULL;
-    mtrace_result result;
+    if (desc->write == NULL && desc->path != NULL) {
+        return mtrace_profile_to_file_(desc, only, function);
+    }
     if (desc->write != NULL) {
         mtrace_text_to_callback_(&t, desc->write, desc->write_user);
-    } else if (desc->path != NULL) {
-        file = fopen(desc->path, only != NULL ? "ab" : "wb");
-        if (file == NULL) {
-            return MTRACE_ERR_IO;
-        }
-        mtrace_text_to_callback_(&t, mtrace_file_write_, file);
     } else if (!mtrace_text_default_(&t)) {
         return MTRACE_ERR_NO_WRITER;
     }
-    result = mtrace_profile_text_(&t, desc, only, function);
-    if (file != NULL) {
-        bool good = fflush(file) == 0 && ferror(file) == 0; /* Wine's fclose() says nothing */
-        good = fclose(file) == 0 && good;
-        result = result == MTRACE_OK && !good ? MTRACE_ERR_IO : result;
-    }
-    return result;
+    return mtrace_profile_text_(&t, desc, only, function);
 }
 
 /* What the calls under way have done so far is put to the records, from the innermost on. */
@@ -5733,84 +6080,246 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
 /* [SECTION] START FROM THE ENVIRONMENT                                                           */
 /* ============================================================================================== */
 
-static bool mtrace_exit_number_(const char *value, unsigned long *number) {
-    char *end;
-    if (value != NULL) {
-        errno = 0;
-        *number = strtoul(value, &end, 10);
-        return *value >= '0' && *value <= '9' && *end == '\0' && errno == 0;
-    }
-    return true;
+/* --- values --- */
+
+static bool mtrace_is_absent_(const char *value) {
+    return value == NULL;
 }
 
-static mtrace_result mtrace_exit_file_(const char *path, bool pickle) {
+static bool mtrace_is_count_(const char *value) {
+    char *end;
+    errno = 0;
+    return value == NULL || (*value >= '0' && *value <= '9' &&
+                             (strtoul(value, &end, 10), *end == '\0') && errno == 0);
+}
+
+static size_t mtrace_count_of_(const char *value) {
+    return value == NULL ? 10 : (size_t)strtoul(value, NULL, 10);
+}
+
+/* The file name that is meant: %p is the process, %% a percent sign; false for any other %, and
+   when it does not fit. */
+static bool mtrace_expand_(const char *value, char *path, size_t size) {
+    size_t length = 0;
+    for (; *value != '\0' && length < size; value++) {
+        if (*value != '%') {
+            path[length++] = *value;
+        } else if (*++value == '%') {
+            path[length++] = '%';
+        } else if (*value == 'p') {
+            length += (size_t)snprintf(path + length, size - length, "%lu", mtrace_process_());
+        } else {
+            return false;
+        }
+    }
+    path[length < size ? length : 0] = '\0';
+    return length > 0 && length < size;
+}
+
+enum { MTRACE_PATH_BYTES_ = 4096 };
+typedef struct mtrace_path_ {
+    char text[MTRACE_PATH_BYTES_];
+} mtrace_path_;
+
+static bool mtrace_is_file_(const char *value) {
+    mtrace_path_ path;
+    return value != NULL && mtrace_expand_(value, path.text, sizeof path.text);
+}
+
+static bool mtrace_is_file_or_absent_(const char *value) {
+    return value == NULL || mtrace_is_file_(value);
+}
+
+/* In the order of mtrace_recorder_format. */
+static const char *const mtrace_recorder_endings_[] = {".dat", ".json", ".csv", ".svg"};
+
+/* The format that the ending of a file's name says; -1: none. */
+static int mtrace_recorder_format_of_(const char *path) {
+    const char *ending = strrchr(path, '.');
+    int i, found = -1;
+    for (i = 0; ending != NULL && i < 4; i++) {
+        found = strcmp(ending, mtrace_recorder_endings_[i]) == 0 ? i : found;
+    }
+    return found;
+}
+
+static bool mtrace_is_recording_(const char *value) {
+    return mtrace_is_file_(value) && mtrace_recorder_format_of_(value) >= 0;
+}
+
+/* --- reports --- */
+
+static mtrace_result mtrace_exit_top_(const char *value) {
+    return mtrace_print_top(mtrace_count_of_(value));
+}
+
+static mtrace_result mtrace_exit_peak_(const char *value) {
+    return mtrace_print_peak(mtrace_count_of_(value));
+}
+
+static mtrace_result mtrace_exit_leaks_(const char *value) {
+    (void)value;
+    return mtrace_print_leaks();
+}
+
+static mtrace_result mtrace_exit_file_(const char *value, mtrace_dump_fn_ dump) {
+    mtrace_path_ path;
     mtrace_snapshot *snapshot;
     mtrace_result result = mtrace_snapshot_take(&snapshot, true, NULL);
     if (result == MTRACE_OK) {
-        result = pickle ? mtrace_snapshot_dump_pickle(snapshot, path)
-                        : mtrace_snapshot_dump(snapshot, path);
+        mtrace_expand_(value, path.text, sizeof path.text);
+        result = mtrace_dump_file_(snapshot, path.text, dump);
         mtrace_snapshot_free(snapshot);
     }
     return result;
 }
 
-static mtrace_result mtrace_exit_profile_(const char *path) {
+static mtrace_result mtrace_exit_dump_(const char *value) {
+    return mtrace_exit_file_(value, mtrace_snapshot_dump_to);
+}
+
+static mtrace_result mtrace_exit_pickle_(const char *value) {
+    return mtrace_exit_file_(value, mtrace_snapshot_dump_pickle_to);
+}
+
+static mtrace_result mtrace_begin_profile_(const char *value) {
+    (void)value;
+    return mtrace_profile_start(NULL);
+}
+
+static mtrace_result mtrace_exit_profile_(const char *value) {
     mtrace_profile_report_desc desc = MTRACE_ZERO_;
-    desc.path = path;
+    mtrace_path_ path;
+    if (value != NULL) {
+        mtrace_expand_(value, path.text, sizeof path.text);
+        desc.path = path.text;
+    }
     return mtrace_profile_report(&desc);
 }
 
-/* What a word of MTRACE_REPORT is read for: whether it makes sense, what it starts, its report. */
-typedef enum mtrace_phase_ { MTRACE_LOOK_, MTRACE_BEGIN_, MTRACE_EXIT_ } mtrace_phase_;
-
-static mtrace_result mtrace_exit_report_(const char *word, const char *value, mtrace_phase_ phase) {
-    unsigned long number = 10;
-    bool file = strcmp(word, "dump") == 0 || strcmp(word, "pickle") == 0;
-    bool top = strcmp(word, "top") == 0, peak = strcmp(word, "peak") == 0;
-    bool leaks = strcmp(word, "leaks") == 0, profile = strcmp(word, "profile") == 0;
-    if ((file && (value == NULL || *value == '\0')) || (leaks && value != NULL) ||
-        ((top || peak) && !mtrace_exit_number_(value, &number)) ||
-        !(file || top || peak || leaks || profile)) {
-        return MTRACE_ERR_ARGUMENT;
-    }
-    if (phase != MTRACE_EXIT_) {
-        return profile && phase == MTRACE_BEGIN_ ? mtrace_profile_start(NULL) : MTRACE_OK;
-    }
-    return file      ? mtrace_exit_file_(value, *word == 'p')
-           : profile ? mtrace_exit_profile_(value)
-           : leaks   ? mtrace_print_leaks()
-           : top     ? mtrace_print_top(number)
-                     : mtrace_print_peak(number);
+/* One recording can have many files. */
+static mtrace_result mtrace_begin_recording_(const char *value) {
+    mtrace_recorder_desc desc = MTRACE_ZERO_;
+    (void)value;
+    desc.no_thread = !mtrace_ticker_can_();
+    return mtrace_recorder_is_on() ? MTRACE_OK : mtrace_recorder_start(&desc);
 }
 
-/* Each word of the list in turn, the list kept whole; the first error, its word in *bad. */
-static mtrace_result mtrace_exit_reports_(const char *list, mtrace_phase_ phase, char *bad,
-                                          size_t size) {
-    mtrace_result result = MTRACE_OK;
-    while (*list != '\0' && result == MTRACE_OK) {
-        size_t length = strcspn(list, ",");
-        char *value;
-        snprintf(bad, size, "%.*s", length < size ? (int)length : (int)size - 1, list);
-        value = strchr(bad, '=');
-        if (value != NULL) {
-            *value++ = '\0';
+static mtrace_result mtrace_exit_recording_(const char *value) {
+    mtrace_path_ path;
+    mtrace_recorder_stop();
+    mtrace_expand_(value, path.text, sizeof path.text);
+    return mtrace_recorder_save((mtrace_recorder_format)mtrace_recorder_format_of_(value),
+                                path.text);
+}
+
+/* A word of MTRACE_REPORT. */
+typedef struct mtrace_exit_report_ {
+    const char *name;
+    const char *forms;                  /* how it is written */
+    bool (*accepts)(const char *value); /* NULL: it has none */
+    mtrace_result (*begin)(const char *value);
+    mtrace_result (*end)(const char *value);
+} mtrace_exit_report_;
+
+static mtrace_result mtrace_begin_nothing_(const char *value) {
+    (void)value;
+    return MTRACE_OK;
+}
+
+static const mtrace_exit_report_ mtrace_exit_reports_[] = {
+    {"top", "top, top=N", mtrace_is_count_, mtrace_begin_nothing_, mtrace_exit_top_},
+    {"peak", "peak, peak=N", mtrace_is_count_, mtrace_begin_nothing_, mtrace_exit_peak_},
+    {"leaks", "leaks", mtrace_is_absent_, mtrace_begin_nothing_, mtrace_exit_leaks_},
+    {"dump", "dump=FILE", mtrace_is_file_, mtrace_begin_nothing_, mtrace_exit_dump_},
+    {"pickle", "pickle=FILE", mtrace_is_file_, mtrace_begin_nothing_, mtrace_exit_pickle_},
+    {"profile", "profile, profile=FILE", mtrace_is_file_or_absent_, mtrace_begin_profile_,
+     mtrace_exit_profile_},
+    {"record", "record=FILE (.dat, .json, .csv or .svg)", mtrace_is_recording_,
+     mtrace_begin_recording_, mtrace_exit_recording_},
+};
+enum { MTRACE_EXIT_REPORTS_ = sizeof mtrace_exit_reports_ / sizeof *mtrace_exit_reports_ };
+
+/* The reports that were asked for, as they were at the start: a program may change its
+   environment. */
+typedef struct mtrace_exit_words_ {
+    char *words; /* each with its end */
+    char *end;
+    mtrace_asker_ asker;
+} mtrace_exit_words_;
+MTRACE_SHARED_(mtrace_exit_words_ mtrace_exit_list_);
+
+/* The entry of a word, and its value (NULL: none); NULL when there is no such word. */
+static const mtrace_exit_report_ *mtrace_exit_find_(const char *word, const char **value) {
+    const char *equals = strchr(word, '=');
+    size_t length = equals != NULL ? (size_t)(equals - word) : strlen(word), i;
+    const mtrace_exit_report_ *found = NULL;
+    *value = equals != NULL ? equals + 1 : NULL;
+    for (i = 0; i < MTRACE_EXIT_REPORTS_; i++) {
+        const char *name = mtrace_exit_reports_[i].name;
+        if (strlen(name) == length && memcmp(name, word, length) == 0) {
+            found = &mtrace_exit_reports_[i];
         }
-        result = length < size ? mtrace_exit_report_(bad, value, phase) : MTRACE_ERR_ARGUMENT;
-        list += length + (list[length] == ',');
+    }
+    return found;
+}
+
+static void mtrace_exit_explain_(const char *word, const mtrace_exit_report_ *report) {
+    size_t i;
+    fprintf(stderr, "MTRACE_REPORT: %s: ", word);
+    if (report != NULL) {
+        fprintf(stderr, "write %s", report->forms);
+    }
+    for (i = 0; i < MTRACE_EXIT_REPORTS_ && report == NULL; i++) {
+        fprintf(stderr, "%s%s", i == 0 ? "not one of " : ", ", mtrace_exit_reports_[i].forms);
+    }
+    fputs(strchr(word, '%') != NULL ? "; in FILE %p is the process, %% a percent sign\n" : "\n",
+          stderr);
+}
+
+/* --- what is done with each word --- */
+
+static mtrace_result mtrace_exit_check_(const char *word) {
+    const char *value;
+    const mtrace_exit_report_ *report = mtrace_exit_find_(word, &value);
+    bool good = report != NULL && report->accepts(value);
+    if (!good) {
+        mtrace_exit_explain_(word, report);
+    }
+    return good ? MTRACE_OK : MTRACE_ERR_ARGUMENT;
+}
+
+static mtrace_result mtrace_exit_begin_(const char *word) {
+    const char *value;
+    return mtrace_exit_find_(word, &value)->begin(value);
+}
+
+/* The others come even if this one fails. */
+static mtrace_result mtrace_exit_end_(const char *word) {
+    const char *value;
+    mtrace_result result = mtrace_exit_find_(word, &value)->end(value);
+    if (result != MTRACE_OK) {
+        const char *why = result == MTRACE_ERR_IO ? strerror(errno) : NULL;
+        fprintf(stderr, "MTRACE_REPORT: %s: %s%s%s\n", word, mtrace_result_text(result),
+                why != NULL ? ": " : "", why != NULL ? why : "");
+    }
+    return MTRACE_OK;
+}
+
+/* The first error. */
+static mtrace_result mtrace_exit_each_(const char *words, const char *end,
+                                       mtrace_result (*visit)(const char *word)) {
+    mtrace_result result = MTRACE_OK;
+    for (; words < end && result == MTRACE_OK; words += strlen(words) + 1) {
+        result = visit(words);
     }
     return result;
 }
 
-static void mtrace_at_exit_(void) {
-    const char *list = getenv("MTRACE_REPORT");
-    char word[1024];
-    mtrace_result result = MTRACE_OK;
-    if (list != NULL && mtrace_get_info().capacity != 0) { /* not stopped */
-        result = mtrace_exit_reports_(list, MTRACE_EXIT_, word, sizeof word);
-    }
-    if (result != MTRACE_OK) {
-        fprintf(stderr, "MTRACE_REPORT: %s: %s\n", word, mtrace_result_text(result));
-    }
+/* --- the start, and the end --- */
+
+static const char *mtrace_environment_(const char *name) {
+    return mtrace_is_privileged_() ? NULL : getenv(name);
 }
 
 /* A number of frames as CPython reads it: a whole C int, not negative. */
@@ -5821,9 +6330,8 @@ static bool mtrace_frames_from_(const char *text, long *frames) {
     return end != text && *end == '\0' && errno == 0 && *frames >= 0 && *frames <= 0x7fffffff;
 }
 
-static mtrace_result mtrace_environment_read_(long *frames) {
-    const char *text = getenv("MTRACE"), *list = getenv("MTRACE_REPORT");
-    char word[1024];
+static mtrace_result mtrace_environment_frames_(long *frames) {
+    const char *text = mtrace_environment_("MTRACE");
     *frames = 0;
     if (text != NULL && *text != '\0' && !mtrace_frames_from_(text, frames)) {
         fputs("MTRACE: invalid number of frames\n", stderr);
@@ -5833,50 +6341,103 @@ static mtrace_result mtrace_environment_read_(long *frames) {
         fputs("MTRACE: the number of frames must be in range [1; 65535]\n", stderr);
         return MTRACE_ERR_ARGUMENT;
     }
-    if (list != NULL && mtrace_exit_reports_(list, MTRACE_LOOK_, word, sizeof word) != MTRACE_OK) {
-        fprintf(stderr,
-                "MTRACE_REPORT: %s: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
-                "pickle=FILE, profile, profile=FILE\n",
-                word);
-        return MTRACE_ERR_ARGUMENT;
+    return MTRACE_OK;
+}
+
+/* The words of MTRACE_REPORT, each with its end; the caller frees them. */
+static mtrace_result mtrace_environment_words_(char **words, char **end) {
+    const char *list = mtrace_environment_("MTRACE_REPORT");
+    size_t size = list != NULL ? strlen(list) : 0;
+    char *at;
+    *words = (char *)MTRACE_BASE_MALLOC(size + 1);
+    if (*words == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
     }
+    memcpy(*words, list != NULL ? list : "", size + 1);
+    *end = *words + size;
+    for (at = strchr(*words, ','); at != NULL; at = strchr(at + 1, ',')) {
+        *at = '\0';
+    }
+    return mtrace_exit_each_(*words, *end, mtrace_exit_check_);
+}
+
+/* Starts, and what the words need; they are kept for the end. */
+static mtrace_result mtrace_environment_start_(const mtrace_desc *desc, char *words, char *end) {
+    mtrace_result result = mtrace_start(desc);
+    if (result != MTRACE_OK) {
+        return result;
+    }
+    result = mtrace_exit_each_(words, end, mtrace_exit_begin_);
+    if (result == MTRACE_OK && !mtrace_has_exit_()) {
+        result = MTRACE_ERR_FULL_AT_EXIT;
+    }
+    if (result != MTRACE_OK) {
+        mtrace_recorder_stop();
+        mtrace_profile_stop();
+        mtrace_stop();
+        return result;
+    }
+    MTRACE_BASE_FREE(mtrace_exit_list_.words);
+    mtrace_exit_list_.words = words;
+    mtrace_exit_list_.end = end;
+    mtrace_exit_list_.asker = mtrace_asker_here_();
     return MTRACE_OK;
 }
 
 mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
     mtrace_desc chosen = MTRACE_ZERO_;
-    const char *list = getenv("MTRACE_REPORT");
-    char word[1024];
-    long frames;
-    mtrace_result result = mtrace_environment_read_(&frames);
-    if (result != MTRACE_OK || frames == 0) {
-        return result != MTRACE_OK ? result : MTRACE_ERR_NOT_TRACING;
+    char *words, *end;
+    long frames = 0;
+    mtrace_result result = mtrace_environment_words_(&words, &end);
+    if (result == MTRACE_OK) {
+        result = mtrace_environment_frames_(&frames);
+    }
+    if (result == MTRACE_OK && frames == 0) {
+        result = MTRACE_ERR_NOT_TRACING;
     }
     if (desc != NULL) {
         chosen = *desc;
     }
-    chosen.frames = (uint32_t)frames;
-    result = mtrace_start(&chosen);
-    if (result == MTRACE_OK && list != NULL) {
-        result = mtrace_exit_reports_(list, MTRACE_BEGIN_, word, sizeof word);
-        if (result == MTRACE_OK && atexit(mtrace_at_exit_) != 0) {
-            result = MTRACE_ERR_FULL_AT_EXIT;
-        }
-        if (result != MTRACE_OK) {
-            mtrace_stop();
-        }
+    if (result == MTRACE_OK) {
+        chosen.frames = (uint32_t)frames;
+        result = mtrace_environment_start_(&chosen, words, end);
+    }
+    if (result != MTRACE_OK) {
+        MTRACE_BASE_FREE(words);
     }
     return result;
 }
 
+/* All reports that are due when the program, or the module, ends. */
+static void mtrace_at_exit_(void) {
+    mtrace_profile_at_exit_();
+    if (mtrace_exit_list_.words == NULL || !mtrace_is_asker_(&mtrace_exit_list_.asker)) {
+        return;
+    }
+    if (mtrace_get_info().capacity != 0) { /* not stopped */
+        mtrace_exit_each_(mtrace_exit_list_.words, mtrace_exit_list_.end, mtrace_exit_end_);
+    }
+    MTRACE_BASE_FREE(mtrace_exit_list_.words);
+    mtrace_exit_list_.words = NULL;
+}
+
 #ifdef MTRACE_START_FROM_ENVIRONMENT
-__attribute__((constructor)) static void mtrace_constructor_(void) {
+static void mtrace_constructor_(void) {
     mtrace_result result = mtrace_start_from_environment(NULL);
     if (result != MTRACE_OK && result != MTRACE_ERR_NOT_TRACING && result != MTRACE_ERR_ALREADY) {
         fprintf(stderr, "MTRACE: %s\n", mtrace_result_text(result));
         exit(1);
     }
 }
+/* Before the constructors of all other files, whatever the link order. */
+#if defined(_MSC_VER)
+#pragma section(".CRT$XCT", read)
+__declspec(allocate(".CRT$XCT")) void (*mtrace_constructor_at_)(void) = mtrace_constructor_;
+#else
+__attribute__((constructor(101))) static void mtrace_construct_(void) {
+    mtrace_constructor_();
+}
+#endif
 #endif
 
 #ifdef __cplusplus

@@ -25,10 +25,15 @@ static int run(const char *command, char *text, size_t size) {
     return WEXITSTATUS(status);
 }
 
-static int child(const char *environment, char *text, size_t size) {
-    char command[512];
-    snprintf(command, sizeof command, "%s '%s' child 2>&1", environment, program);
+/* The program itself with a part to play, see child_main. */
+static int play(const char *environment, const char *part, char *text, size_t size) {
+    char command[1024];
+    snprintf(command, sizeof command, "%s '%s' %s 2>&1", environment, program, part);
     return run(command, text, size);
+}
+
+static int child(const char *environment, char *text, size_t size) {
+    return play(environment, "child", text, size);
 }
 
 static void profiled(void) {
@@ -43,6 +48,59 @@ static bool is_profiling(void) {
         mtrace_profile_stop();
     }
     return result == MTRACE_ERR_ALREADY;
+}
+
+static void *leak(uint32_t line, size_t size) {
+    mtrace_site site = test_site("leak.c", line);
+    return mtrace_malloc_at(size, &site);
+}
+
+/* Its end is awaited: what parent and child write comes in this order. */
+static void fork_a_child(bool starts) {
+    static void *kept;
+    pid_t pid;
+    fflush(stdout);
+    pid = fork();
+    if (pid == 0) {
+        if (starts) {
+            mtrace_stop();
+            mtrace_start_from_environment(NULL);
+        }
+        kept = leak(50, 50);
+        exit(kept == NULL);
+    }
+    waitpid(pid, NULL, 0);
+}
+
+static void profile_at_exit(void) {
+    mtrace_profile_desc desc = MTRACE_ZERO_;
+    desc.at_exit = true;
+    mtrace_profile_start(&desc);
+    profiled();
+}
+
+/* Each leaks 100 bytes at leak.c:7. */
+static int child_plays(const char *part) {
+    static void *kept;
+    kept = leak(7, 100);
+    if (strcmp(part, "forks") == 0) {
+        fork_a_child(false);
+    } else if (strcmp(part, "forks-start") == 0) {
+        fork_a_child(true);
+    } else if (strcmp(part, "profile-forks") == 0) {
+        profile_at_exit();
+        fork_a_child(false);
+    } else if (strcmp(part, "restarts") == 0) {
+        MT_FREE(kept);
+        mtrace_stop();
+        mtrace_start_from_environment(NULL);
+        kept = leak(7, 100);
+    } else if (strcmp(part, "changes") == 0) {
+        setenv("MTRACE_REPORT", "nonsense", 1);
+    } else if (strcmp(part, "stops") == 0) {
+        mtrace_stop();
+    }
+    return kept == NULL;
 }
 
 static int child_main(void) {
@@ -142,12 +200,42 @@ static void test_messages(void **state) {
                  "MTRACE: bad argument\n");
     expect_child("MTRACE=1 MTRACE_REPORT=top,tap", 1,
                  "MTRACE_REPORT: tap: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
-                 "pickle=FILE, profile, profile=FILE\nMTRACE: bad argument\n");
+                 "pickle=FILE, profile, profile=FILE, record=FILE (.dat, .json, .csv or .svg)\n"
+                 "MTRACE: bad argument\n");
+    expect_child("MTRACE=1 MTRACE_REPORT=peak,top=ten", 1,
+                 "MTRACE_REPORT: top=ten: write top, top=N\nMTRACE: bad argument\n");
+    expect_child("MTRACE=1 MTRACE_REPORT=record=x.txt", 1,
+                 "MTRACE_REPORT: record=x.txt: write record=FILE (.dat, .json, .csv or .svg)\n"
+                 "MTRACE: bad argument\n");
+    expect_child("MTRACE=1 MTRACE_REPORT=dump=%x", 1,
+                 "MTRACE_REPORT: dump=%x: write dump=FILE; in FILE %p is the process, %% a percent "
+                 "sign\nMTRACE: bad argument\n");
 }
 
 static void test_bad_reports(void **state) {
-    static const char *const values[] = {"top=",   "top=x",   "top=-1", "leaks=1", "dump", "dump=",
-                                         "pickle", "peak=1x", "=",      ",",       "TOP"};
+    static const char *const values[] = {"top=",
+                                         "top=x",
+                                         "top=-1",
+                                         "leaks=1",
+                                         "dump",
+                                         "dump=",
+                                         "pickle",
+                                         "peak=1x",
+                                         "=",
+                                         ",",
+                                         "TOP",
+                                         "record",
+                                         "record=",
+                                         "record=x",
+                                         "record=dat",
+                                         "record=x.da",
+                                         "record=x.DAT",
+                                         "record=x.dat%",
+                                         "profile=",
+                                         "dump=a%",
+                                         "pickle=%P",
+                                         "top=18446744073709551616",
+                                         "top,record=x.plot"};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof values / sizeof *values; i++) {
@@ -169,7 +257,13 @@ static void test_reports_at_exit(void **state) {
     assert_non_null(strstr(text, "mtrace: 100 B in 1 block held at the peak; 1 of 1 line\n"));
     assert_non_null(strstr(text, "leak.c:7: warning: "));
     expect_child("MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
-                 "1 1\nMTRACE_REPORT: dump: cannot read or write the file\n");
+                 "1 1\nMTRACE_REPORT: dump=/nowhere/at/all: cannot read or write the file: "
+                 "No such file or directory\n");
+    /* the next ones come even so */
+    expect_child("MTRACE=1 MTRACE_REPORT=pickle=/nowhere/at/all,leaks", 0,
+                 "1 1\nMTRACE_REPORT: pickle=/nowhere/at/all: cannot read or write the file: "
+                 "No such file or directory\n"
+                 "leak.c:7: warning: 100 B in 1 block not freed, allocated in f\n");
 }
 
 /* `profile` starts the line profile, and no other word does. */
@@ -181,17 +275,34 @@ static void test_profile_at_exit(void **state) {
     assert_non_null(strstr(text, ": 1 call; 100 B held before, 2148 B at the peak, 100 B after\n"));
     assert_non_null(strstr(text, "2148 B        1        1   100 % ##########"));
     expect_child("MTRACE=1 MTRACE_REPORT=profile=/nowhere/at/all", 0,
-                 "1 1\nprofiling\nMTRACE_REPORT: profile: cannot read or write the file\n");
+                 "1 1\nprofiling\nMTRACE_REPORT: profile=/nowhere/at/all: cannot read or write the "
+                 "file: No such file or directory\n");
     assert_int_equal(child("MTRACE=1 MTRACE_REPORT=top,peak=3,leaks", text, sizeof text), 0);
     assert_null(strstr(text, "profiling"));
 }
 
+/* --- files of a folder of the test's own --- */
+
+static char folder[] = "/tmp/mtrace-exit-XXXXXX";
+
+static int make_folder(void **state) {
+    (void)state;
+    memcpy(strchr(folder, '\0') - 6, "XXXXXX", 6);
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state) {
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
 static void test_files_at_exit(void **state) {
-    char folder[] = "/tmp/mtrace-exit-XXXXXX", environment[256], path[64], text[4096];
+    char environment[256], path[64], text[4096];
     mtrace_snapshot *s;
     (void)state;
     TEST_NEEDS_POSIX();
-    assert_non_null(mkdtemp(folder));
     snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a,pickle=%s/b",
              folder, folder);
     assert_int_equal(child(environment, text, sizeof text), 0);
@@ -206,9 +317,123 @@ static void test_files_at_exit(void **state) {
              folder);
     assert_int_equal(run(environment, text, sizeof text), 0);
     assert_string_equal(text, "leak.c:7: size=100 B, count=1, average=100 B 1\n");
-    snprintf(path, sizeof path, "%s/b", folder);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(folder), 0);
+}
+
+static const char *const warning =
+    "leak.c:7: warning: 100 B in 1 block not freed, allocated in f\n";
+
+static void expect_play(const char *environment, const char *part, const char *output) {
+    char text[4096];
+    assert_int_equal(play(environment, part, text, sizeof text), 0);
+    assert_string_equal(text, output);
+}
+
+/* The reports are those of the process that started, and of none that it forked, unless that
+   started by itself. */
+static void test_forks(void **state) {
+    char text[4096], both[256];
+    (void)state;
+    TEST_NEEDS_POSIX();
+    expect_play("MTRACE=1 MTRACE_REPORT=leaks", "forks", warning);
+    snprintf(both, sizeof both, "%s%s",
+             "leak.c:50: warning: 50 B in 1 block not freed, allocated in f\n", warning);
+    expect_play("MTRACE=1 MTRACE_REPORT=leaks", "forks-start", both);
+    assert_int_equal(play("MTRACE=1", "profile-forks", text, sizeof text), 0);
+    assert_non_null(strstr(text, "mtrace: profiled "));
+    assert_null(strstr(strstr(text, "mtrace: profiled ") + 1, "mtrace: profiled "));
+}
+
+/* Once, however often it was started; as asked for at the start; not when it was stopped. */
+static void test_once(void **state) {
+    (void)state;
+    TEST_NEEDS_POSIX();
+    expect_play("MTRACE=1 MTRACE_REPORT=leaks", "restarts", warning);
+    expect_play("MTRACE=1 MTRACE_REPORT=leaks", "changes", warning);
+    expect_play("MTRACE=1 MTRACE_REPORT=leaks,dump=/nowhere/at/all", "stops", "");
+}
+
+/* The files in it, sorted: "a b ". */
+static void expect_files(const char *expected) {
+    char command[128], text[4096];
+    snprintf(command, sizeof command, "ls -A %s | tr '\\n' ' '", folder);
+    assert_int_equal(run(command, text, sizeof text), 0);
+    assert_string_equal(text, expected);
+}
+
+/* %p tells apart who writes: each program that has inherited the environment, but no child of
+   one that only forked. */
+static void test_process_in_names(void **state) {
+    char environment[512], command[1024], text[4096], expected[256];
+    long pid;
+    (void)state;
+    TEST_NEEDS_POSIX();
+    snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a%%%%b-%%p.%%p",
+             folder);
+    snprintf(command, sizeof command, "echo $$; %s exec '%s' forks 2>&1", environment, program);
+    assert_int_equal(run(command, text, sizeof text), 0);
+    pid = strtol(text, NULL, 10);
+    snprintf(expected, sizeof expected, "%ld\n", pid);
+    assert_string_equal(text, expected); /* no more was written */
+    snprintf(expected, sizeof expected, "a%%b-%ld.%ld ", pid, pid);
+    expect_files(expected);
+    snprintf(command, sizeof command, "rm %s/*; export %s; '%s' forks; '%s' forks; ls %s | wc -l",
+             folder, environment, program, program, folder);
+    assert_int_equal(run(command, text, sizeof text), 0);
+    assert_int_equal(strtol(text, NULL, 10), 2);
+}
+
+/* Every file name has it, and one that is too long is refused. */
+static void test_all_names(void **state) {
+    char environment[1024], text[4096];
+    (void)state;
+    TEST_NEEDS_POSIX();
+    snprintf(environment, sizeof environment,
+             "MTRACE=1 MTRACE_REPORT=dump=%s/d%%%%,pickle=%s/k%%%%,profile=%s/l%%%%,record=%s/"
+             "r%%%%.svg,top",
+             folder, folder, folder, folder);
+    assert_int_equal(child(environment, text, sizeof text), 0);
+    assert_non_null(strstr(text, "mtrace: 100 B in 1 block held"));
+    expect_files("d% k% l% r%.svg ");
+    assert_int_equal(play("MTRACE=1 MTRACE_REPORT=dump=$(printf %%p%.0s $(seq 2000))", "stops",
+                          text, sizeof text),
+                     1);
+}
+
+static void expect_head(const char *name, const char *head) {
+    char path[256], text[64];
+    FILE *f;
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    f = fopen(path, "rb");
+    assert_non_null(f);
+    memset(text, 0, sizeof text);
+    assert_true(fread(text, 1, sizeof text - 1, f) > 10);
+    assert_int_equal(fclose(f), 0);
+    text[strlen(head)] = '\0';
+    assert_string_equal(text, head);
+}
+
+/* Memory over time without a line of code: by itself, beside other reports, in many formats. */
+static void test_record(void **state) {
+    char environment[512], text[4096];
+    (void)state;
+    TEST_NEEDS_POSIX();
+    snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=record=%s/a.dat", folder);
+    assert_int_equal(play(environment, "forks", text, sizeof text), 0);
+    assert_string_equal(text, "");
+    expect_head("a.dat", "CMDLINE ");
+    snprintf(environment, sizeof environment,
+             "MTRACE=1 MTRACE_REPORT=record=%s/a.json,leaks,record=%s/a.csv,record=%s/a.svg",
+             folder, folder, folder);
+    assert_int_equal(play(environment, "forks", text, sizeof text), 0);
+    assert_string_equal(text, warning);
+    expect_head("a.json", "{\"");
+    expect_head("a.csv", "\"time (s)\",\"current (B)\"");
+    expect_head("a.svg", "<svg ");
+    expect_files("a.csv a.dat a.json a.svg ");
+    snprintf(environment, sizeof environment,
+             "tail -n 1 %s/a.csv | cut -d, -f2,3,4 | tr -d '\\r\\n'", folder);
+    assert_int_equal(run(environment, text, sizeof text), 0);
+    assert_string_equal(text, "100,100,100");
 }
 
 /* Called by hand: the description tells the rest. */
@@ -267,18 +492,15 @@ static void test_source_lines(void **state) {
 
 /* A FIFO would wait for a writer, and a device may have no end. */
 static void test_source_lines_of_no_file(void **state) {
-    char folder[] = "/tmp/mtrace-fifo-XXXXXX", path[64];
+    char path[64];
     (void)state;
     TEST_NEEDS_POSIX();
-    assert_non_null(mkdtemp(folder));
     snprintf(path, sizeof path, "%s/fifo", folder);
     assert_int_equal(mkfifo(path, 0600), 0);
     alarm(20);
     expect_line(path, 1, NULL);
     expect_line("/dev/zero", 1, NULL);
     alarm(0);
-    assert_int_equal(unlink(path), 0);
-    assert_int_equal(rmdir(folder), 0);
 }
 
 /* A traceback with its lines, as Python's Traceback.format() shows the same file. */
@@ -296,6 +518,8 @@ static void test_traceback_with_lines(void **state) {
     assert_non_null(strstr(text, "\n    frame.line = __LINE__; /* here */\n"));
 }
 
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_as_cpython),
@@ -304,15 +528,20 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_bad_reports),
         cmocka_unit_test(test_reports_at_exit),
         cmocka_unit_test(test_profile_at_exit),
-        cmocka_unit_test(test_files_at_exit),
+        IN_FOLDER(test_files_at_exit),
         cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_forks),
+        cmocka_unit_test(test_once),
+        IN_FOLDER(test_process_in_names),
+        IN_FOLDER(test_all_names),
+        IN_FOLDER(test_record),
         cmocka_unit_test(test_source_lines),
-        cmocka_unit_test(test_source_lines_of_no_file),
+        IN_FOLDER(test_source_lines_of_no_file),
         cmocka_unit_test(test_traceback_with_lines),
     };
     program = argv[0];
     if (argc > 1) {
-        return child_main();
+        return strcmp(argv[1], "child") == 0 ? child_main() : child_plays(argv[1]);
     }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

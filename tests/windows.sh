@@ -123,6 +123,10 @@ if build program "$tmp/program.c"; then
     echo "an older file" >"$tmp/snapshot"
     MTRACE=1 MTRACE_REPORT=dump="$tmp/snapshot" run program
     grep -aq MTRC "$tmp/snapshot" && ok "a snapshot file at exit, over an older one" || bad "a snapshot file at exit"
+    [ -z "$(ls -A "$tmp" | grep '^\.mtrace')" ] && ok "no file is left beside it" || bad "no file is left beside it"
+    MTRACE=1 MTRACE_REPORT=dump=NUL,record="$tmp/r.svg" run program
+    [ -s "$tmp/r.svg" ] && [ ! -e "$tmp/NUL" ] && [ ! -e NUL ] && ! grep -q MTRACE_REPORT "$tmp/err" && ok "a device, a recording" ||
+        bad "a device, a recording"
     run program abort
     status=$?
     [ $status -ne 0 ] && [ $status -ne 7 ] && ok "aborts" || bad "aborts: $status"
@@ -150,7 +154,7 @@ x86_64-w64-mingw32-gcc -std=c99 -O1 -DMTRACE '-DMTRACE_API=extern __declspec(dll
 if build game "$tmp/game.c" "$tmp/engine.dll" '-DMTRACE_API=extern __declspec(dllimport)' && run game
 then has "a DLL" "1000 B .*game.c:5 main"; else bad "a DLL"; fi
 
-# --- and the tests. A signal is test_signals' subject. One that names what is private has an implementation of its
+# --- and the tests. Signals are test_signals' subject, devices, FIFOs and modes that of test_writers. One that names what is private has an implementation of its
 # own, the others share one, as in CMakeLists.txt. ---
 
 export TEST_ROUNDS=100 # of test_races: to give way costs much under Wine
@@ -159,7 +163,7 @@ build posix tests/support/windows/posix.c "${posix[@]:0:2}" -c || bad "POSIX' ca
 build implementation tests/support/implementation.c "${posix[@]}" -DTEST_SHARED -c || bad implementation
 for source in tests/test_*.c; do
     name=$(basename "$source" .c)
-    [ "$name" = test_signals ] && continue
+    [ "$name" = test_signals ] || [ "$name" = test_writers ] && continue
     shared=(-DTEST_SHARED "$tmp/implementation.exe")
     if sed 's/MTRACE_ZERO_//g' "$source" | grep -qE '(mtrace|MTRACE)_[A-Za-z0-9_]*_[^A-Za-z0-9_]|#define MTRACE_'; then
         shared=()

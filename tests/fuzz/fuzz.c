@@ -13,13 +13,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-static void (*at_exit)(void);
-static int keep_for_exit(void (*function)(void)) {
-    at_exit = function;
-    return 0;
-}
-#define atexit(function) keep_for_exit(function)
-
 /* Snapshots and statistics in the heap, so that AddressSanitizer sees their edges. */
 #define MTRACE_SYSTEM_ALLOC(size)        calloc(1, size)
 #define MTRACE_SYSTEM_FREE(memory, size) ((void)(size), free(memory))
@@ -545,8 +538,8 @@ static void write_nowhere(const char *text, size_t length, void *user) {
 /* Words that mean something, and any bytes between them. */
 static char *take_words(input *in, char *buffer, size_t room) {
     static const char *const words[] = {
-        "top",     "peak", "leaks",  "dump=", "pickle=", "=10",      "=",     ",",
-        "profile", "%p",   "dump=a", ",top",  "record=", "pickle=b", "65535", "1"};
+        "top",     "peak", "leaks",  "dump=", "pickle=", "=10",      "=",    ",",
+        "profile", "%p",   "dump=a", ",top",  "record=", "pickle=b", ".svg", "%"};
     size_t used = 0;
     buffer[0] = '\0';
     while (in->left > 0 && used + 20 < room) {
@@ -570,12 +563,9 @@ static void fuzz_environment(input *in) {
     desc.memory = memory;
     desc.memory_size = sizeof memory;
     desc.write = write_nowhere;
-    at_exit = NULL;
     if (mtrace_start_from_environment(&desc) == MTRACE_OK) {
         void *block = MT_MALLOC(100);
-        if (at_exit != NULL) {
-            at_exit();
-        }
+        mtrace_at_exit_();
         MT_FREE(block);
         mtrace_profile_stop();
         mtrace_recorder_stop();

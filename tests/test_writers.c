@@ -1,0 +1,450 @@
+/* How files are written: by snapshots, pickles, recordings and profiles alike. A regular file is
+   replaced when the new one is whole; a device, a FIFO or a link is written in place; what is not
+   possible says why and leaves nothing behind. POSIX alone has most of these. */
+
+#ifndef _XOPEN_SOURCE
+#define _XOPEN_SOURCE 700
+#endif
+#include "support/test.h"
+
+#include "../mtrace_ext.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+static char folder[] = "/tmp/mtrace-writers-XXXXXX";
+
+static size_t files_in_folder(void) {
+    DIR *dir = opendir(folder);
+    size_t n = 0;
+    assert_non_null(dir);
+    while (readdir(dir) != NULL) {
+        n++;
+    }
+    closedir(dir);
+    return n - 2;
+}
+
+static void limit_file_size(rlim_t size) {
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static mtrace_snapshot *shown;
+static void *held;
+
+static void begin(void) {
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    held = MT_MALLOC(100);
+    assert_int_equal(mtrace_snapshot_take(&shown, true, NULL), MTRACE_OK);
+}
+
+static mtrace_result to_dump(const char *name) {
+    return mtrace_snapshot_dump(shown, name);
+}
+static mtrace_result to_pickle(const char *name) {
+    return mtrace_snapshot_dump_pickle(shown, name);
+}
+static mtrace_result to_recording(const char *name) {
+    return mtrace_recorder_save(MTRACE_RECORDER_SVG, name);
+}
+static mtrace_result to_profile(const char *name) {
+    mtrace_profile_report_desc desc = MTRACE_ZERO_;
+    desc.path = name;
+    desc.style = MTRACE_PROFILE_JSON;
+    return mtrace_profile_report(&desc);
+}
+
+typedef mtrace_result (*writer)(const char *name);
+static const writer writers[] = {to_dump, to_pickle, to_recording, to_profile};
+enum { WRITERS = sizeof writers / sizeof *writers };
+
+static void measured(void) {
+    MT_PROFILE();
+    MT_FREE(MT_MALLOC(3000));
+}
+
+static void writers_begin(void) {
+    mtrace_recorder_desc desc = MTRACE_ZERO_;
+    begin();
+    desc.no_thread = true;
+    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    assert_int_equal(mtrace_profile_start(NULL), MTRACE_OK);
+    measured();
+}
+
+static void writers_end(void) {
+    mtrace_profile_stop();
+    mtrace_recorder_free();
+    assert_int_equal(files_in_folder(), 0);
+    mtrace_snapshot_free(shown);
+    MT_FREE(held);
+    mtrace_stop();
+}
+
+static const char *in_folder(const char *name) {
+    static char names[4][128];
+    static int next;
+    next = (next + 1) % 4;
+    snprintf(names[next], sizeof names[next], "%s/%s", folder, name);
+    return names[next];
+}
+
+static mode_t mode_of(const char *name) {
+    struct stat info;
+    char byte;
+    assert_int_equal(stat(name, &info), 0);
+    return readlink(name, &byte, 1) >= 0 ? (mode_t)S_IFLNK : info.st_mode;
+}
+
+static void write_text(const char *name, const char *text) {
+    FILE *f = fopen(name, "wb");
+    assert_non_null(f);
+    fputs(text, f);
+    assert_int_equal(fclose(f), 0);
+}
+
+static long size_of(const char *name) {
+    struct stat info;
+    assert_int_equal(stat(name, &info), 0);
+    return (long)info.st_size;
+}
+
+static void test_links(void **state) {
+    int i;
+    (void)state;
+    writers_begin();
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(symlink("target", in_folder("link")), 0);
+        assert_int_equal(writers[i](in_folder("link")), MTRACE_OK); /* creates it */
+        assert_true(size_of(in_folder("target")) > 10);
+        write_text(in_folder("target"), "old");
+        assert_int_equal(writers[i](in_folder("link")), MTRACE_OK);
+        assert_true(S_ISLNK(mode_of(in_folder("link"))));
+        assert_true(size_of(in_folder("target")) > 10);
+        assert_int_equal(unlink(in_folder("target")), 0);
+        assert_int_equal(unlink(in_folder("link")), 0);
+        assert_int_equal(symlink("link", in_folder("link")), 0); /* no end */
+        assert_int_equal(writers[i](in_folder("link")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ELOOP);
+        assert_int_equal(unlink(in_folder("link")), 0);
+    }
+    writers_end();
+}
+
+/* Devices of the test's own, like /dev/null and /dev/full, through links as well. */
+static bool devices_begin(void) {
+    return mknod(in_folder("null"), S_IFCHR | 0666, makedev(1, 3)) == 0 &&
+           mknod(in_folder("full"), S_IFCHR | 0666, makedev(1, 7)) == 0;
+}
+
+static void devices_end(void) {
+    unlink(in_folder("null"));
+    unlink(in_folder("full"));
+}
+
+static void test_devices(void **state) {
+    int i;
+    (void)state;
+    writers_begin();
+    assert_true(devices_begin());
+    assert_int_equal(symlink("full", in_folder("link")), 0);
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(writers[i](in_folder("null")), MTRACE_OK);
+        assert_true(S_ISCHR(mode_of(in_folder("null"))));
+        assert_int_equal(writers[i](in_folder("full")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENOSPC);
+        assert_true(S_ISCHR(mode_of(in_folder("full"))));
+        assert_int_equal(writers[i](in_folder("link")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENOSPC);
+        assert_int_equal(files_in_folder(), 3);
+    }
+    assert_int_equal(unlink(in_folder("link")), 0);
+    devices_end();
+    writers_end();
+}
+
+/* A snapshot as it is sent to a callback. */
+static struct {
+    char data[1 << 16];
+    size_t size;
+} sent;
+
+static void send(const char *text, size_t length, void *user) {
+    (void)user;
+    assert_true(sent.size + length <= sizeof sent.data);
+    memcpy(sent.data + sent.size, text, length);
+    sent.size += length;
+}
+
+/* Nobody reads: an error, at once. Somebody does: it gets all. */
+static void test_fifos(void **state) {
+    static char got[1 << 16];
+    ssize_t length;
+    int i, reader;
+    (void)state;
+    writers_begin();
+    sent.size = 0;
+    assert_int_equal(mtrace_snapshot_dump_to(shown, send, NULL), MTRACE_OK);
+    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(writers[i](in_folder("fifo")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENXIO);
+        reader = open(in_folder("fifo"), O_RDONLY | O_NONBLOCK);
+        assert_true(reader >= 0);
+        assert_int_equal(writers[i](in_folder("fifo")), MTRACE_OK);
+        length = read(reader, got, sizeof got);
+        assert_true(length > 10);
+        assert_int_equal(close(reader), 0);
+        if (writers[i] == to_dump) {
+            assert_int_equal(length, sent.size);
+            assert_memory_equal(got, sent.data, sent.size);
+        }
+        assert_true(S_ISFIFO(mode_of(in_folder("fifo"))));
+    }
+    assert_int_equal(unlink(in_folder("fifo")), 0);
+    writers_end();
+}
+
+/* Where no device can be made (that takes root, and a container that lets it). */
+static void test_fifos_for_want_of_devices(void **state) {
+    test_fifos(state);
+}
+
+/* The umask rules new files; one that is replaced keeps its mode, and gets another inode. */
+static void test_modes(void **state) {
+    static const mode_t modes[] = {0600, 0644, 0666, 0660, 0444, 0755};
+    mode_t mask = umask(027);
+    struct stat before, after;
+    int i;
+    size_t j;
+    (void)state;
+    writers_begin();
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(writers[i](in_folder("new")), MTRACE_OK);
+        assert_int_equal(mode_of(in_folder("new")) & 07777, 0640);
+        for (j = 0; j < sizeof modes / sizeof *modes; j++) {
+            assert_int_equal(chmod(in_folder("new"), modes[j]), 0);
+            assert_int_equal(stat(in_folder("new"), &before), 0);
+            assert_int_equal(writers[i](in_folder("new")), MTRACE_OK);
+            assert_int_equal(stat(in_folder("new"), &after), 0);
+            assert_int_equal(after.st_mode & 07777, modes[j]);
+            assert_int_equal(after.st_uid, before.st_uid);
+            assert_int_not_equal(after.st_ino, before.st_ino);
+        }
+        assert_int_equal(unlink(in_folder("new")), 0);
+    }
+    umask(mask);
+    writers_end();
+}
+
+/* The owner stays, too; root alone can make a file of somebody else's to show it with. */
+static void test_owner(void **state) {
+    uid_t owner = geteuid() == 0 ? 65534 : geteuid();
+    gid_t group = geteuid() == 0 ? 65533 : getegid();
+    struct stat info;
+    int i;
+    (void)state;
+    writers_begin();
+    for (i = 0; i < WRITERS; i++) {
+        write_text(in_folder("theirs"), "old");
+        assert_int_equal(chown(in_folder("theirs"), owner, group), 0);
+        assert_int_equal(writers[i](in_folder("theirs")), MTRACE_OK);
+        assert_int_equal(stat(in_folder("theirs"), &info), 0);
+        assert_int_equal(info.st_uid, owner);
+        assert_int_equal(info.st_gid, group);
+        assert_int_equal(unlink(in_folder("theirs")), 0);
+    }
+    writers_end();
+}
+
+/* What is not possible says why, and leaves all as it was. */
+static void test_refused(void **state) {
+    char name[300];
+    uid_t self = geteuid();
+    int i;
+    (void)state;
+    writers_begin();
+    assert_int_equal(mkdir(in_folder("directory"), 0500), 0);
+    write_text(in_folder("file"), "old");
+    memset(name, 'n', sizeof name);
+    memcpy(name, in_folder("n"), strlen(in_folder("n")));
+    name[sizeof name - 1] = '\0';
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(writers[i](in_folder("directory")), MTRACE_ERR_IO);
+        assert_int_equal(errno, EISDIR);
+        assert_int_equal(writers[i](in_folder("none/x")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENOENT);
+        assert_int_equal(writers[i](in_folder("file/x")), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENOTDIR);
+        assert_int_equal(writers[i](name), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENAMETOOLONG);
+        assert_int_equal(writers[i](""), MTRACE_ERR_IO);
+        assert_int_equal(errno, ENOENT);
+        if (self == 0) { /* who may everything */
+            assert_int_equal(chown(in_folder("directory"), 65534, 65534), 0);
+            assert_int_equal(chmod(folder, 0711), 0);
+            assert_int_equal(seteuid(65534), 0);
+        }
+        assert_int_equal(writers[i](in_folder("directory/x")), MTRACE_ERR_IO);
+        assert_int_equal(errno, EACCES);
+        assert_int_equal(seteuid(self), 0);
+        assert_int_equal(files_in_folder(), 2);
+        assert_int_equal(size_of(in_folder("file")), 3);
+    }
+    assert_int_equal(unlink(in_folder("file")), 0);
+    assert_int_equal(rmdir(in_folder("directory")), 0);
+    writers_end();
+}
+
+/* The longest name that a file can have. */
+static void test_long_name(void **state) {
+    char name[256 + 64];
+    int i;
+    (void)state;
+    writers_begin();
+    snprintf(name, sizeof name, "%s/", folder);
+    memset(name + strlen(name), 'n', 255);
+    name[strlen(folder) + 1 + 255] = '\0';
+    for (i = 0; i < WRITERS; i++) {
+        assert_int_equal(writers[i](name), MTRACE_OK);
+        assert_int_equal(unlink(name), 0);
+    }
+    writers_end();
+}
+
+/* --- the file beside it, seen when the disk is full --- */
+
+static struct {
+    char name[256]; /* in the folder, beside `name` */
+    mode_t mode;
+    int seen;
+    int flags; /* of its descriptor */
+} beside;
+
+static int flags_of(ino_t file_number) {
+    struct stat info;
+    int i;
+    for (i = 0; i < 256; i++) {
+        if (fstat(i, &info) == 0 && info.st_ino == file_number) {
+            return fcntl(i, F_GETFD);
+        }
+    }
+    return -1;
+}
+
+static void look_beside(int number) {
+    DIR *dir = opendir(folder);
+    struct dirent *entry;
+    (void)number;
+    while ((entry = readdir(dir)) != NULL) {
+        struct stat info;
+        if (entry->d_name[0] == '.' && strlen(entry->d_name) < 3) {
+            continue;
+        }
+        if (strcmp(entry->d_name, "old") != 0 && stat(in_folder(entry->d_name), &info) == 0) {
+            snprintf(beside.name, sizeof beside.name, "%s", entry->d_name);
+            beside.mode = info.st_mode & 07777;
+            beside.flags = flags_of(info.st_ino);
+            beside.seen++;
+        }
+    }
+    closedir(dir);
+}
+
+/* It has another name each time, the mode of the old file from the start, is closed in programs
+   that are called meanwhile, and gone in the end. */
+static void test_beside(void **state) {
+    char before[256] = "";
+    struct sigaction look, usual;
+    mode_t mask = umask(0);
+    int i, round;
+    (void)state;
+    writers_begin();
+    write_text(in_folder("old"), "old");
+    assert_int_equal(chmod(in_folder("old"), 0604), 0);
+    memset(&look, 0, sizeof look);
+    look.sa_handler = look_beside;
+    assert_int_equal(sigaction(SIGXFSZ, &look, &usual), 0);
+    for (i = 0; i < WRITERS; i++) {
+        for (round = 0; round < 3; round++) {
+            beside.seen = 0;
+            limit_file_size(0);
+            assert_int_equal(writers[i](in_folder("old")), MTRACE_ERR_IO);
+            assert_int_equal(errno, EFBIG);
+            limit_file_size(RLIM_INFINITY);
+            assert_int_equal(beside.seen, 1);
+            assert_string_not_equal(beside.name, before);
+            assert_int_equal(beside.mode, 0604);
+            assert_int_equal(beside.flags, FD_CLOEXEC);
+            memcpy(before, beside.name, sizeof before);
+            assert_int_equal(files_in_folder(), 1);
+            assert_int_equal(size_of(in_folder("old")), 3);
+        }
+    }
+    assert_int_equal(sigaction(SIGXFSZ, &usual, NULL), 0);
+    umask(mask);
+    assert_int_equal(unlink(in_folder("old")), 0);
+    writers_end();
+}
+
+/* Reports of single calls are appended, to what there is, through a link. */
+static void test_appended(void **state) {
+    mtrace_profile_desc desc = MTRACE_ZERO_;
+    long once;
+    (void)state;
+    begin();
+    assert_int_equal(symlink("target", in_folder("link")), 0);
+    desc.after_every_call = true;
+    desc.report.path = in_folder("link");
+    desc.report.style = MTRACE_PROFILE_CLASSIC;
+    assert_int_equal(mtrace_profile_start(&desc), MTRACE_OK);
+    measured();
+    once = size_of(in_folder("target"));
+    assert_true(once > 10);
+    measured();
+    assert_true(size_of(in_folder("target")) > once);
+    assert_true(S_ISLNK(mode_of(in_folder("link"))));
+    assert_int_equal(unlink(in_folder("link")), 0);
+    assert_int_equal(unlink(in_folder("target")), 0);
+    writers_end();
+}
+
+static int make_folder(void **state) {
+    (void)state;
+    return mkdtemp(folder) == NULL;
+}
+
+static int remove_folder(void **state) {
+    char command[128];
+    (void)state;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    return system(command);
+}
+
+static bool devices_can_be_made(void) {
+    bool can = make_folder(NULL) == 0 && devices_begin();
+    devices_end();
+    return can;
+}
+
+int main(void) {
+    const struct CMUnitTest with = cmocka_unit_test(test_devices);
+    const struct CMUnitTest without = cmocka_unit_test(test_fifos_for_want_of_devices);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_links),     devices_can_be_made() ? with : without,
+        cmocka_unit_test(test_fifos),     cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_owner),     cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_name), cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_appended),
+    };
+    return cmocka_run_group_tests(tests, NULL, remove_folder);
+}
