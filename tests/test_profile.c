@@ -6,9 +6,8 @@
 #define _XOPEN_SOURCE 700
 #endif
 #include "support/test.h"
+#include "support/ext.h"
 #include "support/tools.h"
-
-#include "../mtrace_ext.h"
 
 #include <pthread.h>
 #include <sys/stat.h>
@@ -139,11 +138,8 @@ static int stop(void **state) {
     bool watched = mtrace_get_watcher().call != NULL;
     const char *broken = mtrace_check();
     mtrace_watcher none = MTRACE_ZERO_;
-    size_t i;
     mtrace_watch(none); /* a test that failed may have left calls behind */
-    for (i = 0; i < mtrace_profiler_g_.worker_count; i++) {
-        mtrace_profiler_g_.workers[i].taken = 0;
-    }
+    test_forget_workers();
     mtrace_profile_stop();
     test_stop_after(state);
     return watched || broken != NULL ? -1 : 0;
@@ -401,12 +397,6 @@ static void test_marks_of_others(void **state) {
 
 /* --- no marks: the return address --- */
 
-#if MTRACE_UNWINDS_
-#define LINE_OF_CALLEES 1
-#else
-#define LINE_OF_CALLEES 0
-#endif
-
 static NOINLINE void *deep(int depth, size_t size) {
     char *p = depth > 0 ? (char *)deep(depth - 1, size) : (char *)MT_MALLOC(size);
     p[0] = (char)depth; /* no tail call */
@@ -438,7 +428,7 @@ static NOINLINE int unmarked(int rounds) {
 static void expect_unmarked(int rounds) {
     int64_t n = rounds;
     report();
-    if (!LINE_OF_CALLEES) {
+    if (!test_unwinds()) {
         assert_int_equal(line_count, 1);
         assert_int_equal(row("unmarked", 0)->change, 0);
         return;
@@ -476,7 +466,7 @@ static void test_return_addresses_from_anywhere(void **state) {
     with_stack(10, 10000);
     with_stack(10, 20000);
     unmarked(10);
-    if (LINE_OF_CALLEES) {
+    if (test_unwinds()) {
         report();
         expect("unmarked", first_line + 3, 30, 30, 0, 30000);
         assert_null(find("unmarked", 0));
@@ -513,7 +503,7 @@ static void test_return_addresses_of_growing_frames(void **state) {
     (void)state;
     start();
     variable();
-    if (LINE_OF_CALLEES) {
+    if (test_unwinds()) {
         report();
         expect("variable", first_line + 2, 200, 200, 0, 2000);
         expect("variable", first_line + 3, 200, 200, 0, 200);
@@ -549,7 +539,7 @@ static void test_equal_routes(void **state) {
     (void)state;
     start();
     routes();
-    if (LINE_OF_CALLEES) {
+    if (test_unwinds()) {
         report();
         expect("routes", first_line + 2, 100, 100, 0, 1000);
         expect("routes", first_line + 3, 100, 100, 0, 2000);
@@ -574,7 +564,7 @@ static void test_statement_marks(void **state) {
     start();
     sticky();
     report();
-    if (LINE_OF_CALLEES) {
+    if (test_unwinds()) {
         assert_int_equal(row("sticky", first_line + 1)->allocs, 0);
         expect("sticky", first_line + 2, 1, 1, 0, 10);
         expect("sticky", first_line + 4, 1, 1, 0, 20);
@@ -658,7 +648,7 @@ typedef struct job {
 static NOINLINE void in_thread(const job *j) {
     int i;
     MT_PROFILE();
-    MTRACE_SET_(&first_line, __LINE__);
+    __atomic_store_n(&first_line, __LINE__, __ATOMIC_RELAXED);
     for (i = 0; i < j->rounds; i++) {
         void *p = MT_MALLOC(j->size);
         void *q = MT_LINE(elsewhere(2 * j->size));
@@ -685,7 +675,7 @@ static void test_threads(void **state) {
     job jobs[THREADS];
     int i;
     (void)state;
-    if (!MTRACE_ATOMICS_) {
+    if (!TEST_ATOMICS) {
         return; /* all tasks share one profile then: nothing to hold apart */
     }
     start();
@@ -822,7 +812,7 @@ static void test_too_many_threads(void **state) {
     static test_output out;
     mtrace_profile_desc desc = MTRACE_ZERO_;
     (void)state;
-    if (!MTRACE_ATOMICS_) {
+    if (!TEST_ATOMICS) {
         return;
     }
     desc.max_threads = 1;
@@ -871,9 +861,9 @@ static void test_order_of_calls(void **state) {
     (void)state;
     own(1);
     assert_int_equal(mtrace_profile_start(NULL), MTRACE_ERR_NOT_TRACING);
-    tracer.sample_interval = MTRACE_CAN_SAMPLE_ ? 65536 : 0;
+    tracer.sample_interval = test_can_sample() ? 65536 : 0;
     assert_int_equal(mtrace_start(&tracer), MTRACE_OK);
-    if (MTRACE_CAN_SAMPLE_) {
+    if (test_can_sample()) {
         assert_int_equal(mtrace_profile_start(NULL), MTRACE_ERR_ARGUMENT);
     }
     mtrace_stop();
@@ -919,7 +909,7 @@ static void test_unmarked_recursion(void **state) {
     start();
     recurs(5);
     report();
-    expect("recurs", LINE_OF_CALLEES ? first_line + 2 : 0, 4, 10, 10, 0);
+    expect("recurs", test_unwinds() ? first_line + 2 : 0, 4, 10, 10, 0);
     expect("recurs", first_line + 4, 5, 5, 0, 50);
 }
 
@@ -1357,7 +1347,7 @@ static void test_usage_left_by_longjmp(void **state) {
     own(1);
     report();
     expect("own", first_line + 3, 1, 1, 0, 4 * MIB);
-    mtrace_measurement_heal_((const void *)UINTPTR_MAX);
+    test_measurement_heal((const void *)UINTPTR_MAX);
     assert_null(mtrace_get_watcher().call);
 }
 
@@ -1473,7 +1463,7 @@ static void test_after_a_longjmp(void **state) {
     start();
     goes_on();
     report();
-    if (MTRACE_FRAME_() != NULL) {
+    if (__builtin_frame_address(0) != NULL) {
         expect("goes_on", first_line + 4, 1, 1, 1, 0);
         assert_null(find("leaves_by_jump", 0));
         report_to(&out, MTRACE_PROFILE_TABLE, NULL);

@@ -209,10 +209,10 @@ static void test_a_watcher_left_by_longjmp(void **state) {
     watcher.user = &calls;
     mtrace_watch(watcher);
     if (setjmp(way_out) == 0) {
-        MT_FREE(MT_MALLOC(10));
+        (void)mtrace_track_at(5, 1, 10, NULL); /* a block would be lost */
     }
     if (setjmp(way_out) == 0) {
-        MT_FREE(MT_MALLOC(10));
+        (void)mtrace_track_at(5, 2, 10, NULL);
     }
     assert_int_equal(calls, TEST_ATOMICS ? 2 : 1);
 }

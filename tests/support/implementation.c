@@ -4,4 +4,4 @@
 #define TEST_IMPLEMENTATION
 #include "test.h"
 
-#include "../../mtrace_ext.h"
+#include "ext.h"
