@@ -198,6 +198,12 @@ static void leap(const mtrace_event *event, void *user) {
     longjmp(way_out, 1);
 }
 
+/* Tracks, for a block would be lost, with so many frames more on the stack. */
+static int track_below(int depth) {
+    volatile int below = depth > 0 ? track_below(depth - 1) : (int)mtrace_track_at(5, 1, 10, NULL);
+    return below + 1; /* no tail call */
+}
+
 /* Where a thread has atomics of its own it is known by its stack that the callback is over. */
 static void test_a_watcher_left_by_longjmp(void **state) {
     static int calls;
@@ -209,7 +215,7 @@ static void test_a_watcher_left_by_longjmp(void **state) {
     watcher.user = &calls;
     mtrace_watch(watcher);
     if (setjmp(way_out) == 0) {
-        (void)mtrace_track_at(5, 1, 10, NULL); /* a block would be lost */
+        track_below(64);
     }
     if (setjmp(way_out) == 0) {
         (void)mtrace_track_at(5, 2, 10, NULL);
