@@ -2056,7 +2056,7 @@ typedef struct mtrace_lock_words_ {
 MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
 
 /* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
-static int mtrace_until_next_(uint64_t *next, uint32_t interval) {
+static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
     uint64_t now = mtrace_now();
     *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
     *next = *next < now ? now : *next;
