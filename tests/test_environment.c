@@ -27,8 +27,9 @@ static int run(const char *command, char *text, size_t size) {
 
 /* The program itself with a part to play, see child_main. */
 static int play(const char *environment, const char *part, char *text, size_t size) {
-    char command[1024];
-    snprintf(command, sizeof command, "%s '%s' %s 2>&1", environment, program, part);
+    char command[4096];
+    int length = snprintf(command, sizeof command, "%s '%s' %s 2>&1", environment, program, part);
+    assert_in_range(length, 1, sizeof command - 1);
     return run(command, text, size);
 }
 
