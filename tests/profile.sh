@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 failed=0
-flags=(-O2 -g -Wall -Wextra -Werror -DMTRACE -I"$top")
+flags=(-O2 -g1 -Wall -Wextra -Werror -DMTRACE -I"$top")
 
 # check NAME COMMAND...: the command succeeds.
 check() {
