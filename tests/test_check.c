@@ -166,6 +166,42 @@ static void test_i8_limits_above_the_peak(void **state) {
     finish();
 }
 
+#if TEST_ATOMICS
+static void expect_on_eight(const void *word) {
+    assert_int_equal((uintptr_t)word % 8, 0);
+}
+
+/* On x86 an atomic addition of 8 bytes across two cache lines stops all processors, and takes a
+   thousand times as long. With 32 bits a uint64_t need not stand on a multiple of 8. */
+static void test_words_do_not_cross_cache_lines(void **state) {
+    const mtrace_lane_ *lanes[2];
+    size_t i;
+    (void)state;
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    MT_FREE(MT_MALLOC(10));
+    lanes[0] = mtrace_lane_at_(0);
+    lanes[1] = lane_in_use();
+    for (i = 0; i < 2; i++) {
+        expect_on_eight(&lanes[i]->bytes.value);
+        expect_on_eight(&lanes[i]->blocks.value);
+        expect_on_eight(&lanes[i]->events[0]);
+        expect_on_eight(&lanes[i]->cells[0].total_bytes);
+        expect_on_eight(&lanes[i]->cells[1].peak_bytes);
+    }
+    expect_on_eight(&mtrace_g_.accounts[0].dropped_count);
+    expect_on_eight(&mtrace_g_.accounts[1].large_bytes);
+    expect_on_eight(&mtrace_g_.session);
+    expect_on_eight(&mtrace_g_.fast_size);
+    expect_on_eight(&mtrace_g_.peak);
+    expect_on_eight(&mtrace_g_.high_water);
+    expect_on_eight(&mtrace_g_.serial);
+    expect_on_eight(&mtrace_g_.generation);
+    expect_on_eight(&mtrace_g_.lost_names);
+    expect_on_eight(&mtrace_g_.lost_scopes);
+    finish();
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stopped_is_sound),
@@ -176,6 +212,9 @@ int main(void) {
         cmocka_unit_test(test_i5_totals_that_do_not_add_up),
         cmocka_unit_test(test_i6_index_that_misses),
         cmocka_unit_test(test_i8_limits_above_the_peak),
+#if TEST_ATOMICS
+        cmocka_unit_test(test_words_do_not_cross_cache_lines),
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
