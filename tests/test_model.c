@@ -4,8 +4,8 @@
 
 #include "support/test.h"
 
-/* --long: test_model with 300,000 steps in each round, not 60,000, or 20,000 under a sanitizer */
-enum { BLOCKS = 96, SITES = 7, ROUNDS = 8, LONG = 300000, USUAL = TEST_SANITIZED ? 20000 : 60000 };
+/* --long: test_model with 300,000 steps in each round, not 60,000, or 10,000 under a sanitizer */
+enum { BLOCKS = 96, SITES = 7, ROUNDS = 8, LONG = 300000, USUAL = TEST_SANITIZED ? 10000 : 60000 };
 
 /* A block or key, and what the model knows of its trace. */
 typedef struct entry {

@@ -127,7 +127,8 @@ static void assert_unbiased(const moments *m, double truth) {
     assert_true(m->within / m->n > 0.90 && m->within / m->n < 0.99);
 }
 
-enum { SEEDS = 4000, BLOCKS = 600 };
+/* --long: test_sampling with 4,000 seeds under sanitizers, too, not 1,000 */
+enum { SEEDS = 4000, FEWER_SEEDS = TEST_SANITIZED ? 1000 : SEEDS, BLOCKS = 600 };
 
 /* Blocks of the sizes low, low + step, ... */
 static void track_all(mtrace_site *site, uint64_t low, uint64_t step, uintptr_t key) {
@@ -140,12 +141,12 @@ static void track_all(mtrace_site *site, uint64_t low, uint64_t step, uintptr_t 
 static void assert_site_unbiased(uint64_t low, uint64_t step) {
     moments size = MTRACE_ZERO_, count = MTRACE_ZERO_, half = MTRACE_ZERO_, peak = MTRACE_ZERO_;
     double bytes = 0;
-    uint64_t seed;
+    uint64_t seed, seeds = test_long() ? SEEDS : FEWER_SEEDS;
     uintptr_t i;
     for (i = 0; i < BLOCKS; i++) {
         bytes += (double)(low + step * (i % 100));
     }
-    for (seed = 0; seed < SEEDS; seed++) {
+    for (seed = 0; seed < seeds; seed++) {
         mtrace_statistic row;
         assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
         track_all(&site_a, low, step, 0x10000);
