@@ -6,13 +6,12 @@
 #define _XOPEN_SOURCE 700
 #endif
 #include "support/test.h"
+#include "support/files.h"
 
 #include "../mtrace_ext.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 
@@ -561,24 +560,6 @@ static void test_io_errors(void **state) {
 
 /* --- the old file stays --- */
 
-static size_t files_in_folder(void) {
-    DIR *dir = opendir(folder);
-    size_t n = 0;
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        n++;
-    }
-    closedir(dir);
-    return n - 2;
-}
-
-static void limit_file_size(rlim_t size) {
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = size;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
-
 static void test_full_disk(void **state) {
     mtrace_snapshot *s, *out;
     (void)state;
@@ -586,17 +567,17 @@ static void test_full_disk(void **state) {
     s = some_snapshot();
     signal(SIGXFSZ, SIG_IGN);
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_OK);
-    limit_file_size(100);
+    test_limit_file_size(100);
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
-    limit_file_size(RLIM_INFINITY);
-    assert_int_equal(files_in_folder(), 1);
+    test_limit_file_size(RLIM_INFINITY);
+    assert_int_equal(test_files_in(folder), 1);
     assert_int_equal(mtrace_snapshot_load(&out, path, NULL), MTRACE_OK);
     same_snapshot(s, out);
     mtrace_snapshot_free(out);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to it */
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
-    assert_int_equal(files_in_folder(), 1);
+    assert_int_equal(test_files_in(folder), 1);
     assert_int_equal(rmdir(path), 0);
     done(s);
 }

@@ -6,37 +6,18 @@
 #define _XOPEN_SOURCE 700
 #endif
 #include "support/test.h"
+#include "support/files.h"
 
 #include "../mtrace_ext.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 static char folder[] = "/tmp/mtrace-writers-XXXXXX";
-
-static size_t files_in_folder(void) {
-    DIR *dir = opendir(folder);
-    size_t n = 0;
-    assert_non_null(dir);
-    while (readdir(dir) != NULL) {
-        n++;
-    }
-    closedir(dir);
-    return n - 2;
-}
-
-static void limit_file_size(rlim_t size) {
-    struct rlimit limit;
-    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
-    limit.rlim_cur = size;
-    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
-}
 
 static mtrace_snapshot *shown;
 static void *held;
@@ -84,7 +65,7 @@ static void writers_begin(void) {
 static void writers_end(void) {
     mtrace_profile_stop();
     mtrace_recorder_free();
-    assert_int_equal(files_in_folder(), 0);
+    assert_int_equal(test_files_in(folder), 0);
     mtrace_snapshot_free(shown);
     MT_FREE(held);
     mtrace_stop();
@@ -165,7 +146,7 @@ static void test_devices(void **state) {
         assert_true(S_ISCHR(mode_of(in_folder("full"))));
         assert_int_equal(writers[i](in_folder("link")), MTRACE_ERR_IO);
         assert_int_equal(errno, ENOSPC);
-        assert_int_equal(files_in_folder(), 3);
+        assert_int_equal(test_files_in(folder), 3);
     }
     assert_int_equal(unlink(in_folder("link")), 0);
     devices_end();
@@ -297,7 +278,7 @@ static void test_refused(void **state) {
         assert_int_equal(writers[i](in_folder("directory/x")), MTRACE_ERR_IO);
         assert_int_equal(errno, EACCES);
         assert_int_equal(seteuid(self), 0);
-        assert_int_equal(files_in_folder(), 2);
+        assert_int_equal(test_files_in(folder), 2);
         assert_int_equal(size_of(in_folder("file")), 3);
     }
     assert_int_equal(unlink(in_folder("file")), 0);
@@ -388,16 +369,16 @@ static void test_beside(void **state) {
     for (i = 0; i < WRITERS; i++) {
         for (round = 0; round < 3; round++) {
             beside.seen = 0;
-            limit_file_size(0);
+            test_limit_file_size(0);
             assert_int_equal(writers[i](in_folder("old")), MTRACE_ERR_IO);
             assert_int_equal(errno, EFBIG);
-            limit_file_size(RLIM_INFINITY);
+            test_limit_file_size(RLIM_INFINITY);
             assert_int_equal(beside.seen, 1);
             assert_string_not_equal(beside.name, before);
             assert_int_equal(beside.mode, 0604);
             assert_int_equal(beside.flags, FD_CLOEXEC);
             memcpy(before, beside.name, sizeof before);
-            assert_int_equal(files_in_folder(), 1);
+            assert_int_equal(test_files_in(folder), 1);
             assert_int_equal(size_of(in_folder("old")), 3);
         }
     }
