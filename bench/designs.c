@@ -52,7 +52,7 @@ typedef struct design {
 
 static table tables[NINE];
 static const design *tested;
-static mtrace_lane_ lanes[2] __attribute__((aligned(128)));
+static mtrace_shard_ shards[2] __attribute__((aligned(128)));
 static mtrace_cell_ cells[2][SITES] __attribute__((aligned(128)));
 static struct {
     char taken;
@@ -60,7 +60,7 @@ static struct {
     char apart[80];        /* two cache lines: processors fetch them in pairs */
 } locks[STRIPES] __attribute__((aligned(128)));
 static __thread table *own;
-static __thread mtrace_lane_ *mine;
+static __thread mtrace_shard_ *mine;
 
 static inline bool cas_alone(uintptr_t *p, uintptr_t expected, uintptr_t desired) {
     bool done;
@@ -310,7 +310,7 @@ static size_t work(int i) {
 static void *thread(void *number) {
     int i = *(int *)number, times;
     own = &tables[i == 0 || tested->tables == 0 ? 0 : tested->tables - 1];
-    mine = &lanes[i];
+    mine = &shards[i];
     mine->cells = cells[i];
     for (times = 0; times < 2; times++) {
         pthread_barrier_wait(&barrier);
@@ -336,7 +336,7 @@ static void make_tables(void) {
 
 /* All is out of the tables, and the counters agree. The share of blocks that found no room. */
 static double check(void) {
-    const mtrace_lane_ *a = &lanes[0], *b = &lanes[1];
+    const mtrace_shard_ *a = &shards[0], *b = &shards[1];
     const mtrace_cell_ *c = &cells[0][SITE], *d = &cells[1][SITE];
     uint64_t dropped = a->events[MTRACE_DROPS_] + b->events[MTRACE_DROPS_];
     uint64_t foreign = a->events[MTRACE_FOREIGN_] + b->events[MTRACE_FOREIGN_];

@@ -31,10 +31,10 @@ static void finish(void) {
 }
 
 /* Where this thread counts. */
-static mtrace_lane_ *lane_in_use(void) {
-    mtrace_lane_ *lane = mtrace_enter_() ? mtrace_lane_get_() : NULL;
+static mtrace_shard_ *shard_in_use(void) {
+    mtrace_shard_ *shard = mtrace_enter_() ? mtrace_shard_get_() : NULL;
     mtrace_leave_();
-    return lane;
+    return shard;
 }
 
 static mtrace_slot_ *live_slot(void) {
@@ -107,7 +107,7 @@ static void test_i4_counters_that_do_not_add_up(void **state) {
     mtrace_cell_ *cell;
     (void)state;
     start();
-    cell = &lane_in_use()->cells[live_slot()->account];
+    cell = &shard_in_use()->cells[live_slot()->account];
     cell->total_bytes++;
     expect("I4");
     cell->total_bytes--;
@@ -120,12 +120,12 @@ static void test_i4_counters_that_do_not_add_up(void **state) {
 static void test_i5_totals_that_do_not_add_up(void **state) {
     (void)state;
     start();
-    lane_in_use()->bytes.value++;
+    shard_in_use()->bytes.value++;
     expect("I5");
-    lane_in_use()->bytes.value--;
-    lane_in_use()->blocks.value--;
+    shard_in_use()->bytes.value--;
+    shard_in_use()->blocks.value--;
     expect("I5");
-    lane_in_use()->blocks.value++;
+    shard_in_use()->blocks.value++;
     finish();
 }
 
@@ -159,10 +159,10 @@ static void test_i8_limits_above_the_peak(void **state) {
     (void)state;
     start();
     assert_int_equal(mtrace_untrack_at(1, 977, &site), MTRACE_OK); /* the peak is left */
-    down = lane_in_use()->bytes.down;
-    lane_in_use()->bytes.down = down + 1000000;
+    down = shard_in_use()->bytes.down;
+    shard_in_use()->bytes.down = down + 1000000;
     expect("I8");
-    lane_in_use()->bytes.down = down;
+    shard_in_use()->bytes.down = down;
     finish();
 }
 
@@ -174,19 +174,19 @@ static void expect_on_eight(const void *word) {
 /* On x86 an atomic addition of 8 bytes across two cache lines stops all processors, and takes a
    thousand times as long. With 32 bits a uint64_t need not stand on a multiple of 8. */
 static void test_words_do_not_cross_cache_lines(void **state) {
-    const mtrace_lane_ *lanes[2];
+    const mtrace_shard_ *shards[2];
     size_t i;
     (void)state;
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
     MT_FREE(MT_MALLOC(10));
-    lanes[0] = mtrace_lane_at_(0);
-    lanes[1] = lane_in_use();
+    shards[0] = mtrace_shard_at_(0);
+    shards[1] = shard_in_use();
     for (i = 0; i < 2; i++) {
-        expect_on_eight(&lanes[i]->bytes.value);
-        expect_on_eight(&lanes[i]->blocks.value);
-        expect_on_eight(&lanes[i]->events[0]);
-        expect_on_eight(&lanes[i]->cells[0].total_bytes);
-        expect_on_eight(&lanes[i]->cells[1].peak_bytes);
+        expect_on_eight(&shards[i]->bytes.value);
+        expect_on_eight(&shards[i]->blocks.value);
+        expect_on_eight(&shards[i]->events[0]);
+        expect_on_eight(&shards[i]->cells[0].total_bytes);
+        expect_on_eight(&shards[i]->cells[1].peak_bytes);
     }
     expect_on_eight(&mtrace_g_.accounts[0].dropped_count);
     expect_on_eight(&mtrace_g_.accounts[1].large_bytes);

@@ -159,7 +159,7 @@ static void test_traced_memory_after_each_step(void **state) {
     test_held(0, 1000110, 0);
 }
 
-/* Sizes around what a lane holds back from the shared total. */
+/* Sizes around what a shard holds back from the shared total. */
 static void test_traced_memory_in_large_steps(void **state) {
     mtrace_site site = test_site("look.c", 7);
     uint64_t held = 0, peak = 0;

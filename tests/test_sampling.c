@@ -328,7 +328,7 @@ static void *allocate_and_free(void *argument) {
     return NULL;
 }
 
-/* More of them than there are lanes. */
+/* More of them than there are shards. */
 static void test_threads(void **state) {
     pthread_t threads[20];
     mtrace_statistic row;

@@ -1,6 +1,6 @@
 /* Several threads at once: they allocate, resize and free their own blocks, hand others to each
    other, and one asks questions meanwhile. At the end everything adds up, and mtrace_check() finds
-   every structure sound. In the tiny build there are more threads than lanes. */
+   every structure sound. In the tiny build there are more threads than shards. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L

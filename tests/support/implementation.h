@@ -33,7 +33,7 @@ TEST_CODE bool test_fails(size_t size) {
 }
 
 #ifdef MTRACE_TEST_TINY
-#define MTRACE_LANES     2
+#define MTRACE_SHARDS    2
 #define MTRACE_MAX_PROBE 12
 #define MTRACE_PAGE_BITS 10
 #endif
