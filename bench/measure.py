@@ -67,7 +67,7 @@ ways = [
         proof="cat {tmp}/log", no=TOO_LONG,
         note="the whole program runs on valgrind's processor; also counts accesses to each block"),
     Way("glibc mtrace()", "env LD_PRELOAD=libc_malloc_debug.so.0 MALLOC_TRACE={tmp}/log {run}", build="glibc", slow=50,
-        package="libc6", proof="mtrace build/bench/glibc {tmp}/log", named=r"0x200 +at .*/bench/bench\.c",
+        package="libc6", proof="mtrace build/bench/glibc {tmp}/log", named=r"0x200 +at .*/bench/(workload|harness)\.h",
         note="a line of text a call, to a file"),
     Way("LeakSanitizer", "{run}", build="lsan", slow=4, package="gcc-12", proof="cat {tmp}/out",
         note="leaks with call stacks; built with gcc -fsanitize=leak"),

@@ -1,0 +1,43 @@
+"""Which functions of mtrace.h a call reaches, by gcc's call graph: reached.py FILE.ci FUNCTION prints their number, and
+the names after -v. FILE.ci is what `gcc -O0 -fcallgraph-info -c` writes.
+
+Counted is each function whose definition stands in mtrace.h and that FUNCTION leads to by calls, however deep. At -O0 an
+inline function is a function like any other. Calls through a pointer are not followed: the user's callbacks. A macro is
+no function; what it calls is called by its user."""
+import collections
+import re
+import sys
+
+
+def graph(path):
+    """Titles of the functions that mtrace.h defines, with their names, and title -> titles called."""
+    defined, calls = {}, collections.defaultdict(set)
+    for line in open(path):
+        node = re.match(r'node: \{ title: "([^"]*)" label: "([^"\\]*)\\n([^"]*)"(.*)\}', line)
+        edge = re.match(r'edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"', line)
+        # An ellipse is a function that is declared only.
+        if node and re.match(r"(.*/)?mtrace\.h:", node[3]) and "ellipse" not in node[4]:
+            defined[node[1]] = node[2]
+        if edge:
+            calls[edge[1]].add(edge[2])
+    return defined, calls
+
+
+def reached(path, function):
+    defined, calls = graph(path)
+    seen, todo = set(), [title for title in calls if title.rpartition(":")[2] == function]
+    if not todo:
+        sys.exit(f"reached.py: {path}: {function} calls nothing, or is not there")
+    while todo:
+        title = todo.pop()
+        if title not in seen:
+            seen.add(title)
+            todo += calls[title]
+    return sorted(defined[title] for title in seen if title in defined)
+
+
+if __name__ == "__main__":
+    names = reached(*[argument for argument in sys.argv[1:] if argument != "-v"])
+    print(len(names))
+    if "-v" in sys.argv:
+        print("\n".join(names))
