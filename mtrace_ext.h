@@ -1059,12 +1059,13 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
 
 #define MTRACE_FILE_MAGIC_ "\x89MTRC\r\n\x1a"
 enum {
-    MTRACE_FILE_VERSION_ = 1,
+    MTRACE_FILE_VERSION_ = 2,
     MTRACE_FILE_INFOS_ = 18,
     MTRACE_FILE_HEADER_ = 72 + 8 * MTRACE_FILE_INFOS_,
     MTRACE_FILE_FRAME_ = 12,
-    MTRACE_FILE_COUNTERS_ = 16,
+    MTRACE_FILE_COUNTERS_ = 11,
     MTRACE_FILE_ROW_ = 24 + 8 * MTRACE_FILE_COUNTERS_,
+    MTRACE_FILE_ROW_1_ = 24 + 8 * 16, /* version 1: variances instead of the last counter */
     MTRACE_FILE_BLOCK_ = 32,
     MTRACE_FILE_MAX_INTERVAL_ = 1 << 24, /* as desc.sample_interval */
     MTRACE_FILE_HAS_BLOCKS_ = 1
@@ -1258,11 +1259,6 @@ static void mtrace_dump_frames_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_t
     }
 }
 
-static void mtrace_dump_variance_(mtrace_out_ *o, const mtrace_variance *variance) {
-    mtrace_out_number_(o, variance->size, 8);
-    mtrace_out_number_(o, variance->count, 8);
-}
-
 static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_statistic *row) {
     mtrace_out_number_(o, row->traceback.count, 4);
     mtrace_out_number_(o, row->traceback.total, 4);
@@ -1280,9 +1276,7 @@ static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_stat
     mtrace_out_number_(o, row->reallocs, 8);
     mtrace_out_number_(o, row->dropped_count, 8);
     mtrace_out_number_(o, row->dropped_size, 8);
-    mtrace_dump_variance_(o, &row->variance);
-    mtrace_dump_variance_(o, &row->peak_variance);
-    mtrace_dump_variance_(o, &row->total_variance);
+    mtrace_out_number_(o, row->estimated_size, 8);
 }
 
 static void mtrace_dump_block_(mtrace_out_ *o, const mtrace_live_block *block) {
@@ -1347,7 +1341,9 @@ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *
 /* ============================================================================================== */
 
 typedef struct mtrace_load_ {
-    const unsigned char *bytes;           /* the whole file */
+    const unsigned char *bytes; /* the whole file */
+    uint32_t version;
+    uint32_t row_size;                    /* bytes of a row of that version */
     uint64_t names, frames, rows, blocks; /* how many */
     const unsigned char *name_at, *frame_at, *row_at, *block_at;
     bool has_blocks;
@@ -1368,11 +1364,11 @@ static uint64_t mtrace_number_at_(const unsigned char *at, int size) {
 static uint64_t mtrace_load_size_(const mtrace_load_ *l) {
     const uint64_t most = (uint64_t)1 << 48; /* bytes; then no sum below overflows */
     if (l->names > most || l->frames > most / MTRACE_FILE_FRAME_ ||
-        l->rows > most / MTRACE_FILE_ROW_ || l->blocks > most / MTRACE_FILE_BLOCK_) {
+        l->rows > most / MTRACE_FILE_ROW_1_ || l->blocks > most / MTRACE_FILE_BLOCK_) {
         return 0;
     }
-    return MTRACE_FILE_HEADER_ + l->names + l->frames * MTRACE_FILE_FRAME_ +
-           l->rows * MTRACE_FILE_ROW_ + l->blocks * MTRACE_FILE_BLOCK_ + 8;
+    return MTRACE_FILE_HEADER_ + l->names + l->frames * MTRACE_FILE_FRAME_ + l->rows * l->row_size +
+           l->blocks * MTRACE_FILE_BLOCK_ + 8;
 }
 
 static mtrace_result mtrace_load_header_(mtrace_load_ *l, const unsigned char *header,
@@ -1381,9 +1377,11 @@ static mtrace_result mtrace_load_header_(mtrace_load_ *l, const unsigned char *h
     if (memcmp(header, MTRACE_FILE_MAGIC_, 8) != 0) {
         return MTRACE_ERR_NOT_SNAPSHOT;
     }
-    if (mtrace_number_at_(header + 8, 4) != MTRACE_FILE_VERSION_) {
+    l->version = (uint32_t)mtrace_number_at_(header + 8, 4);
+    if (l->version < 1 || l->version > MTRACE_FILE_VERSION_) {
         return MTRACE_ERR_VERSION;
     }
+    l->row_size = l->version == 1 ? MTRACE_FILE_ROW_1_ : MTRACE_FILE_ROW_;
     l->names = mtrace_number_at_(header + 24, 8);
     l->frames = mtrace_number_at_(header + 32, 8);
     l->rows = mtrace_number_at_(header + 40, 8);
@@ -1447,7 +1445,7 @@ static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *by
     l->name_at = bytes + MTRACE_FILE_HEADER_;
     l->frame_at = l->name_at + l->names;
     l->row_at = l->frame_at + l->frames * MTRACE_FILE_FRAME_;
-    l->block_at = l->row_at + l->rows * MTRACE_FILE_ROW_;
+    l->block_at = l->row_at + l->rows * l->row_size;
     if (XXH64(bytes, hashed, 0) != mtrace_number_at_(bytes + hashed, 8) ||
         (l->names != 0 && l->name_at[l->names - 1] != 0)) {
         return MTRACE_ERR_CORRUPT;
@@ -1483,9 +1481,10 @@ static void mtrace_load_frames_(mtrace_load_ *l, mtrace_frame *frames) {
     }
 }
 
-static void mtrace_load_variance_(const unsigned char *at, mtrace_variance *variance) {
-    variance->size = mtrace_number_at_(at, 8);
-    variance->count = mtrace_number_at_(at + 8, 8);
+/* Version 1 has the variance of live bytes: what gives the same error is that / interval. */
+static uint64_t mtrace_load_estimated_(const mtrace_load_ *l, const unsigned char *at) {
+    uint64_t value = mtrace_number_at_(at, 8), interval = l->parts.info.sample_interval;
+    return l->version > 1 ? value : interval == 0 ? 0 : value / interval;
 }
 
 static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_statistic *row) {
@@ -1506,9 +1505,7 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_st
     row->reallocs = mtrace_number_at_(at + 80, 8);
     row->dropped_count = mtrace_number_at_(at + 88, 8);
     row->dropped_size = mtrace_number_at_(at + 96, 8);
-    mtrace_load_variance_(at + 104, &row->variance);
-    mtrace_load_variance_(at + 120, &row->peak_variance);
-    mtrace_load_variance_(at + 136, &row->total_variance);
+    row->estimated_size = mtrace_load_estimated_(l, at + 104);
 }
 
 /* Every frame belongs to one row, in order, and every row has one. */
@@ -1516,7 +1513,7 @@ static void mtrace_load_rows_(mtrace_load_ *l, const mtrace_frame *frames, mtrac
     uint64_t i, used = 0;
     for (i = 0; i < l->rows && !l->bad; i++) {
         mtrace_traceback *t = &rows[i].traceback;
-        mtrace_load_row_(l, l->row_at + i * MTRACE_FILE_ROW_, &rows[i]);
+        mtrace_load_row_(l, l->row_at + i * l->row_size, &rows[i]);
         if (t->count == 0 || t->count > l->frames - used) {
             l->bad = true;
             return;
@@ -1577,11 +1574,11 @@ static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
     if (scratch == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
+    mtrace_load_info_(l); /* rows of version 1 need the sample interval */
     mtrace_load_frames_(l, (mtrace_frame *)(void *)(scratch + rows + blocks));
     mtrace_load_rows_(l, (mtrace_frame *)(void *)(scratch + rows + blocks),
                       (mtrace_statistic *)(void *)scratch);
     mtrace_load_blocks_(l, (mtrace_live_block *)(void *)(scratch + rows));
-    mtrace_load_info_(l);
     if (!l->bad) {
         l->parts.rows = (mtrace_statistic *)(void *)scratch;
         l->parts.row_count = (size_t)l->rows;

@@ -114,6 +114,9 @@ static void test_i4_counters_that_do_not_add_up(void **state) {
     cell->freed_count++;
     expect("I4");
     cell->freed_count--;
+    mtrace_g_.accounts[live_slot()->account].estimated_bytes++; /* not sampling: 0 */
+    expect("I4");
+    mtrace_g_.accounts[live_slot()->account].estimated_bytes--;
     finish();
 }
 

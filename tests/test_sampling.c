@@ -1,6 +1,6 @@
 /* Sampling: which blocks are traced, and whether what they stand for is right: exact where it says
-   so, unbiased over many seeds elsewhere, with variances that are true. Seeds are fixed, so that
-   what passes once passes always. */
+   so, unbiased over many seeds elsewhere, with standard errors that are true. Seeds are fixed, so
+   that what passes once passes always. */
 
 #define _POSIX_C_SOURCE 200112L
 #include "support/test.h"
@@ -77,7 +77,7 @@ static void test_large_blocks_are_exact(void **state) {
     row = row_now(1);
     assert_int_equal(row.size, bytes);
     assert_int_equal(row.count, 50);
-    assert_int_equal(row.variance.size + row.variance.count, 0);
+    assert_int_equal(row.estimated_size, 0);
     assert_int_equal(mtrace_get_traced_memory().current, bytes);
     assert_int_equal(mtrace_get_info().live, 50);
     assert_int_equal(mtrace_get_info().sample_interval, INTERVAL);
@@ -105,25 +105,30 @@ static void test_large_blocks_are_exact(void **state) {
 
 /* --- the figures over many seeds --- */
 
+/* The variance of an estimate of the sum of `weight`: Horvitz and Thompson's, of what is sampled by
+   its size with the probability 1 - exp(-size / interval). */
+static double variance_of(double size, double weight, double interval) {
+    double p = size < interval ? -expm1(-size / interval) : 1;
+    return (1 - p) / p * weight * weight;
+}
+
 typedef struct moments {
-    double n, sum, squares, variances, within;
+    double n, sum, squares, within;
 } moments;
 
-static void observe(moments *m, double value, double variance, double truth) {
+static void observe(moments *m, double value, double error, double truth) {
     m->n += 1;
     m->sum += value;
     m->squares += value * value;
-    m->variances += variance;
-    m->within += fabs(value - truth) <= 2 * sqrt(variance) ? 1 : 0;
+    m->within += fabs(value - truth) <= 2 * error ? 1 : 0;
 }
 
-/* The mean is the truth to within four of its own standard errors, the variance that rows tell is
-   the one that there is, and what lies within two standard errors is about 95 of 100. */
-static void assert_unbiased(const moments *m, double truth) {
+/* The mean is the truth to within four of its own standard errors, the variance is the one that
+   the sizes have, and what lies within two standard errors is about 95 of 100. */
+static void assert_unbiased(const moments *m, double truth, double true_variance) {
     double mean = m->sum / m->n, variance = m->squares / m->n - mean * mean;
-    double told = m->variances / m->n;
     assert_true(fabs(mean - truth) <= 4 * sqrt(variance / m->n) + truth * 1e-4);
-    assert_true(fabs(told / variance - 1) < 0.1);
+    assert_true(fabs(true_variance / variance - 1) < 0.1);
     assert_true(m->within / m->n > 0.90 && m->within / m->n < 0.99);
 }
 
@@ -138,29 +143,35 @@ static void track_all(mtrace_site *site, uint64_t low, uint64_t step, uintptr_t 
     }
 }
 
+static double error_of(const mtrace_statistic *row) {
+    return (double)mtrace_standard_error(row, INTERVAL);
+}
+
 static void assert_site_unbiased(uint64_t low, uint64_t step) {
     moments size = MTRACE_ZERO_, count = MTRACE_ZERO_, half = MTRACE_ZERO_, peak = MTRACE_ZERO_;
-    double bytes = 0;
+    double bytes = 0, variance = 0, count_variance = 0;
     uint64_t seed, seeds = test_long() ? SEEDS : FEWER_SEEDS;
     uintptr_t i;
     for (i = 0; i < BLOCKS; i++) {
-        bytes += (double)(low + step * (i % 100));
+        double block = (double)(low + step * (i % 100));
+        bytes += block;
+        variance += variance_of(block, block, INTERVAL);
+        count_variance += variance_of(block, 1, INTERVAL);
     }
     for (seed = 0; seed < seeds; seed++) {
         mtrace_statistic row;
         assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
         track_all(&site_a, low, step, 0x10000);
         row = row_now(1);
-        observe(&size, (double)row.size, (double)row.variance.size, bytes);
-        observe(&count, (double)row.count, (double)row.variance.count, BLOCKS);
+        observe(&size, (double)row.size, error_of(&row), bytes);
+        observe(&count, (double)row.count, sqrt(count_variance), BLOCKS);
         assert_int_equal(row.total_size, row.size);
-        assert_int_equal(row.total_variance.size, row.variance.size);
         for (i = 0; i < BLOCKS / 2; i++) {
             assert_int_equal(mtrace_untrack_at(1, 0x10000 + 16 * i, &site_a), MTRACE_OK);
         }
         row = row_now(1);
-        observe(&half, (double)row.size, (double)row.variance.size, bytes / 2);
-        observe(&peak, (double)row.peak_size, (double)row.peak_variance.size, bytes);
+        observe(&half, (double)row.size, error_of(&row), bytes / 2);
+        observe(&peak, (double)row.peak_size, sqrt(variance), bytes);
         if (seed % 100 == 0) {
             test_sound();
         }
@@ -168,13 +179,13 @@ static void assert_site_unbiased(uint64_t low, uint64_t step) {
             assert_int_equal(mtrace_untrack_at(1, 0x10000 + 16 * i, &site_a), MTRACE_OK);
         }
         row = row_now(1);
-        assert_int_equal(row.size + row.count + row.variance.size + row.variance.count, 0);
+        assert_int_equal(row.size + row.count + row.estimated_size, 0);
         mtrace_stop();
     }
-    assert_unbiased(&size, bytes);
-    assert_unbiased(&count, BLOCKS);
-    assert_unbiased(&half, bytes / 2);
-    assert_unbiased(&peak, bytes);
+    assert_unbiased(&size, bytes, variance);
+    assert_unbiased(&count, BLOCKS, count_variance);
+    assert_unbiased(&half, bytes / 2, variance / 2);
+    assert_unbiased(&peak, bytes, variance);
 }
 
 static void test_unbiased(void **state) {
@@ -271,24 +282,27 @@ static void test_reports_show_errors(void **state) {
                      MTRACE_OK);
     assert_int_equal(statistics->rows[0].size, 7 * 67605);
     assert_int_equal(statistics->rows[0].count, 116); /* 7 x 16.505 = 115.5 */
-    assert_int_equal(mtrace_standard_error(statistics->rows[0].variance.size), 173364);
-    assert_int_equal(mtrace_standard_error(statistics->rows[0].variance.count), 42);
+    /* 2 % above the 173,364 that the variance of these samples comes to */
+    assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
     report(statistics, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "      SIZE         +-     COUNT      +-  WHERE\n"
-                                     "   462 KiB  +-169 KiB       116    +-42  sampling.c:1 f\n"
-                                     "   128 KiB      +-0 B         1     +-0  sampling.c:2 f\n"));
+    assert_non_null(strstr(out.text, "      SIZE         +-   COUNT   AT PEAK  WHERE\n"
+                                     "   462 KiB  +-172 KiB     116   462 KiB  sampling.c:1 f\n"
+                                     "   128 KiB      +-0 B       1   128 KiB  sampling.c:2 f\n"));
     assert_non_null(strstr(
         out.text, "; sampled every 64.0 KiB: figures are estimates, +- one standard error\n"));
     report(statistics, MTRACE_STYLE_WARNINGS, &out);
-    assert_non_null(strstr(out.text, "sampling.c:1: warning: 462 KiB in 116 blocks (+-169 KiB) not "
+    assert_non_null(strstr(out.text, "sampling.c:1: warning: 462 KiB in 116 blocks (+-172 KiB) not "
                                      "freed, allocated in f\n"));
     report(statistics, MTRACE_STYLE_LINES, &out);
-    assert_non_null(strstr(out.text, " 173364 42 173364 42 sampling.c:1 f\n"));
+    assert_non_null(strstr(out.text, " dropped_size size_error where\n"));
+    assert_non_null(strstr(out.text, " 0 0 176108 sampling.c:1 f\n"));
     assert_int_equal(mtrace_snapshot_compare(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     report(diff, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "      DIFF         +-      DIFF      +-  WHERE\n"
-                                     "  +462 KiB  +-169 KiB      +116    +-42  sampling.c:1 f\n"));
+    assert_non_null(strstr(out.text, "      DIFF         +-      DIFF   COUNT  WHERE\n"
+                                     "  +462 KiB  +-172 KiB      +116     116  sampling.c:1 f\n"));
+    report(diff, MTRACE_STYLE_LINES, &out);
+    assert_non_null(strstr(out.text, " dropped_size size_diff_error where\n"));
     mtrace_statistics_free(diff);
     mtrace_statistics_free(statistics);
     assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_SIZE_CLASS, NULL),
@@ -296,21 +310,194 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(statistics->count, 2);
     assert_int_equal(statistics->rows[0].size, 7 * 67605);
     assert_int_equal(statistics->rows[0].count, 116);
+    assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
+    assert_int_equal(statistics->rows[1].estimated_size, 0);
+    report(statistics, MTRACE_STYLE_TABLE, &out);
+    assert_non_null(strstr(out.text, "   462 KiB  +-172 KiB     116         -  "));
     mtrace_statistics_free(statistics);
     mtrace_snapshot_free(snapshot);
     mtrace_snapshot_free(old);
 }
 
+/* Of a peak and a total no error is known, so none is shown. */
+static void test_no_errors_of_peaks(void **state) {
+    static const mtrace_view views[] = {MTRACE_VIEW_PEAK, MTRACE_VIEW_TOTAL};
+    static test_output out;
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *statistics;
+    mtrace_snapshot_parts parts;
+    size_t i;
+    (void)state;
+    assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
+    track_all(&site_a, 3000, 10, 0x10000);
+    for (i = 0; i < 2; i++) {
+        mtrace_snapshot *now;
+        assert_int_equal(mtrace_snapshot_take(&now, false, NULL), MTRACE_OK);
+        parts = mtrace_snapshot_get_parts(now);
+        parts.view = views[i];
+        assert_int_equal(mtrace_snapshot_make(&snapshot, &parts, NULL), MTRACE_OK);
+        mtrace_snapshot_free(now);
+        assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
+                         MTRACE_OK);
+        assert_true(statistics->rows[0].size > 0);
+        assert_int_equal(statistics->rows[0].estimated_size, 0);
+        report(statistics, MTRACE_STYLE_TABLE, &out);
+        assert_non_null(strstr(out.text, "      SIZE      %    COUNT     AT PEAK  "));
+        assert_non_null(strstr(out.text, "; sampled every 64.0 KiB: figures are estimates\n"));
+        report(statistics, MTRACE_STYLE_LINES, &out);
+        assert_non_null(strstr(out.text, " dropped_size where\n"));
+        report(statistics, MTRACE_STYLE_WARNINGS, &out);
+        assert_null(strstr(out.text, "+-"));
+        mtrace_statistics_free(statistics);
+        mtrace_snapshot_free(snapshot);
+    }
+}
+
+/* A comparison's error is that of both snapshots, whichever of them was sampled. */
+static void test_errors_of_comparisons(void **state) {
+    static test_output out;
+    mtrace_snapshot *old, *now, *exact;
+    mtrace_statistics *diff;
+    uint64_t before, after;
+    (void)state;
+    assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
+    track_all(&site_a, 3000, 10, 0x10000);
+    before = row_now(1).estimated_size;
+    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    track_all(&site_a, 3000, 10, 0x20000);
+    after = row_now(1).estimated_size;
+    assert_true(before > 0 && after > before);
+    assert_int_equal(mtrace_snapshot_take(&now, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(diff->rows[0].estimated_size, before + after);
+    assert_int_equal(diff->total.estimated_size, before + after);
+    mtrace_statistics_free(diff);
+    mtrace_stop();
+    test_start(64, 8);
+    assert_int_equal(mtrace_snapshot_take(&exact, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare(&diff, exact, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(diff->info.sample_interval, INTERVAL);
+    assert_int_equal(diff->rows[0].estimated_size, before);
+    report(diff, MTRACE_STYLE_TABLE, &out);
+    assert_non_null(strstr(out.text, "figures are estimates, +- one standard error\n"));
+    mtrace_statistics_free(diff);
+    mtrace_snapshot_free(exact);
+    mtrace_snapshot_free(now);
+    mtrace_snapshot_free(old);
+}
+
+static uint64_t root(uint64_t estimated_size, size_t interval) {
+    mtrace_statistic row = MTRACE_ZERO_;
+    row.estimated_size = estimated_size;
+    return mtrace_standard_error(&row, interval);
+}
+
 static void test_standard_errors(void **state) {
     (void)state;
-    assert_int_equal(mtrace_standard_error(0), 0);
-    assert_int_equal(mtrace_standard_error(1), 1);
-    assert_int_equal(mtrace_standard_error(2), 1);
-    assert_int_equal(mtrace_standard_error(3), 2);
-    assert_int_equal(mtrace_standard_error(6), 2);
-    assert_int_equal(mtrace_standard_error(7), 3);
-    assert_int_equal(mtrace_standard_error((uint64_t)1 << 62), (uint64_t)1 << 31);
-    assert_true(mtrace_standard_error(UINT64_MAX) == (uint64_t)1 << 32);
+    assert_int_equal(root(0, 1), 0);
+    assert_int_equal(root(1, 1), 1);
+    assert_int_equal(root(2, 1), 1);
+    assert_int_equal(root(3, 1), 2);
+    assert_int_equal(root(6, 1), 2);
+    assert_int_equal(root(7, 1), 3);
+    assert_int_equal(root(7, 0), 0);
+    assert_int_equal(root(1000, 1024), 1012); /* 1,011.9 */
+    assert_int_equal(root((uint64_t)1 << 40, (size_t)1 << 22), (uint64_t)1 << 31);
+    assert_true(root(UINT64_MAX, 1) == (uint64_t)1 << 32);
+    assert_true(root(UINT64_MAX, (size_t)1 << 24) == (uint64_t)1 << 44);
+    assert_true(root((uint64_t)1 << 45, (size_t)1 << 19) == (uint64_t)1 << 32);
+}
+
+/* --- six mixtures of sizes: the error from one counter, and the exact one --- */
+
+#define MIX_INTERVAL 524288
+
+typedef uint64_t (*size_fn)(uint64_t number, uint64_t *random);
+
+static uint64_t tiny(uint64_t number, uint64_t *random) {
+    (void)number;
+    (void)random;
+    return 64;
+}
+
+static uint64_t small(uint64_t number, uint64_t *random) {
+    (void)number;
+    (void)random;
+    return 1024;
+}
+
+static uint64_t middle(uint64_t number, uint64_t *random) {
+    (void)number;
+    (void)random;
+    return 65536;
+}
+
+static uint64_t half_an_interval(uint64_t number, uint64_t *random) {
+    (void)number;
+    (void)random;
+    return MIX_INTERVAL / 2;
+}
+
+static uint64_t tiny_and_large(uint64_t number, uint64_t *random) {
+    (void)random;
+    return number % 1667 == 0 ? (uint64_t)1 << 20 : 64;
+}
+
+static double uniform(uint64_t *random) {
+    *random = *random * 6364136223846793005u + 1442695040888963407u;
+    return ((double)(*random >> 11) + 0.5) / 9007199254740992.0;
+}
+
+/* exp(7 + 2 x), x of the normal distribution (Box and Muller). */
+static uint64_t lognormal(uint64_t number, uint64_t *random) {
+    double u = uniform(random), v = uniform(random);
+    (void)number;
+    return (uint64_t)exp(7 + 2 * sqrt(-2 * log(u)) * cos(6.28318530717958648 * v)) + 1;
+}
+
+/* The variance as it adds up over the samples. */
+static double accumulated(const mtrace_snapshot *s) {
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(s);
+    double sum = 0;
+    size_t i;
+    for (i = 0; i < parts.block_count; i++) {
+        double size = (double)parts.blocks[i].size;
+        double p = size < MIX_INTERVAL ? -expm1(-size / MIX_INTERVAL) : 1;
+        sum += (1 - p) * (size / p) * (size / p);
+    }
+    return sum;
+}
+
+/* The error from the counter is at most 14 % above the one that the samples add up to, and never
+   below it; and it is near the one that all blocks, not only the samples, have. */
+static void assert_error_of(size_fn size_of, uint64_t count) {
+    uint64_t random = 1, i;
+    mtrace_snapshot *snapshot;
+    double truth = 0, sum, error;
+    assert_int_equal(start_sampling(MIX_INTERVAL, 1), MTRACE_OK);
+    for (i = 0; i < count; i++) {
+        uint64_t size = size_of(i, &random);
+        truth += variance_of((double)size, (double)size, MIX_INTERVAL);
+        assert_int_equal(mtrace_track_at(1, (uintptr_t)(16 * i + 16), size, &site_a), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    sum = sqrt(accumulated(snapshot));
+    error = (double)root(row_of(snapshot, 1).estimated_size, MIX_INTERVAL);
+    assert_true(sum > 0);
+    assert_true(error > sum - 1 && error < 1.14 * sum);
+    assert_true(fabs(error / sqrt(truth) - 1) < 0.25);
+    mtrace_snapshot_free(snapshot);
+    mtrace_stop();
+}
+
+static void test_errors_of_six_mixtures(void **state) {
+    (void)state;
+    assert_error_of(tiny, 200000);
+    assert_error_of(small, 50000);
+    assert_error_of(lognormal, 60000);
+    assert_error_of(middle, 2000);
+    assert_error_of(half_an_interval, 400);
+    assert_error_of(tiny_and_large, 100000);
 }
 
 static void *allocate_and_free(void *argument) {
@@ -332,9 +519,12 @@ static void *allocate_and_free(void *argument) {
 static void test_threads(void **state) {
     pthread_t threads[20];
     mtrace_statistic row;
-    double expected = 20 * 200 * 100.0;
+    double expected = 20 * 200 * 100.0, variance = 0;
     int i;
     (void)state;
+    for (i = 0; i < 100; i++) {
+        variance += 20 * 200 * variance_of(10 + i * 20, 1, 4096);
+    }
     assert_int_equal(start_sampling(4096, 3), MTRACE_OK);
     for (i = 0; i < 20; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, allocate_and_free, NULL), 0);
@@ -344,9 +534,8 @@ static void test_threads(void **state) {
     }
     test_sound();
     row = row_now(1);
-    assert_int_equal(row.size + row.count + row.variance.size, 0);
-    assert_true(fabs((double)row.total_count - expected) <=
-                5 * (double)mtrace_standard_error(row.total_variance.count));
+    assert_int_equal(row.size + row.count + row.estimated_size, 0);
+    assert_true(fabs((double)row.total_count - expected) <= 5 * sqrt(variance));
     assert_int_equal(mtrace_get_info().live, 0);
 }
 
@@ -376,7 +565,10 @@ int main(void) {
         TEST(test_chances),
         TEST(test_reproducible),
         TEST(test_growth_cannot_be_told),
+        TEST(test_errors_of_six_mixtures),
         TEST(test_reports_show_errors),
+        TEST(test_no_errors_of_peaks),
+        TEST(test_errors_of_comparisons),
         TEST(test_threads),
     };
     const struct CMUnitTest where_it_cannot[] = {

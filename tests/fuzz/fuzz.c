@@ -240,7 +240,7 @@ static void put(uint8_t *at, uint64_t value, int bytes) {
     }
 }
 
-enum { FRAME = MTRACE_FILE_FRAME_, ROW = MTRACE_FILE_ROW_, BLOCK = MTRACE_FILE_BLOCK_ };
+enum { FRAME = MTRACE_FILE_FRAME_, BLOCK = MTRACE_FILE_BLOCK_ };
 enum { WILD_ALL = 1, WILD_NAMES = 2, WILD_FRAMES = 4, WILD_REST = 8 };
 
 /* An offset that is where a name begins. */
@@ -262,8 +262,8 @@ static void mend_names(mtrace_load_ *l, uint8_t *file) {
         mend_name(l->name_at, l->names, file + (l->frame_at - l->bytes) + i * FRAME + 4);
     }
     for (i = 0; i < l->rows; i++) {
-        mend_name(l->name_at, l->names, file + (l->row_at - l->bytes) + i * ROW + 8);
-        mend_name(l->name_at, l->names, file + (l->row_at - l->bytes) + i * ROW + 12);
+        mend_name(l->name_at, l->names, file + (l->row_at - l->bytes) + i * l->row_size + 8);
+        mend_name(l->name_at, l->names, file + (l->row_at - l->bytes) + i * l->row_size + 12);
     }
 }
 
@@ -271,7 +271,7 @@ static void mend_names(mtrace_load_ *l, uint8_t *file) {
 static void mend_frames(mtrace_load_ *l, uint8_t *file) {
     uint64_t i, left = l->frames;
     for (i = 0; i < l->rows && l->frames >= l->rows; i++) {
-        uint8_t *row = file + (l->row_at - l->bytes) + i * ROW;
+        uint8_t *row = file + (l->row_at - l->bytes) + i * l->row_size;
         uint64_t spare = left - (l->rows - i);
         uint64_t count = i + 1 == l->rows ? left : 1 + mtrace_number_at_(row, 4) % (spare + 1);
         put(row, count, 4);
@@ -282,7 +282,7 @@ static void mend_frames(mtrace_load_ *l, uint8_t *file) {
 static void mend_rest(mtrace_load_ *l, uint8_t *file) {
     uint64_t i;
     for (i = 0; i < l->rows; i++) {
-        put(file + (l->row_at - l->bytes) + i * ROW + 20, 0, 4);
+        put(file + (l->row_at - l->bytes) + i * l->row_size + 20, 0, 4);
     }
     for (i = 0; i < l->blocks; i++) {
         uint8_t *block = file + (l->block_at - l->bytes) + i * BLOCK;
@@ -297,12 +297,14 @@ static void mend_rest(mtrace_load_ *l, uint8_t *file) {
 static void mend_header(mtrace_load_ *l, uint8_t *file, size_t size) {
     uint64_t left = size - MTRACE_FILE_HEADER_ - 8;
     memcpy(file, MTRACE_FILE_MAGIC_, 8);
-    put(file + 8, 1, 4);
+    l->version = 1 + (file[8] & 1u);
+    l->row_size = l->version == 1 ? MTRACE_FILE_ROW_1_ : MTRACE_FILE_ROW_;
+    put(file + 8, l->version, 4);
     put(file + 12, file[12] & 1u, 4);
     l->blocks = (file[12] & 1) != 0 ? mtrace_number_at_(file + 48, 8) % (left / BLOCK + 1) : 0;
     left -= l->blocks * BLOCK;
-    l->rows = mtrace_number_at_(file + 40, 8) % (left / (ROW + FRAME) + 1);
-    left -= l->rows * ROW;
+    l->rows = mtrace_number_at_(file + 40, 8) % (left / (l->row_size + FRAME) + 1);
+    left -= l->rows * l->row_size;
     l->frames = mtrace_number_at_(file + 32, 8) % (left / FRAME + 1);
     l->names = left - l->frames * FRAME;
     put(file + 24, l->names, 8);
@@ -313,7 +315,7 @@ static void mend_header(mtrace_load_ *l, uint8_t *file, size_t size) {
     l->name_at = file + MTRACE_FILE_HEADER_;
     l->frame_at = l->name_at + l->names;
     l->row_at = l->frame_at + l->frames * FRAME;
-    l->block_at = l->row_at + l->rows * ROW;
+    l->block_at = l->row_at + l->rows * l->row_size;
     if (l->names > 0) {
         file[MTRACE_FILE_HEADER_ + l->names - 1] = 0;
     }
@@ -402,11 +404,7 @@ static void take_row(input *in, parts *p, mtrace_statistic *row) {
     row->reallocs = take_figure(in);
     row->dropped_count = take_figure(in);
     row->dropped_size = take_figure(in);
-    row->variance.size = take_figure(in);
-    row->variance.count = take_figure(in);
-    row->diff_variance.size = take_figure(in);
-    row->peak_variance.size = take_figure(in);
-    row->total_variance.count = take_figure(in);
+    row->estimated_size = take_figure(in);
 }
 
 static void take_info(input *in, mtrace_info *info) {

@@ -14,6 +14,7 @@ class Row:
         self.total, self.type, self.domain_name, self.domain = fields[1], name(fields[2]), name(fields[3]), fields[4]
         self.size, self.count = counters[:2]
         self.peak, self.ever = counters[2:4], counters[4:6]
+        self.estimated = counters[10]  # version 1: the variance of size
 
 
 def read(path):
@@ -23,8 +24,9 @@ def read(path):
     assert data[:8] == MAGIC
     version, flags, _, names, frames, rows, blocks, current, peak = struct.unpack_from("<IIQQQQQQQ", data, 8)
     info = dict(zip(INFO, struct.unpack_from("<18Q", data, 72)))
-    assert version == 1 and flags in (0, 1)
-    assert len(data) == 216 + names + 12 * frames + 152 * rows + 32 * blocks + 8
+    assert version in (1, 2) and flags in (0, 1)
+    row_size = 112 if version == 2 else 152
+    assert len(data) == 216 + names + 12 * frames + row_size * rows + 32 * blocks + 8
     at = 216 + names
 
     def name(offset):
@@ -39,12 +41,12 @@ def read(path):
     at += 12 * frames
     result, used = [], 0
     for i in range(rows):
-        fields = struct.unpack_from("<6I", data, at + 152 * i)
-        counters = struct.unpack_from("<16Q", data, at + 152 * i + 24)
+        fields = struct.unpack_from("<6I", data, at + row_size * i)
+        counters = struct.unpack_from("<11Q", data, at + row_size * i + 24)
         assert fields[0] >= 1 and fields[5] == 0
         result.append(Row(all_frames[used:used + fields[0]], fields, counters, name))
         used += fields[0]
     assert used == frames
-    at += 152 * rows
+    at += row_size * rows
     found = [block[:4] for block in struct.iter_unpack("<QQQII", data[at:at + 32 * blocks])]
     return info, (current, peak), result, found if flags else None
