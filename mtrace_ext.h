@@ -1477,6 +1477,8 @@ static void mtrace_load_frames_(mtrace_load_ *l, mtrace_frame *frames) {
         frames[i].file = mtrace_load_name_(l, at);
         frames[i].function = mtrace_load_name_(l, at + 4);
         frames[i].line = (uint32_t)mtrace_number_at_(at + 8, 4);
+        frames[i].module = NULL;
+        frames[i].address = 0;
         l->bad = l->bad || frames[i].file == NULL;
     }
 }
@@ -1713,15 +1715,30 @@ static size_t mtrace_pickle_text_(mtrace_out_ *o, const char *text) {
     return bytes;
 }
 
+/* A file name; code is a file by itself, "module+0x1234" or "0x1234", of line 0. */
+static void mtrace_pickle_file_(mtrace_out_ *o, const mtrace_frame *frame) {
+    bool is_code = mtrace_is_code_(frame);
+    const char *file = is_code && frame->module == NULL ? "" : frame->file;
+    char address[MTRACE_NUMBER_] = "";
+    mtrace_text_ t;
+    mtrace_text_to_buffer_(&t, address, sizeof address);
+    if (is_code) {
+        mtrace_put_(&t, file[0] != '\0' ? "+" : "");
+        mtrace_put_address_(&t, frame->address);
+    }
+    mtrace_out_byte_(o, 'X');
+    mtrace_out_number_(o, mtrace_pickle_text_(NULL, file) + t.length, 4);
+    mtrace_pickle_text_(o, file);
+    mtrace_out_bytes_(o, address, t.length);
+}
+
 /* Each traceback once, the most recent frame first, kept under the number of its row. */
 static void mtrace_pickle_traceback_(mtrace_out_ *o, const mtrace_traceback *t, size_t number) {
     uint32_t i;
     mtrace_out_byte_(o, '(');
     for (i = t->count; i > 0; i--) {
         const mtrace_frame *frame = &t->frames[i - 1];
-        mtrace_out_byte_(o, 'X');
-        mtrace_out_number_(o, mtrace_pickle_text_(NULL, frame->file), 4);
-        mtrace_pickle_text_(o, frame->file);
+        mtrace_pickle_file_(o, frame);
         mtrace_pickle_number_(o, frame->line);
         mtrace_out_byte_(o, 0x86);
     }

@@ -294,7 +294,7 @@ static bool wild_line(const char *file, uint32_t line, char *buffer, size_t size
 }
 
 static void test_names_neither_end_rows_nor_command_terminals(void **state) {
-    static const mtrace_frame frame = {"a\nb.c", NULL, 5};
+    static const mtrace_frame frame = {"a\nb.c", NULL, 5, NULL, 0};
     mtrace_traceback traceback = MTRACE_ZERO_;
     mtrace_statistic row = row_of("\x1b[1m\xc3\xa4\xc2\x9b\xff\x80\t\\x.c", 5, 10, 1);
     mtrace_key_type key;

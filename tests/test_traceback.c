@@ -336,7 +336,7 @@ static void test_make_of_a_row_without_a_place(void **state) {
 
 /* Figures that no program has: differences stop at +-INT64_MAX, sums at UINT64_MAX. */
 static void test_largest_figures(void **state) {
-    static const mtrace_frame frame = {"a.c", "f", 3};
+    static const mtrace_frame frame = {"a.c", "f", 3, NULL, 0};
     static const mtrace_live_block blocks[2] = {{1, UINT64_MAX, 0, 0},
                                                 {2, ((uint64_t)1 << 63) + 1, 0, 1}};
     static test_output out;
@@ -492,9 +492,10 @@ static mtrace_traceback frames_of(const mtrace_frame *frames, uint32_t count) {
     return traceback;
 }
 
-static const mtrace_frame path[] = {{"main.c", "main", 1}, {"mid.c", NULL, 22},
-                                    {"alloc.c", "g", 333}, {"b.py", NULL, 4},
-                                    {"a.py", NULL, 2},     {"x y.c", "h", UINT32_MAX}};
+static const mtrace_frame path[] = {
+    {"main.c", "main", 1, NULL, 0}, {"mid.c", NULL, 22, NULL, 0},
+    {"alloc.c", "g", 333, NULL, 0}, {"b.py", NULL, 4, NULL, 0},
+    {"a.py", NULL, 2, NULL, 0},     {"x y.c", "h", UINT32_MAX, NULL, 0}};
 
 static const char source_user[] = "";
 

@@ -369,10 +369,11 @@ static void fuzz_load(input *in) {
 
 /* --- make --- */
 
-enum { ROWS = 6, FRAMES = 12, BLOCKS = 8, NAMES = 100 };
+enum { ROWS = 6, FRAMES = 12, MODULES = 3, BLOCKS = 8, NAMES = 100 };
 typedef struct parts {
     mtrace_statistic rows[ROWS];
     mtrace_frame frames[FRAMES];
+    mtrace_module modules[MODULES];
     mtrace_live_block blocks[BLOCKS];
     char names[NAMES];
     mtrace_snapshot_parts p;
@@ -382,6 +383,31 @@ typedef struct parts {
 static const char *take_name(input *in, const parts *p) {
     unsigned kind = (unsigned)take(in, 1);
     return kind < 20 ? NULL : kind < 60 ? "else\x1bwhere.c" : p->names + kind % NAMES;
+}
+
+/* Some paths, sizes and ids are the same; now and then a path is missing or an id too long. */
+static void take_module(input *in, const parts *p, mtrace_module *module) {
+    unsigned kind = (unsigned)take(in, 1);
+    module->path = kind < 250 ? kind % 2 != 0 ? "m.so" : "" : take_name(in, p);
+    module->load_address = take_figure(in);
+    module->size = kind / 2 % 2;
+    module->build_id_size = kind == 255 ? 33 : kind / 4 % 3 * 16;
+    module->build_id[15] = (unsigned char)(kind / 16 % 2);
+}
+
+/* A place in the source, or in code; its module may be none of the table. */
+static void take_frame(input *in, parts *p, mtrace_frame *frame, bool has_file) {
+    unsigned kind = (unsigned)take(in, 1);
+    frame->file = take_name(in, p);
+    frame->file = frame->file == NULL && has_file ? "" : frame->file;
+    frame->function = take_name(in, p);
+    frame->line = kind < 128 ? (uint32_t)take_figure(in) : 0;
+    if (kind % 4 != 0) {
+        frame->module = kind == 255     ? p->modules + MODULES
+                        : kind % 4 == 1 ? NULL
+                                        : p->modules + kind / 4 % MODULES;
+        frame->address = kind % 8 < 4 ? take_figure(in) : kind / 64;
+    }
 }
 
 static void take_row(input *in, parts *p, mtrace_statistic *row) {
@@ -426,11 +452,11 @@ static void take_parts(input *in, parts *p) {
         p->names[i] = (char)take(in, 1);
     }
     p->names[NAMES - 1] = '\0';
+    for (i = 0; i < MODULES; i++) {
+        take_module(in, p, &p->modules[i]);
+    }
     for (i = 0; i < FRAMES; i++) {
-        p->frames[i].file = take_name(in, p);
-        p->frames[i].file = p->frames[i].file == NULL && i % 4 != 0 ? "" : p->frames[i].file;
-        p->frames[i].function = take_name(in, p);
-        p->frames[i].line = (uint32_t)take_figure(in);
+        take_frame(in, p, &p->frames[i], i % 4 != 0);
     }
     for (i = 0; i < ROWS; i++) {
         take_row(in, p, &p->rows[i]);
@@ -443,6 +469,8 @@ static void take_parts(input *in, parts *p) {
     take_info(in, &p->p.info);
     p->p.names = kept < 16 ? NULL : p->names;
     p->p.name_bytes = kept < 32 ? kept : NAMES;
+    p->p.modules = kept == 35 ? NULL : p->modules;
+    p->p.module_count = kept == 36 ? 1 : MODULES;
     p->p.rows = kept == 32 ? NULL : p->rows;
     p->p.row_count = (size_t)take(in, 1) % (ROWS + 1);
     p->p.blocks = kept == 33 ? NULL : p->blocks;

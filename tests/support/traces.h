@@ -9,16 +9,18 @@ typedef struct test_trace {
     uint64_t count;
     uint32_t domain;
     uint64_t size;
-    const char *frames; /* oldest first: "main@m.c:1 a.c:2", the function may be left out */
+    const char *frames; /* oldest first: "main@m.c:1 a.c:2 2+0x1f", the function may be left out;
+                           2+ is code in the second module, 0+ in none */
     uint32_t total;
     const char *type;
 } test_trace;
 
-enum { TEST_ROWS = 64, TEST_FRAMES = 512, TEST_NAMES = 8192, TEST_BLOCKS = 256 };
+enum { TEST_ROWS = 64, TEST_FRAMES = 512, TEST_NAMES = 8192, TEST_BLOCKS = 256, TEST_MODULES = 8 };
 
 typedef struct test_builder {
     mtrace_statistic rows[TEST_ROWS];
     mtrace_frame frames[TEST_FRAMES];
+    mtrace_module modules[TEST_MODULES];
     mtrace_live_block blocks[TEST_BLOCKS];
     char names[TEST_NAMES];
     size_t row_count, frame_count, block_count, name_bytes;
@@ -33,17 +35,33 @@ static inline const char *test_keep_name(test_builder *b, const char *name, size
     return copy;
 }
 
-/* One "function@file:line". */
+/* "2+0x1f": its file is left to the snapshot. False: it is none. */
+static inline bool test_keep_code(test_builder *b, mtrace_frame *frame, const char *text) {
+    unsigned long long address;
+    unsigned module;
+    if (sscanf(text, "%u+%llx", &module, &address) != 2) {
+        return false;
+    }
+    assert_true(module <= TEST_MODULES);
+    frame->module = module == 0 ? NULL : &b->modules[module - 1];
+    frame->address = address;
+    return true;
+}
+
+/* One "function@file:line" or "function@2+0x1f". */
 static inline void test_keep_frame(test_builder *b, const char *text, size_t length) {
     mtrace_frame *frame = &b->frames[b->frame_count++];
     const char *at = (const char *)memchr(text, '@', length), *file = at == NULL ? text : at + 1;
     const char *colon = text + length;
     assert_true(b->frame_count <= TEST_FRAMES);
+    frame->function = at == NULL ? NULL : test_keep_name(b, text, (size_t)(at - text));
+    if (test_keep_code(b, frame, file)) {
+        return;
+    }
     while (colon > file && *colon != ':') {
         colon--;
     }
     assert_int_equal(*colon, ':');
-    frame->function = at == NULL ? NULL : test_keep_name(b, text, (size_t)(at - text));
     frame->file = test_keep_name(b, file, (size_t)(colon - file));
     frame->line = (uint32_t)strtoul(colon + 1, NULL, 10);
 }
@@ -66,9 +84,6 @@ static inline void test_keep_trace(test_builder *b, const test_trace *trace) {
     uint64_t i;
     assert_true(b->row_count < TEST_ROWS && b->block_count + trace->count <= TEST_BLOCKS);
     test_keep_traceback(b, trace, &row->traceback);
-    row->file = row->traceback.frames[row->traceback.count - 1].file;
-    row->function = row->traceback.frames[row->traceback.count - 1].function;
-    row->line = row->traceback.frames[row->traceback.count - 1].line;
     row->type = trace->type == NULL ? NULL : test_keep_name(b, trace->type, strlen(trace->type));
     row->domain = trace->domain;
     row->size = trace->size * trace->count;
@@ -84,12 +99,19 @@ static inline void test_keep_trace(test_builder *b, const test_trace *trace) {
 }
 
 /* A snapshot with blocks. What it was made of is overwritten: it must have its own of all. */
-static inline mtrace_snapshot *test_make(const test_trace *traces, size_t count) {
+static inline mtrace_snapshot *test_make_code(const test_trace *traces, size_t count,
+                                              const mtrace_module *modules, size_t module_count) {
     static test_builder builder;
     mtrace_snapshot_parts parts;
     mtrace_snapshot *snapshot;
     size_t i;
     memset(&builder, 0, sizeof builder);
+    assert_true(module_count <= TEST_MODULES);
+    for (i = 0; i < module_count; i++) {
+        builder.modules[i] = modules[i];
+        builder.modules[i].path =
+            test_keep_name(&builder, modules[i].path, strlen(modules[i].path));
+    }
     for (i = 0; i < count; i++) {
         test_keep_trace(&builder, &traces[i]);
     }
@@ -99,11 +121,17 @@ static inline mtrace_snapshot *test_make(const test_trace *traces, size_t count)
     parts.blocks = builder.blocks;
     parts.block_count = builder.block_count;
     parts.has_blocks = true;
+    parts.modules = builder.modules;
+    parts.module_count = module_count;
     parts.names = builder.names;
     parts.name_bytes = builder.name_bytes;
     assert_int_equal(mtrace_snapshot_make(&snapshot, &parts, NULL), MTRACE_OK);
     memset(&builder, 0x5a, sizeof builder);
     return snapshot;
+}
+
+static inline mtrace_snapshot *test_make(const test_trace *traces, size_t count) {
+    return test_make_code(traces, count, NULL, 0);
 }
 
 #define TEST_MAKE(traces) test_make((traces), sizeof(traces) / sizeof *(traces))
@@ -132,12 +160,23 @@ static inline void test_print(test_output *out, const char *format, ...) {
     out->length += (size_t)n;
 }
 
+/* "a.py:2", "m.so+0x1f". */
+static inline void test_print_place(test_output *out, const char *file, uint32_t line,
+                                    const mtrace_module *module, uint64_t address) {
+    if (line == 0 && (module != NULL || address != 0)) {
+        test_print(out, "%s+0x%llx", file, (unsigned long long)address);
+    } else {
+        test_print(out, "%s:%lu", file, (unsigned long)line);
+    }
+}
+
 /* "b.py:4>a.py:2": oldest first. */
 static inline void test_print_frames(test_output *out, const mtrace_traceback *traceback) {
     uint32_t i;
     for (i = 0; i < traceback->count; i++) {
-        test_print(out, "%s%s:%lu", i == 0 ? "" : ">", traceback->frames[i].file,
-                   (unsigned long)traceback->frames[i].line);
+        const mtrace_frame *f = &traceback->frames[i];
+        test_print(out, i == 0 ? "" : ">");
+        test_print_place(out, f->file, f->line, f->module, f->address);
     }
 }
 
@@ -147,9 +186,10 @@ static inline void test_print_key(test_output *out, const mtrace_statistic *row,
     if (key == MTRACE_BY_TRACEBACK) {
         test_print_frames(out, &row->traceback);
     } else if (key == MTRACE_BY_LINE) {
-        test_print(out, "%s:%lu", row->file, (unsigned long)row->line);
+        test_print_place(out, row->file, row->line, row->module, row->address);
     } else if (key == MTRACE_BY_FUNCTION) {
         test_print(out, "%s@%s", row->function == NULL ? "NULL" : row->function, row->file);
+        test_print(out, row->address == 0 ? "" : "+0x%llx", (unsigned long long)row->address);
     } else if (key == MTRACE_BY_TYPE) {
         test_print(out, "%s", row->type);
     } else if (key == MTRACE_BY_DOMAIN) {
