@@ -39,8 +39,8 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
         if (!find_script_line(&where)) {
             return MT_MALLOC(new_size);
         }
-        mtrace_site site = {where.short_src, NULL, NULL, (uint32_t)where.currentline, 0};
-        return mtrace_malloc_at(new_size, &site);
+        uint32_t line = (uint32_t)where.currentline;
+        return mtrace_malloc_at(new_size, mtrace_site_intern(where.short_src, NULL, NULL, line));
     }
     /* A block that grows stays with the line that asked for it first. (Besides, Lua must not be
        asked here: the block can be its stack, which some versions take apart to move it.) */
@@ -48,8 +48,8 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
     if (mtrace_find(block, &owner) != MTRACE_OK) {
         return MT_REALLOC(block, new_size);
     }
-    mtrace_site site = {owner.file, owner.function, NULL, owner.line, 0};
-    return mtrace_realloc_at(block, new_size, &site);
+    return mtrace_realloc_at(block, new_size,
+                             mtrace_site_intern(owner.file, owner.function, NULL, owner.line));
 }
 
 static void no_hook(lua_State *lua, lua_Debug *where) {

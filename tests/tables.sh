@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A full table costs a call little, and no sum wraps: instructions, counted by callgrind, of a malloc and its free; a full
-# table's less those of the same calls where there is room.
+# A full table costs a call little, so does a call site that is asked for by its names, and no sum wraps: instructions,
+# counted by callgrind, of a malloc and its free; a full table's less those of the same calls where there is room.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -49,6 +49,12 @@ adds scope scope,scopes-full 200
 adds scope scope,sites-full 200
 adds scope scope,scopes-full,sites-full,names-full 200
 adds traces-half traces-full 2000
+
+# An allocator with file and line for arguments: the site is kept, asked for at each call, made on the stack.
+adds room kept 5
+adds kept engine 180
+adds kept engine-moved 600
+adds kept engine-full 600
 
 gcc -std=c99 -O2 -Wall -Wextra -pedantic -Werror -I. -o "$tmp/sums" tests/support/sums.c >"$tmp/log" 2>&1 &&
     "$tmp/sums" >"$tmp/log"

@@ -157,6 +157,27 @@ static void test_i6_index_that_misses(void **state) {
     finish();
 }
 
+static void test_i6_interned_site_not_found(void **state) {
+    mtrace_interned_ *table;
+    uint32_t at = 0, entry;
+    (void)state;
+    start();
+    assert_non_null(mtrace_site_intern("check.c", NULL, NULL, 1));
+    table = mtrace_g_.interned;
+    while (table->index[at] == 0) {
+        at++;
+    }
+    entry = table->index[at];
+    table->index[at] = entry + 1; /* of none */
+    expect("I6");
+    table->index[at] = 0;
+    table->index[(at + 2) % MTRACE_RECORD_INDEX_] = entry; /* where no search comes by */
+    expect("I6");
+    table->index[(at + 2) % MTRACE_RECORD_INDEX_] = 0;
+    table->index[at] = entry;
+    finish();
+}
+
 static void test_i8_limits_above_the_peak(void **state) {
     int64_t down;
     (void)state;
@@ -201,6 +222,7 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     expect_on_eight(&mtrace_g_.generation);
     expect_on_eight(&mtrace_g_.lost_names);
     expect_on_eight(&mtrace_g_.lost_scopes);
+    expect_on_eight(&mtrace_g_.lost_interned);
     finish();
 }
 #endif
@@ -214,6 +236,7 @@ int main(void) {
         cmocka_unit_test(test_i4_counters_that_do_not_add_up),
         cmocka_unit_test(test_i5_totals_that_do_not_add_up),
         cmocka_unit_test(test_i6_index_that_misses),
+        cmocka_unit_test(test_i6_interned_site_not_found),
         cmocka_unit_test(test_i8_limits_above_the_peak),
 #if TEST_ATOMICS
         cmocka_unit_test(test_words_do_not_cross_cache_lines),

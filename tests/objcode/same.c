@@ -28,10 +28,13 @@ char *strndup(const char *text, size_t length);
 #define MT_NEW(type)                      ((type *)calloc(1, sizeof(type)))
 #define MT_NEW_ARRAY(type, count)         ((type *)calloc(count, sizeof(type)))
 #define MT_MALLOC_IN(domain, size)        malloc(size)
+#define ENGINE_MALLOC(size, file, line)   malloc(size)
 #define SCOPE()                           ((void)0)
 #define TRACE(call)                       ((void)0)
 #define ASSERT_NO_GROWTH()                ((void)0)
 #else
+#define ENGINE_MALLOC(size, file, line)                                                            \
+    mtrace_malloc_at(size, mtrace_site_intern(file, NULL, NULL, line))
 #define SCOPE()            MT_SCOPE()
 #define TRACE(call)        ((void)(call))
 #define ASSERT_NO_GROWTH() MT_ASSERT_NO_GROWTH((mtrace_snapshot *)0, 0)
@@ -87,6 +90,12 @@ void *use_scope(size_t size) {
 }
 
 #ifdef __OPTIMIZE__ /* inline no-ops vanish when the compiler inlines at all */
+void *use_engine_malloc(size_t size, const char *file, uint32_t line) {
+    (void)file;
+    (void)line;
+    return ENGINE_MALLOC(size, file, line);
+}
+
 void use_calls(void *block) {
     TRACE(mtrace_start((const mtrace_desc *)0));
     TRACE(MT_TRACK(1, block, 5));

@@ -5,7 +5,10 @@
 
    CASE is made of words: sites-full, names-full, scopes-full, traces-full, traces-half (its room),
    domain, scope (the calls are inside of one), stack (sites that remember nothing), known-place
-   (but no account). What is counted is measured(): COUNT times a malloc and its free. */
+   (but no account); engine (an allocator with file and line for arguments: each call interns its
+   site), moved (from names at other addresses than ever before), full (the table of interned sites
+   is full), kept (each site is interned once). What is counted is measured(): COUNT times a malloc
+   and its free. */
 
 #include <stdint.h>
 #include <stdlib.h>
@@ -22,7 +25,7 @@ static uintptr_t next_address = 4096; /* what "malloc" gives: no allocator's ins
 #include <stdio.h>
 #include <string.h>
 
-enum { SITES = 4096, TRIED = 512 };
+enum { SITES = 4096, TRIED = 512, MOVED = 1000 };
 
 /* Far more call sites than fit, each with a function and a type of its own. */
 static mtrace_site sites[2 * SITES];
@@ -31,6 +34,9 @@ static mtrace_desc desc;
 static int first = SITES; /* of the TRIED sites that the loop uses */
 static bool forgets;      /* sites on the stack: they remember nothing */
 static bool in_domain, in_scope;
+static bool interns, moves;
+static char moved[MOVED][3][48]; /* the names of the sites that the loop uses, at other addresses */
+static mtrace_site *kept[2 * SITES];
 
 static void make_sites(void) {
     int i;
@@ -64,7 +70,35 @@ static void see_scopes(int from, int to) {
     }
 }
 
-static void once(int i) {
+static mtrace_site *intern(char (*name)[48], uint32_t line) {
+    return mtrace_site_intern(name[0], name[1], name[2], line);
+}
+
+static void intern_sites(int from, int to) {
+    int i;
+    for (i = from; i < to; i++) {
+        kept[i] = intern(names[i], (uint32_t)i);
+    }
+}
+
+static void move_names(void) {
+    int i;
+    for (i = 0; i < MOVED; i++) {
+        memcpy(moved[i], names[first + i % TRIED], sizeof moved[i]);
+    }
+}
+
+/* An engine's allocator: what it is given says the place. */
+static void once_of_engine(int i) {
+    int at = first + i % TRIED;
+    if (interns) {
+        pair(intern(moves ? moved[i % MOVED] : names[at], (uint32_t)at));
+    } else {
+        pair(kept[at]);
+    }
+}
+
+static void once_of_program(int i) {
     mtrace_site *site = &sites[first + i % TRIED];
     mtrace_site forgetful = *site;
     mtrace_scope way = MTRACE_ZERO_;
@@ -78,6 +112,8 @@ static void once(int i) {
         mtrace_scope_pop(way);
     }
 }
+
+static void (*once)(int i) = once_of_program;
 
 static void see_tried(void) {
     int i;
@@ -118,9 +154,14 @@ int main(int argc, char **argv) {
     desc.max_scopes = is(name, "scopes-full") ? 512 : 0;
     in_domain = is(name, "domain");
     forgets = is(name, "stack");
+    once = is(name, "engine") || is(name, "kept") ? once_of_engine : once_of_program;
+    interns = is(name, "engine");
     if (mtrace_start(&desc) != MTRACE_OK) {
         return 1;
     }
+    intern_sites(0, is(name, "engine-full") ? SITES : 0);
+    intern_sites(first, first + (is(name, "engine-full") ? 0 : TRIED));
+    move_names();
     see_sites(0, SITES);
     see_scopes(0, is(name, "scopes-full") ? 512 : 0);
     in_scope = is(name, "scope");
@@ -128,6 +169,7 @@ int main(int argc, char **argv) {
     fill_traces(is(name, "traces-full") ? 110 : is(name, "traces") ? 50 : 0);
     next_address = (uintptr_t)1 << 40;
     see_tried();
+    moves = is(name, "moved");
     measured(count, is(name, "traces") ? (uintptr_t)1 << 16 : 0);
     return 0;
 }
