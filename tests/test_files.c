@@ -258,8 +258,8 @@ static void test_compare_files(void **state) {
 
 /* --- files of version 1 --- */
 
-/* Written by a version of the library that knew no other: sampled every 64 KiB, three samples of 4 KiB in a scope, two blocks of
-   200,000 bytes, one of them freed. */
+/* Written by a version of the library that knew no other: sampled every 64 KiB, three samples of
+   4 KiB in a scope, two blocks of 200,000 bytes, one of them freed. */
 static const char version_1[] =
     "894d5452430d0a1a01000000010000005ea0bbfadbd813b92e00000000000000040000000000000003000000"
     "0000000004000000000000007f25060000000000bf3209000000000040000000000000000400000000000000"

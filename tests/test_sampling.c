@@ -113,23 +113,27 @@ static double variance_of(double size, double weight, double interval) {
 }
 
 typedef struct moments {
-    double n, sum, squares, within;
+    double n, sum, squares, variances, within;
 } moments;
 
 static void observe(moments *m, double value, double error, double truth) {
     m->n += 1;
     m->sum += value;
     m->squares += value * value;
+    m->variances += error * error;
     m->within += fabs(value - truth) <= 2 * error ? 1 : 0;
 }
 
-/* The mean is the truth to within four of its own standard errors, the variance is the one that
-   the sizes have, and what lies within two standard errors is about 95 of 100. */
+/* The mean is the truth to within four of its own standard errors, and the variance is the one that
+   the sizes have. What rows say is not below it, and at most e - 1 times that (a bound, largest for
+   sizes just below the interval); so what lies within two standard errors is 95 of 100, or more. */
 static void assert_unbiased(const moments *m, double truth, double true_variance) {
     double mean = m->sum / m->n, variance = m->squares / m->n - mean * mean;
+    double said = m->variances / m->n;
     assert_true(fabs(mean - truth) <= 4 * sqrt(variance / m->n) + truth * 1e-4);
     assert_true(fabs(true_variance / variance - 1) < 0.1);
-    assert_true(m->within / m->n > 0.90 && m->within / m->n < 0.99);
+    assert_true(said > 0.98 * true_variance && said < 1.7183 * true_variance);
+    assert_true(m->within / m->n > 0.90 && m->within / m->n < 0.995);
 }
 
 /* --long: test_sampling with 4,000 seeds under sanitizers, too, not 1,000 */
@@ -539,6 +543,47 @@ static void test_threads(void **state) {
     assert_int_equal(mtrace_get_info().live, 0);
 }
 
+/* A sample is counted in the one shard that all share: the others take no memory. */
+static void test_memory(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    size_t plain;
+    (void)state;
+    desc.capacity = 4096;
+    desc.max_sites = 64;
+    plain = mtrace_memory_size(&desc);
+    desc.sample_interval = INTERVAL;
+    assert_true(plain - mtrace_memory_size(&desc) > (size_t)MTRACE_SHARDS * 64 * 64 - 16384);
+    desc.memory_size = mtrace_memory_size(&desc);
+    desc.memory = malloc(desc.memory_size);
+    assert_non_null(desc.memory);
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    site_a = test_site("sampling.c", 1);
+    track_all(&site_a, 3000, 10, 0x10000);
+    test_sound();
+    mtrace_stop();
+    free(desc.memory);
+}
+
+/* Blocks that a clear forgets take their estimates with them. */
+static void test_clear(void **state) {
+    mtrace_statistic row;
+    (void)state;
+    assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
+    track_all(&site_a, 3000, 10, 0x10000);
+    row = row_now(1);
+    assert_true(row.estimated_size > 0);
+    assert_int_equal(row.estimated_size, row.size);
+    mtrace_clear();
+    test_sound();
+    row = row_now(1);
+    assert_int_equal(row.size + row.estimated_size, 0);
+    track_all(&site_a, 3000, 10, 0x10000);
+    row = row_now(1);
+    assert_true(row.estimated_size > 0);
+    assert_int_equal(row.estimated_size, row.size);
+    test_sound();
+}
+
 /* A session without sampling after one with it is exact again. */
 static void test_exact_again(void **state) {
     void *block;
@@ -570,6 +615,8 @@ int main(void) {
         TEST(test_no_errors_of_peaks),
         TEST(test_errors_of_comparisons),
         TEST(test_threads),
+        TEST(test_memory),
+        TEST(test_clear),
     };
     const struct CMUnitTest where_it_cannot[] = {
         TEST(test_what_does_not_go), /* start says so */
