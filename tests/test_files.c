@@ -169,6 +169,39 @@ static void same_snapshot(const mtrace_snapshot *a, const mtrace_snapshot *b) {
     }
 }
 
+/* The same in fresh memory and in a block that an earlier result left full of its own. */
+static void test_in_used_memory(void **state) {
+    mtrace_snapshot *s = some_snapshot(), *again;
+    mtrace_statistics *fresh, *used;
+    size_t i;
+    (void)state;
+    mtrace_snapshot_free(s);
+    test_give_kept_back();
+    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
+    dump(&file, s);
+    mtrace_snapshot_free(s);
+    test_dirty_kept();
+    assert_int_equal(mtrace_snapshot_take(&again, true, NULL), MTRACE_OK);
+    dump(&other, again);
+    assert_int_equal(file.size, other.size);
+    assert_memory_equal(file.data, other.data, file.size);
+    test_give_kept_back();
+    assert_int_equal(mtrace_snapshot_statistics(&fresh, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    mtrace_statistics_free(used);
+    test_dirty_kept();
+    assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_true(fresh->count > 1);
+    assert_int_equal(fresh->count, used->count);
+    for (i = 0; i < used->count; i++) {
+        same_row(&fresh->rows[i], &used->rows[i]);
+    }
+    same_row(&fresh->total, &used->total);
+    mtrace_statistics_free(fresh);
+    mtrace_statistics_free(used);
+    done(again);
+}
+
 static void test_comes_back(void **state) {
     mtrace_snapshot *s = some_snapshot(), *back;
     (void)state;
@@ -746,6 +779,7 @@ static int remove_folder(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_comes_back),
+        cmocka_unit_test(test_in_used_memory),
         cmocka_unit_test(test_comes_back_from_a_file),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_compare_files),

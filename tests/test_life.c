@@ -7,6 +7,9 @@
 #include "support/test.h"
 #include "support/tools.h"
 
+#include <sys/mman.h>
+#include <sys/resource.h>
+
 enum { MIB = 1 << 20 };
 
 static unsigned char arena[8 * MIB];
@@ -419,6 +422,8 @@ static void test_tracer_memory_of_system(void **state) {
     assert_true(held - before + 256 > mtrace_memory_size(&desc));
     block = MT_MALLOC(10);
     assert_int_equal(mtrace_get_tracer_memory(), held);
+    test_give_kept_back();
+    held = mtrace_get_tracer_memory();
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     assert_true(mtrace_get_tracer_memory() > held);
     assert_true(mtrace_get_tracer_memory() <= held + mtrace_snapshot_size(false));
@@ -432,6 +437,7 @@ static void test_tracer_memory_of_system(void **state) {
     mtrace_snapshot_free(with_blocks);
     mtrace_statistics_free(statistics);
     mtrace_snapshot_free(snapshot);
+    test_give_kept_back();
     assert_int_equal(mtrace_get_tracer_memory(), held); /* kept for the next start */
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory(), held);
@@ -440,6 +446,112 @@ static void test_tracer_memory_of_system(void **state) {
     assert_int_equal(mtrace_get_tracer_memory(), held);
     mtrace_stop();
     MT_FREE(block);
+}
+
+static mtrace_snapshot *take(bool with_blocks) {
+    mtrace_snapshot *s;
+    assert_int_equal(mtrace_snapshot_take(&s, with_blocks, NULL), MTRACE_OK);
+    return s;
+}
+
+/* A start with 64 slots, and the bytes of the tracer's memory without any result. */
+static size_t start_without_results(void) {
+    test_start(64, 16);
+    test_give_kept_back();
+    return mtrace_get_tracer_memory();
+}
+
+/* One snapshot after the other has the same block, and no call of the system is made for it. It is
+   the tracer's all the time. */
+static void test_block_is_kept(void **state) {
+    size_t own = start_without_results(), size;
+    mtrace_snapshot *first = take(false);
+    int i;
+    (void)state;
+    size = mtrace_get_tracer_memory() - own;
+    mtrace_snapshot_free(first);
+    for (i = 0; i < 1000; i++) {
+        mtrace_snapshot *s;
+        assert_int_equal(test_kept_bytes(), size);
+        assert_int_equal(mtrace_get_tracer_memory(), own + size);
+        s = take(false);
+        assert_true(s == first);
+        assert_int_equal(test_kept_bytes(), 0);
+        assert_int_equal(mtrace_get_tracer_memory(), own + size);
+        mtrace_snapshot_free(s);
+    }
+    mtrace_stop();
+    assert_int_equal(mtrace_get_tracer_memory(), own + size); /* for the next session, too */
+    test_give_kept_back();
+    assert_int_equal(mtrace_get_tracer_memory(), own);
+}
+
+/* Statistics and copies take it, too; of two blocks the one that was given back last is kept, and
+   one that is too small goes back. */
+static void test_one_block_is_kept(void **state) {
+    size_t own = start_without_results(), small, large;
+    mtrace_snapshot *s = take(false), *with_blocks = take(true), *copy;
+    mtrace_statistics *statistics;
+    (void)state;
+    mtrace_snapshot_free(s);
+    small = test_kept_bytes();
+    large = mtrace_get_tracer_memory() - own - small;
+    assert_true(small > 0 && small < large);
+    mtrace_snapshot_free(with_blocks);
+    assert_int_equal(test_kept_bytes(), large);
+    assert_int_equal(mtrace_get_tracer_memory(), own + large);
+    s = take(false); /* in the large one */
+    assert_true(s == with_blocks);
+    assert_int_equal(mtrace_get_tracer_memory(), own + large);
+    assert_int_equal(mtrace_snapshot_filter(&copy, s, NULL, 0, NULL), MTRACE_OK);
+    mtrace_snapshot_free(s);
+    assert_int_equal(mtrace_snapshot_statistics(&statistics, copy, MTRACE_BY_LINE, NULL),
+                     MTRACE_OK);
+    assert_true((const void *)statistics == (const void *)s);
+    mtrace_statistics_free(statistics);
+    mtrace_snapshot_free(copy);
+    assert_true(test_kept_bytes() < large);
+    assert_int_equal(mtrace_get_tracer_memory(), own + test_kept_bytes());
+    mtrace_snapshot_free(take(true));
+    assert_int_equal(test_kept_bytes(), large);
+    assert_int_equal(mtrace_get_tracer_memory(), own + large);
+    test_give_kept_back();
+    assert_int_equal(mtrace_get_tracer_memory(), own);
+}
+
+/* A snapshot in a block of so many bytes, made with so many bytes of names. */
+static mtrace_snapshot *make_with_names(size_t name_bytes) {
+    mtrace_snapshot_parts parts = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    parts.names = (const char *)arena;
+    parts.name_bytes = name_bytes;
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    return s;
+}
+
+/* Up to 1 MiB is kept; one line of cache more goes back, and what was kept stays. */
+static void test_large_block_goes_back(void **state) {
+    size_t own = start_without_results(), rest;
+    mtrace_snapshot *s;
+    (void)state;
+    memset(arena, 0, MIB);
+    s = make_with_names(64);
+    rest = mtrace_get_tracer_memory() - own - 64;
+    mtrace_snapshot_free(s);
+    s = make_with_names(MIB - rest);
+    assert_int_equal(mtrace_get_tracer_memory(), own + MIB);
+    mtrace_snapshot_free(s);
+    assert_int_equal(test_kept_bytes(), MIB);
+    s = make_with_names(MIB - rest + 64);
+    assert_int_equal(mtrace_get_tracer_memory(), own + MIB + MIB + 64);
+    mtrace_snapshot_free(s);
+    assert_int_equal(test_kept_bytes(), MIB);
+    assert_int_equal(mtrace_get_tracer_memory(), own + MIB);
+    test_give_kept_back();
+    s = make_with_names(MIB - rest + 64);
+    mtrace_snapshot_free(s);
+    assert_int_equal(test_kept_bytes(), 0);
+    assert_int_equal(mtrace_get_tracer_memory(), own);
 }
 
 /* Results in the caller's memory are not the tracer's. */
@@ -621,6 +733,114 @@ static void test_restart_forgets(void **state) {
     assert_int_equal(mtrace_get_info().foreign_frees, 1);
     test_held(0, 0, 0);
     mtrace_stop();
+}
+
+enum { MANY = 100000, MAX_FAULTS = 20 };
+
+static void *many[MANY];
+
+static void allocate_many(void) {
+    size_t i;
+    for (i = 0; i < MANY; i++) {
+        many[i] = MT_MALLOC(64);
+    }
+}
+
+static void free_many(void) {
+    size_t i;
+    for (i = 0; i < MANY; i++) {
+        MT_FREE(many[i]);
+    }
+}
+
+static void nothing_is_left(void) {
+    size_t i;
+    test_held(0, 0, 0);
+    assert_int_equal(mtrace_get_info().sites, 0);
+    for (i = 0; i < MANY; i += 1000) {
+        test_untraced(many[i]);
+    }
+    test_sound();
+}
+
+static long page_faults(void) {
+    struct rusage usage;
+    assert_int_equal(getrusage(RUSAGE_SELF, &usage), 0);
+    return usage.ru_minflt;
+}
+
+/* A restart drops the pages that the last session touched: it neither reads nor writes them. The
+   block is larger than that of any session before, so most of its pages were never touched. */
+static void test_restart_touches_little(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    long faults;
+    (void)state;
+    TEST_NEEDS_POSIX();
+    desc.capacity = (size_t)2 << 20;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    allocate_many();
+    faults = page_faults();
+    mtrace_stop();
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    faults = page_faults() - faults;
+    assert_in_range(faults, 0, MAX_FAULTS);
+    nothing_is_left();
+    free_many();
+    allocate_many();
+    test_held(MANY * 64, MANY * 64, MANY);
+    free_many();
+    test_held(0, MANY * 64, 0);
+    mtrace_stop();
+}
+
+/* Locked memory cannot be dropped: it is zeroed. */
+static void test_restart_in_locked_memory(void **state) {
+    (void)state;
+    TEST_NEEDS_POSIX();
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    allocate_many();
+    if (mlockall(MCL_CURRENT) != 0) {
+        free_many();
+        printf("this process may not lock its memory\n");
+        skip();
+    }
+    mtrace_stop();
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    nothing_is_left();
+    free_many();
+    mtrace_stop();
+    munlockall();
+}
+
+/* Fresh memory that is said to be zero is not touched either; later it is the caller's to say. */
+static void test_memory_is_zero(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    long faults;
+    (void)state;
+    TEST_NEEDS_POSIX();
+    desc.memory_size = mtrace_memory_size(NULL);
+    desc.memory = calloc(1, desc.memory_size); /* so large that it comes from the system */
+    assert_non_null(desc.memory);
+    desc.memory_is_zero = true;
+    faults = page_faults();
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    faults = page_faults() - faults;
+    assert_in_range(faults, 0, MAX_FAULTS);
+    test_held(0, 0, 0);
+    allocate_many();
+    test_held(MANY * 64, MANY * 64, MANY);
+    mtrace_stop();
+    desc.memory_is_zero = false;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    nothing_is_left();
+    mtrace_stop();
+    memset(desc.memory, 0, desc.memory_size);
+    desc.memory_is_zero = true;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    nothing_is_left();
+    free_many();
+    mtrace_stop();
+    free(desc.memory);
 }
 
 static mtrace_site site_a = {"life.c", "a", NULL, 31, 0};
@@ -961,7 +1181,13 @@ int main(void) {
         TEST(test_memory_too_small),
         TEST(test_capacity_that_fits),
         TEST(test_all_that_fits),
+        TEST(test_restart_touches_little),
+        TEST(test_restart_in_locked_memory),
+        TEST(test_memory_is_zero),
         TEST(test_tracer_memory_of_system),
+        TEST(test_block_is_kept),
+        TEST(test_one_block_is_kept),
+        TEST(test_large_block_goes_back),
         TEST(test_tracer_memory_of_caller),
         TEST(test_foreign_is_counted),
         TEST(test_foreign_is_reported),

@@ -212,6 +212,58 @@ static void test_questions_across_restarts(void **state) {
     end();
 }
 
+/* What lies in a result, as far as any other thread that had the same memory would change it. */
+static uint64_t sum_of(const mtrace_statistic *rows, size_t count) {
+    uint64_t sum = count;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        sum = sum * 31 + rows[i].size + rows[i].total_count + (uintptr_t)rows[i].file;
+    }
+    return sum;
+}
+
+static void *take_and_give_back(void *number) {
+    uint32_t seed = *(const uint32_t *)number;
+    int round, n = rounds(500);
+    for (round = 0; round < n; round++) {
+        mtrace_snapshot *s;
+        mtrace_snapshot_parts parts;
+        mtrace_statistics *statistics;
+        uint64_t rows, grouped;
+        assert_int_equal(mtrace_snapshot_take(&s, next_random(&seed) % 2 == 0, NULL), MTRACE_OK);
+        parts = mtrace_snapshot_get_parts(s);
+        rows = sum_of(parts.rows, parts.row_count);
+        assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL),
+                         MTRACE_OK);
+        grouped = sum_of(statistics->rows, statistics->count);
+        give_way(1);
+        assert_true(rows == sum_of(parts.rows, parts.row_count));
+        assert_true(grouped == sum_of(statistics->rows, statistics->count));
+        assert_int_equal(statistics->total.size, 77);
+        mtrace_statistics_free(statistics);
+        mtrace_snapshot_free(s);
+    }
+    return NULL;
+}
+
+/* All threads take results and give them back at once: no two have the same memory, and none is
+   lost. */
+static void test_results_of_all_threads(void **state) {
+    void *block;
+    size_t own;
+    (void)state;
+    start_anew(4);
+    block = MT_MALLOC(77);
+    test_give_kept_back();
+    own = mtrace_get_tracer_memory();
+    begin(take_and_give_back);
+    end();
+    assert_int_equal(mtrace_get_tracer_memory(), own + test_kept_bytes());
+    assert_true(WORKERS == 0 || test_kept_bytes() > 0);
+    MT_FREE(block);
+    mtrace_stop();
+}
+
 static void *clear_all_the_time(void *unused) {
     (void)unused;
     while (!is_over()) {
@@ -406,6 +458,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_stop_and_start),
         cmocka_unit_test(test_questions_across_restarts),
+        cmocka_unit_test(test_results_of_all_threads),
         cmocka_unit_test(test_no_row_below_zero_while_clearing),
         cmocka_unit_test(test_an_observer_restarts),
         cmocka_unit_test(test_a_child_goes_on),

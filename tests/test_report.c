@@ -32,6 +32,7 @@ static void output_clear(void) {
 static int setup(void **state) {
     (void)state;
     output_clear();
+    test_give_kept_back();
     start_with(64, 16, 16384);
     return 0;
 }
@@ -42,6 +43,11 @@ static int teardown(void **state) {
     mtrace_stop();
     test_fail_next = 0;
     return 0;
+}
+
+static void expect_all_given_back(void) {
+    assert_int_equal(mtrace_get_tracer_memory(), sizeof tracer_memory + test_kept_bytes());
+    test_give_kept_back();
 }
 
 static void track(uintptr_t key, uint64_t size, const char *file, uint32_t line) {
@@ -896,7 +902,7 @@ static void test_writers(void **state) {
     assert_int_equal(mtrace_print_leaks(), MTRACE_ERR_NO_WRITER);
     assert_int_equal(mtrace_print_diff(take(1), 3), MTRACE_ERR_NO_WRITER);
     mtrace_write_message("nowhere");
-    assert_int_equal(mtrace_get_tracer_memory(), sizeof tracer_memory); /* all given back */
+    expect_all_given_back();
     c = report_calls(s, MTRACE_STYLE_PYTHON);
     assert_int_equal(c.count, 1);
     assert_string_equal(output.text, "a.c:1: size=5 B, count=1, average=5 B\n");
@@ -951,9 +957,11 @@ static const char *foot_now(void) {
     char size[32];
     mtrace_snapshot *s;
     size_t with;
+    test_give_kept_back(); /* may be larger */
     assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);
     with = mtrace_get_tracer_memory();
     mtrace_snapshot_free(s);
+    test_give_kept_back();
     assert_true(with > sizeof tracer_memory);
     mtrace_format_size(size, sizeof size, (int64_t)with, false);
     snprintf(text, sizeof text, "mtrace's own memory %s\n", size);
@@ -966,6 +974,7 @@ static void expect_printed(mtrace_result result, const char *text, const char *f
     snprintf(wanted, sizeof wanted, "%s%s", text, foot);
     assert_string_equal(output.text, wanted);
     output_clear();
+    test_give_kept_back();
 }
 
 static void test_print(void **state) {
@@ -1014,7 +1023,7 @@ static void test_print(void **state) {
                    "a.c:2: warning: 30 B in 3 blocks not freed, allocated in f\n"
                    "a.c:5: warning: 2 B in 1 block not freed, allocated in f\n",
                    "");
-    assert_int_equal(mtrace_get_tracer_memory(), sizeof tracer_memory); /* all given back */
+    expect_all_given_back();
 }
 
 static void expect_not_tracing(mtrace_result result) {

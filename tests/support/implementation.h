@@ -74,6 +74,25 @@ TEST_CODE void test_forget_domain_names(void) {
     mtrace_g_.domain_names = 0;
 }
 
+TEST_CODE size_t test_kept_bytes(void) {
+    const void *kept = mtrace_g_.kept_result;
+    return kept == NULL ? 0 : *(const size_t *)kept;
+}
+
+TEST_CODE void test_give_kept_back(void) {
+    void *kept = mtrace_exchange_(&mtrace_g_.kept_result, NULL);
+    if (kept != NULL) {
+        mtrace_own_free_(kept, *(size_t *)kept);
+    }
+}
+
+TEST_CODE void test_dirty_kept(void) {
+    unsigned char *kept = (unsigned char *)mtrace_g_.kept_result;
+    if (kept != NULL) {
+        memset(kept + sizeof(size_t), 0xa5, *(size_t *)(void *)kept - sizeof(size_t));
+    }
+}
+
 TEST_CODE size_t test_scope_homes(uint32_t homes[], size_t room) {
     const mtrace_pool_ *pool = &mtrace_g_.node_pool;
     size_t count = 0;

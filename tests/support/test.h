@@ -82,6 +82,9 @@ TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
 TEST_EXTERN uint32_t test_home(uintptr_t key);       /* the home slot of a tracked key */
 TEST_EXTERN unsigned char *test_align(void *memory); /* as snapshots align the caller's memory */
 TEST_EXTERN void test_forget_domain_names(void);
+TEST_EXTERN size_t test_kept_bytes(void);   /* of the block that is kept for the next result */
+TEST_EXTERN void test_give_kept_back(void); /* it is kept no longer */
+TEST_EXTERN void test_dirty_kept(void);     /* the next result finds no zeros in it */
 /* The places that all scopes hash to; how many there are. */
 TEST_EXTERN size_t test_scope_homes(uint32_t homes[], size_t room);
 TEST_EXTERN uint32_t test_scope_line(void); /* the line that the innermost scope is known by */
