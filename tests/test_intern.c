@@ -7,7 +7,7 @@
 #endif
 
 #ifdef MTRACE_TEST_TINY
-#define MTRACE_INTERNED_SITES 128
+#define MTRACE_INTERNED_SITES 256
 #endif
 #define MTRACE_SYSTEM_ALLOC(size)        system_alloc(size)
 #define MTRACE_SYSTEM_FREE(memory, size) system_free(memory, size)
@@ -24,14 +24,17 @@ static bool system_is_empty;
 
 /* What the tracer keeps for good is no leak: it is here. */
 static void *kept[256];
+static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *keep(void *before, void *after) {
     size_t i = 0;
+    pthread_mutex_lock(&kept_lock);
     while (kept[i] != before) {
         i++;
         assert_true(i < 256);
     }
     kept[i] = after;
+    pthread_mutex_unlock(&kept_lock);
     return after;
 }
 
@@ -235,20 +238,29 @@ static void expect_all(mtrace_site *const *sites) {
     }
 }
 
-static void test_threads(void **state) {
+static void run_threads(void *(*work)(void *), void *(*argument)(int)) {
     pthread_t threads[THREADS];
     int i;
-    uint64_t lost_before = lost();
-    (void)state;
-    test_start(64, (size_t)THREADS * (size_t)SITES);
     pthread_mutex_lock(&gate);
     for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, intern_all, seen[i]), 0);
+        assert_int_equal(pthread_create(&threads[i], NULL, work, argument(i)), 0);
     }
     pthread_mutex_unlock(&gate);
     for (i = 0; i < THREADS; i++) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
+}
+
+static void *sites_of(int thread) {
+    return seen[thread];
+}
+
+static void test_threads(void **state) {
+    uint64_t lost_before = lost();
+    int i;
+    (void)state;
+    test_start(64, (size_t)THREADS * (size_t)SITES);
+    run_threads(intern_all, sites_of);
     for (i = 0; i < THREADS; i++) {
         expect_all(seen[i]);
     }
@@ -257,6 +269,37 @@ static void test_threads(void **state) {
     test_sound();
     mtrace_stop();
     assert_int_equal(lost(), lost_before);
+}
+
+static void *intern_one(void *argument) {
+    pthread_mutex_lock(&gate);
+    pthread_mutex_unlock(&gate);
+    *(mtrace_site **)argument = at_line(7);
+    return NULL;
+}
+
+/* All at once find no table: one's memory becomes it, the others' goes back. */
+static void test_first_call_on_all_threads(void **state) {
+    mtrace_interned_ *table = mtrace_g_.interned;
+    size_t before = mtrace_get_tracer_memory();
+    int round, i, kept_count = 0;
+    (void)state;
+    for (round = 0; round < 30; round++) {
+        mtrace_g_.interned = NULL;
+        run_threads(intern_one, sites_of);
+        for (i = 0; i < THREADS; i++) {
+            assert_ptr_equal(seen[i][0], seen[0][0]);
+            assert_int_equal(seen[i][0]->line, 7);
+        }
+        assert_int_equal(mtrace_get_tracer_memory(), before + sizeof *table);
+        mtrace_g_.own_memory = before;
+        system_free(mtrace_g_.interned, sizeof *table);
+    }
+    mtrace_g_.interned = table;
+    for (i = 0; i < 256; i++) {
+        kept_count += kept[i] != NULL;
+    }
+    assert_in_range(kept_count, 1, 20); /* nothing of the losers is left */
 }
 
 /* --- a full table --- */
@@ -333,6 +376,7 @@ int main(void) {
         TEST(test_long_names),
         TEST(test_outlives_the_tracer),
         TEST(test_threads),
+        TEST(test_first_call_on_all_threads),
         TEST(test_full_table),
         TEST(test_full_table_is_reported),
     };

@@ -1,5 +1,5 @@
 /* A signal handler tracks keys, new call sites among them, while the program it interrupts does the
-   same: nothing is lost, whatever instruction it came at. */
+   same: nothing is lost, whatever instruction it came at. It may intern call sites, too. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -72,7 +72,47 @@ static void test_handler_records(void **state) {
     mtrace_snapshot_free(snapshot);
     mtrace_stop();
 }
+
+enum { LINES = 100, INTERRUPTIONS = 300 };
+static mtrace_site *by_handler[LINES];
+static volatile sig_atomic_t current;
+
+static void interning_handler(int number) {
+    (void)number;
+    by_handler[current] = mtrace_site_intern("handled.c", NULL, NULL, (uint32_t)current);
+    handled = handled + 1;
+}
+
+/* It interrupts a thread that asks for the same site. */
+static void test_handler_interns(void **state) {
+    static mtrace_site *sites[LINES];
+    struct sigaction action;
+    struct itimerval timer = {{0, 50}, {0, 50}}, off = {{0, 0}, {0, 0}};
+    int i;
+    (void)state;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = interning_handler;
+    handled = 0;
+    assert_non_null(mtrace_site_intern("first.c", NULL, NULL, 1));
+    assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
+    assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
+    for (i = 0; i < LINES || handled < INTERRUPTIONS; i++) {
+        current = i % LINES;
+        sites[current] = mtrace_site_intern("handled.c", NULL, NULL, (uint32_t)current);
+    }
+    assert_int_equal(setitimer(ITIMER_REAL, &off, NULL), 0);
+    for (i = 0; i < LINES; i++) {
+        assert_int_equal(sites[i]->line, i);
+        assert_true(by_handler[i] == NULL || by_handler[i] == sites[i]);
+    }
+}
 #else
+static void test_handler_interns(void **state) {
+    (void)state;
+    assert_ptr_equal(mtrace_site_intern("a.c", NULL, NULL, 1),
+                     mtrace_site_intern("a.c", NULL, NULL, 1));
+}
+
 static void test_handler_records(void **state) {
     (void)state;
     handler(0); /* stopped: tracks nothing, harms nothing */
@@ -83,6 +123,7 @@ static void test_handler_records(void **state) {
 #endif
 
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_handler_records)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_handler_records),
+                                       cmocka_unit_test(test_handler_interns)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
