@@ -38,7 +38,14 @@ static void *keep(void *before, void *after) {
     return after;
 }
 
+static mtrace_site *rival; /* another thread's call in the middle of ours, when it asks for one */
+static bool has_rival;
+
 static void *system_alloc(size_t size) {
+    if (has_rival) {
+        has_rival = false;
+        rival = mtrace_site_intern("a.c", "f", NULL, 7);
+    }
     return system_is_empty ? NULL : keep(NULL, calloc(1, size));
 }
 
@@ -278,11 +285,19 @@ static void *intern_one(void *argument) {
     return NULL;
 }
 
+static int blocks_kept(void) {
+    int i, count = 0;
+    for (i = 0; i < 256; i++) {
+        count += kept[i] != NULL;
+    }
+    return count;
+}
+
 /* All at once find no table: one's memory becomes it, the others' goes back. */
 static void test_first_call_on_all_threads(void **state) {
     mtrace_interned_ *table = mtrace_g_.interned;
     size_t before = mtrace_get_tracer_memory();
-    int round, i, kept_count = 0;
+    int round, i, count = blocks_kept();
     (void)state;
     for (round = 0; round < 30; round++) {
         mtrace_g_.interned = NULL;
@@ -296,10 +311,47 @@ static void test_first_call_on_all_threads(void **state) {
         system_free(mtrace_g_.interned, sizeof *table);
     }
     mtrace_g_.interned = table;
-    for (i = 0; i < 256; i++) {
-        kept_count += kept[i] != NULL;
-    }
-    assert_in_range(kept_count, 1, 20); /* nothing of the losers is left */
+    assert_int_equal(blocks_kept(), count);
+}
+
+/* Another thread's call comes between ours and its memory. */
+static void test_rival_first_call(void **state) {
+    mtrace_interned_ *table = mtrace_g_.interned;
+    int count = blocks_kept();
+    (void)state;
+    mtrace_g_.interned = NULL;
+    has_rival = TEST_ATOMICS; /* with a lock none can */
+    rival = NULL;
+    assert_int_equal(at_line(7)->line, 7);
+    assert_ptr_equal(rival, TEST_ATOMICS ? at_line(7) : NULL);
+    assert_int_equal(blocks_kept(), count + 1);
+    mtrace_g_.own_memory -= sizeof *table;
+    system_free(mtrace_g_.interned, sizeof *table);
+    mtrace_g_.interned = table;
+}
+
+/* The loser of a race gives its records back, unless others were taken behind them. */
+static void test_records_come_back(void **state) {
+    mtrace_interned_ *table = mtrace_g_.interned;
+    uint32_t used = table->used, first, second;
+    (void)state;
+    first = mtrace_records_take_(table, 3);
+    assert_int_equal(first, used + 1);
+    mtrace_records_give_back_(table, first, 3);
+    assert_int_equal(table->used, used);
+    first = mtrace_records_take_(table, 2);
+    second = mtrace_records_take_(table, 1);
+    mtrace_records_give_back_(table, first, 2);
+    assert_int_equal(table->used, used + 3);
+    mtrace_records_give_back_(table, second, 1);
+    assert_int_equal(table->used, used + 2);
+    table->used = used;
+    memset(table->records[used + 1].bytes, 0xff, sizeof(mtrace_site_record_)); /* a loser's text */
+    assert_int_equal(at_line(8)->cache, 0);
+    used = table->used;
+    assert_int_equal(mtrace_records_take_(table, MTRACE_RECORDS_ - used + 1), 0);
+    assert_int_equal(mtrace_records_take_(table, (uint64_t)1 << 32), 0);
+    assert_int_equal(table->used, used);
 }
 
 /* --- a full table --- */
@@ -377,6 +429,8 @@ int main(void) {
         TEST(test_outlives_the_tracer),
         TEST(test_threads),
         TEST(test_first_call_on_all_threads),
+        TEST(test_rival_first_call),
+        TEST(test_records_come_back),
         TEST(test_full_table),
         TEST(test_full_table_is_reported),
     };
