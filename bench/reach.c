@@ -1,6 +1,7 @@
 /* What bench/reach asks for, part by part:
 
      reach counts            under callgrind: a dump of instructions for each case and count
+     reach thread-counts     the same of threads alone
      reach times WORKLOAD    least ns plain, traced; ratio of the least, median of the ratios
      reach threads           ns a traced pair in the first thread, the 17th, a worker after 10,000
      reach restart           us to stop and start again: the first time, the median of 20
@@ -185,29 +186,53 @@ static void all_workers(void *(*function)(void *), double *results) {
     pthread_barrier_destroy(&gate);
 }
 
-static void short_lives(int threads) {
+static void short_lives(void *(*life)(void *), int threads) {
     for (; threads > 0; threads--) {
-        in_thread(short_life, NULL);
+        in_thread(life, NULL);
+    }
+}
+
+/* Allocates once more while its thread ends, behind the tracer's back if it has a destructor, too.
+ */
+static pthread_key_t at_end;
+
+static void work_at_end(void *unused) {
+    (void)unused;
+    traced_pair(1);
+}
+
+static void *end_with_work(void *unused) {
+    traced_pair(1);
+    pthread_setspecific(at_end, &at_end);
+    return unused;
+}
+
+static void count_workers(const char *name) {
+    dump("before", 0);
+    for (gate_count = FEW_THREADED; gate_count <= MANY_THREADED; gate_count += FEW_THREADED) {
+        all_workers(work_behind_gate, NULL);
+        dump(name, gate_count);
     }
 }
 
 static void count_threads(void) {
     static char first[] = "first", seventeenth[] = "seventeenth";
+    count("plain", plain_pair);
     start_with(0, 1);
     in_thread(count_thread, first);
-    short_lives(SEVENTEEN - 2);
+    short_lives(short_life, SEVENTEEN - 2);
     in_thread(count_thread, seventeenth);
-    short_lives(SHORT_THREADS - SEVENTEEN);
-    dump("before", 0);
-    for (gate_count = FEW_THREADED; gate_count <= MANY_THREADED; gate_count += FEW_THREADED) {
-        all_workers(work_behind_gate, NULL);
-        dump("workers", gate_count);
+    short_lives(short_life, SHORT_THREADS - SEVENTEEN);
+    count_workers("workers");
+    if (pthread_key_create(&at_end, work_at_end) != 0) {
+        fail("no key");
     }
+    short_lives(end_with_work, SHORT_THREADS);
+    count_workers("workers after ends");
     mtrace_stop();
 }
 
 static void counts(void) {
-    count("plain", plain_pair);
     count("plain scope", plain_scopes);
     count("off", traced_pair);
     start_with(0, 1);
@@ -246,9 +271,9 @@ static void times_of_threads(void) {
     int i;
     start_with(0, 1);
     in_thread(time_pairs, &first);
-    short_lives(SEVENTEEN - 2);
+    short_lives(short_life, SEVENTEEN - 2);
     in_thread(time_pairs, &seventeenth);
-    short_lives(SHORT_THREADS - SEVENTEEN);
+    short_lives(short_life, SHORT_THREADS - SEVENTEEN);
     all_workers(time_behind_gate, workers);
     for (i = 0; i < WORKERS; i++) {
         worker = workers[i] < worker ? workers[i] : worker;
@@ -461,6 +486,8 @@ int main(int argc, char **argv) {
     keep_the_heap();
     if (strcmp(part, "counts") == 0) {
         counts();
+    } else if (strcmp(part, "thread-counts") == 0) {
+        count_threads();
     } else if (strcmp(part, "times") == 0 && argc > 2) {
         known = times(argv[2]);
     } else if (strcmp(part, "threads") == 0) {
@@ -473,7 +500,9 @@ int main(int argc, char **argv) {
         known = false;
     }
     if (!known) {
-        fputs("usage: reach counts | times WORKLOAD | threads | restart | snapshots\n", stderr);
+        fputs("usage: reach counts | thread-counts | times WORKLOAD | threads | restart | "
+              "snapshots\n",
+              stderr);
     }
     return known ? 0 : 2;
 }

@@ -1030,6 +1030,125 @@ static void test_clear(void **state) {
     mtrace_stop();
 }
 
+/* --- clear, many times, with blocks that go on living --- */
+
+enum { CLEARS = TEST_SANITIZED ? 200 : 10000, OLD = 50, CLEAR_SITES = 33, KEYS = 3 };
+
+/* Blocks from before a clear: the tracer knows nothing of them. */
+static void *old_blocks[OLD];
+static uint64_t strangers; /* frees and reallocs of these since the last clear */
+
+/* Block number i joins the old ones once cleared; the one whose place it takes goes first. */
+static void keep_block(void *block, uint32_t i) {
+    void **at = &old_blocks[i % OLD];
+    test_untraced(*at);
+    strangers += *at != NULL ? 1u : 0u;
+    MT_FREE(*at);
+    *at = block;
+}
+
+static uint64_t sum_of_rows(size_t *rows) {
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    uint64_t sum = 0;
+    size_t i;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    *rows = s->count;
+    for (i = 0; i < s->count; i++) {
+        const mtrace_statistic *row = &s->rows[i];
+        assert_string_equal(row->file, "clears.c"); /* none is <other> */
+        assert_int_equal(row->count, 1);
+        assert_int_equal(row->total_count, 1);
+        assert_int_equal(row->size, row->line);
+        assert_int_equal(row->frees, 0);
+        sum += row->size;
+    }
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+    return sum;
+}
+
+/* What lies between two clears: a block or key from each line, of which one in `keep` outlives it. */
+static void use_between_clears(uint32_t round, uint32_t first, uint32_t max_lines, uint32_t keep) {
+    void *blocks[CLEAR_SITES] = MTRACE_ZERO_;
+    uint32_t i;
+    uint64_t held = 0;
+    size_t rows;
+    mtrace_info info;
+    strangers = 0;
+    for (i = 0; i < max_lines; i++) {
+        mtrace_site site = test_site("clears.c", first + i);
+        held += site.line;
+        if (i < KEYS) {
+            assert_int_equal(mtrace_untrack_at(0, 16 + i * 16, &site), MTRACE_ERR_NOT_FOUND);
+            assert_int_equal(mtrace_track_at(0, 16 + i * 16, site.line, &site), MTRACE_OK);
+        } else {
+            blocks[i] = mtrace_malloc_at(site.line, &site);
+        }
+    }
+    for (i = KEYS; i < max_lines; i += keep) {
+        test_traced(blocks[i], first + i, "clears.c", first + i);
+    }
+    assert_int_equal(sum_of_rows(&rows), held);
+    assert_int_equal(rows, max_lines);
+    for (i = KEYS; i < max_lines; i++) {
+        if (i % keep == round % keep) {
+            keep_block(blocks[i], round + i);
+        } else {
+            MT_FREE(blocks[i]);
+            held -= first + i;
+        }
+    }
+    if (round % 16 == 0) {
+        test_sound();
+    }
+    assert_int_equal(mtrace_get_traced_memory().current, held);
+    info = mtrace_get_info();
+    assert_int_equal(info.foreign_frees, strangers);
+    assert_int_equal(info.lost_sites, 0);
+    assert_int_equal(info.dropped_count, 0);
+}
+
+/* Where there is room for more, lines change from round to round. */
+static void clear_many_times(uint32_t times, size_t max_sites, uint32_t max_lines, uint32_t keep) {
+    uint32_t i;
+    mtrace_desc desc = MTRACE_ZERO_;
+    memset(old_blocks, 0, sizeof old_blocks);
+    desc.capacity = 1024;
+    desc.max_sites = max_sites;
+    desc.name_bytes = 64;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < times; i++) {
+        use_between_clears(i, max_sites == 0 ? 1 + i % 7 * 100 : 1, max_lines, keep);
+        mtrace_clear();
+        assert_int_equal(mtrace_get_traced_memory().current, 0);
+        assert_int_equal(mtrace_get_traced_memory().peak, 0);
+        assert_int_equal(mtrace_get_info().live, 0);
+    }
+    for (i = 0; i < OLD; i++) {
+        test_untraced(old_blocks[i]);
+        old_blocks[i] = mtrace_realloc_at(old_blocks[i], 10 + i, NULL); /* traced from here on */
+        MT_FREE(old_blocks[i]);
+    }
+    test_held(0, 59, 0);
+    mtrace_stop();
+}
+
+static void test_clear_many_times(void **state) {
+    (void)state;
+    clear_many_times(CLEARS, 0, 5, 2);
+    clear_many_times(CLEARS / 10, 0, CLEAR_SITES, 1);
+}
+
+/* Just as many call sites as there is room for, again after each clear: each gets its row, though
+   blocks of the rows before are alive. */
+static void test_clear_with_all_sites_used(void **state) {
+    (void)state;
+    clear_many_times(CLEARS, CLEAR_SITES, CLEAR_SITES, 1);
+    clear_many_times(CLEARS / 10, CLEAR_SITES, CLEAR_SITES, 4);
+}
+
 static void test_reset_peak(void **state) {
     mtrace_site a = test_site("life.c", 61), b = test_site("life.c", 62);
     void *one, *two;
@@ -1197,6 +1316,8 @@ int main(void) {
         TEST(test_pause),
         TEST(test_pause_and_stop),
         TEST(test_clear),
+        TEST(test_clear_many_times),
+        TEST(test_clear_with_all_sites_used),
         TEST(test_reset_peak),
     };
     int failed;

@@ -1,13 +1,18 @@
-/* A signal handler tracks keys, new call sites among them, while the program it interrupts does the
-   same: nothing is lost, whatever instruction it came at. It may intern call sites, too. */
+/* Code that runs when it likes. A signal handler tracks keys, new call sites among them, while the
+   program it interrupts does the same: nothing is lost, whatever instruction it came at; nor does
+   the tracer call the allocator in a handler. It may intern call sites, too. Destructors of thread-specific data allocate while
+   their thread ends. A forked child goes on with blocks of threads that it has not. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "support/test.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 enum { SIGNALS = 3000 };
 
@@ -122,8 +127,298 @@ static void test_handler_records(void **state) {
 }
 #endif
 
+/* --- a thread whose first act is in a handler --- */
+
+enum { KEYS = 40, FIRST_IN_HANDLER = 50 }; /* glibc allocates for a value from key 32 on */
+
+static pthread_key_t keys[KEYS]; /* made before all else */
+static __thread volatile sig_atomic_t in_handler;
+static volatile sig_atomic_t allocated_in_handler;
+
+/* The program's allocator: not reentrant, hence not for handlers. */
+#if defined(__GLIBC__) && !TEST_SANITIZED
+#ifdef __cplusplus
+#define HOOK(result) extern "C" result
+#define HOOK_END     noexcept
+#else
+#define HOOK(result) result
+#define HOOK_END
+#endif
+HOOK(void *__libc_malloc(size_t size);)
+HOOK(void *__libc_calloc(size_t count, size_t size);)
+HOOK(void *__libc_realloc(void *block, size_t size);)
+
+HOOK(void *) malloc(size_t size) HOOK_END {
+    allocated_in_handler = allocated_in_handler + in_handler;
+    return __libc_malloc(size);
+}
+HOOK(void *) calloc(size_t count, size_t size) HOOK_END {
+    allocated_in_handler = allocated_in_handler + in_handler;
+    return __libc_calloc(count, size);
+}
+HOOK(void *) realloc(void *block, size_t size) HOOK_END {
+    allocated_in_handler = allocated_in_handler + in_handler;
+    return __libc_realloc(block, size);
+}
+enum { HOOKED = 1 };
+#else
+enum { HOOKED = 0 };
+#endif
+
+static void first_act(int number) {
+    mtrace_site site = MTRACE_ZERO_;
+    (void)number;
+    in_handler = 1;
+    site.file = "first.c";
+    site.line = 1;
+    {
+        MT_SCOPE();
+        (void)mtrace_track_at(2, 16, 10, &site);
+        (void)mtrace_track_at(2, 32, 20, &site);
+    }
+    (void)mtrace_untrack_at(2, 16, &site);
+    in_handler = 0;
+}
+
+static void *begin_in_handler(void *argument) {
+    void *block;
+    raise(SIGUSR1);
+    block = MT_MALLOC(100);
+    assert_int_equal(mtrace_get_traced_memory().current, 120);
+    MT_FREE(block);
+    assert_int_equal(mtrace_untrack_at(2, 32, NULL), MTRACE_OK);
+    return argument;
+}
+
+/* So that the test is known to see it. */
+static void *set_a_value_in_handler(void *argument) {
+    in_handler = 1;
+    pthread_setspecific(keys[KEYS - 1], argument);
+    in_handler = 0;
+    return argument;
+}
+
+static void in_thread(void *(*work)(void *), void *argument) {
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, work, argument), 0);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+}
+
+static void test_first_act_in_handler(void **state) {
+    struct sigaction action;
+    mtrace_desc desc = MTRACE_ZERO_;
+    int i;
+    (void)state;
+    desc.capacity = 1024;
+    desc.frames = 4;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    memset(&action, 0, sizeof action);
+    action.sa_handler = first_act;
+    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    for (i = 0; i < FIRST_IN_HANDLER; i++) {
+        in_thread(begin_in_handler, NULL);
+        assert_int_equal(mtrace_get_traced_memory().current, 0);
+    }
+    assert_int_equal(allocated_in_handler, 0);
+    assert_int_equal(mtrace_get_info().dropped_count, 0);
+    test_sound();
+    mtrace_stop();
+    in_thread(set_a_value_in_handler, &action);
+    assert_int_equal(allocated_in_handler, HOOKED);
+}
+
+static void *work_for_a_while(void *argument) {
+    int i;
+    for (i = 0; i < 100; i++) {
+        void *block = MT_MALLOC(1000);
+        MT_FREE(block);
+    }
+    return argument;
+}
+
+/* --- destructors that allocate --- */
+
+enum { ENDS = TEST_SANITIZED ? 500 : 10000, TIMES = 3 }; /* 4 times are sure to come */
+
+static pthread_key_t early_key, late_key; /* before and after the tracer's, if it has one */
+
+static void work_at_the_end(pthread_key_t key, uintptr_t times) {
+    void *block = MT_MALLOC(64);
+    void *other = MT_MALLOC(100000);
+    MT_FREE(block);
+    MT_FREE(other);
+    if (times < TIMES) {
+        pthread_setspecific(key, (void *)(times + 1));
+    }
+}
+
+static void end_early(void *times) {
+    work_at_the_end(early_key, (uintptr_t)times);
+}
+static void end_late(void *times) {
+    work_at_the_end(late_key, (uintptr_t)times);
+}
+
+/* Every second thread's only blocks are its destructors'. */
+static void *end_with_work(void *argument) {
+    pthread_setspecific(early_key, (void *)1);
+    pthread_setspecific(late_key, (void *)1);
+    if (argument != NULL) {
+        MT_FREE(MT_MALLOC(32));
+    }
+    return NULL;
+}
+
+static void test_destructors_allocate(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    int i;
+    (void)state;
+    desc.capacity = 1024;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    in_thread(work_for_a_while, NULL); /* the tracer has its key then, if it makes one */
+    assert_int_equal(pthread_key_create(&late_key, end_late), 0);
+    mtrace_clear();
+    for (i = 0; i < ENDS; i++) {
+        in_thread(end_with_work, i % 2 == 0 ? NULL : &desc);
+    }
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    assert_int_equal(mtrace_get_traced_memory().peak, 100064);
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->total.total_count, ENDS * 2 * TIMES * 2 + ENDS / 2);
+    assert_int_equal(s->total.frees, s->total.total_count);
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+    test_sound();
+    mtrace_stop();
+}
+
+/* --- a child that goes on --- */
+
+#ifdef MTRACE_SINGLE_THREAD
+enum { ENDED = 30, WAITING = 0, LEFT = ENDED + WAITING, AT_ONCE = 1 };
+#else
+enum { ENDED = 30, WAITING = 4, LEFT = ENDED + WAITING, AT_ONCE = 8 };
+#endif
+enum { FORKS = 10, SIZE = 1000 };
+
+static void *left_behind[LEFT]; /* blocks of threads that ended, or wait at the fork */
+static pthread_barrier_t all_there, go_home;
+
+static void *leave_a_block(void *at) {
+    *(void **)at = MT_MALLOC(SIZE);
+    return NULL;
+}
+
+static void *leave_a_block_and_wait(void *at) {
+    leave_a_block(at);
+    pthread_barrier_wait(&all_there);
+    pthread_barrier_wait(&go_home);
+    return NULL;
+}
+
+static bool holds(uint64_t blocks) {
+    return mtrace_get_traced_memory().current == blocks * SIZE &&
+           mtrace_get_info().live == blocks && mtrace_check() == NULL;
+}
+
+/* ThreadSanitizer allows no thread in such a child. */
+static int child_with_threads(void) {
+    pthread_t threads[AT_ONCE];
+    int i;
+    for (i = 0; i < 2 * ENDED && !TEST_TSAN; i++) {
+        if (pthread_create(&threads[0], NULL, work_for_a_while, NULL) != 0 ||
+            pthread_join(threads[0], NULL) != 0) {
+            return 1;
+        }
+    }
+    for (i = 0; i < AT_ONCE && !TEST_TSAN; i++) {
+        if (pthread_create(&threads[i], NULL, work_for_a_while, NULL) != 0) {
+            return 2;
+        }
+    }
+    for (i = 0; i < AT_ONCE && !TEST_TSAN; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    return 0;
+}
+
+static int child(void) {
+    int i, wrong = holds(LEFT) ? 0 : 3;
+    wrong = wrong == 0 ? child_with_threads() : wrong;
+    wrong = wrong != 0 || holds(LEFT) ? wrong : 4;
+    for (i = 0; i < LEFT; i++) {
+        MT_FREE(left_behind[i]);
+    }
+    wrong = wrong != 0 || holds(0) ? wrong : 5;
+    mtrace_clear();
+    leave_a_block(&left_behind[0]);
+    return wrong != 0 || (holds(1) && mtrace_get_traced_memory().peak == SIZE) ? wrong : 6;
+}
+
+static void fork_with_threads(void) {
+    pthread_t threads[WAITING + 1];
+    int i, status = 0;
+    pid_t pid;
+    for (i = 0; i < ENDED; i++) {
+        in_thread(leave_a_block, &left_behind[i]);
+    }
+    pthread_barrier_init(&all_there, NULL, WAITING + 1);
+    pthread_barrier_init(&go_home, NULL, WAITING + 1);
+    for (i = 0; i < WAITING; i++) {
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, leave_a_block_and_wait, &left_behind[ENDED + i]), 0);
+    }
+    pthread_barrier_wait(&all_there);
+    pid = fork();
+    if (pid == 0) {
+        _exit(child());
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    pthread_barrier_wait(&go_home);
+    for (i = 0; i < WAITING; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 0);
+    assert_true(holds(LEFT));
+    for (i = 0; i < LEFT; i++) {
+        MT_FREE(left_behind[i]);
+    }
+    assert_true(holds(0));
+}
+
+static void test_child_goes_on(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    int i;
+    (void)state;
+    desc.capacity = 1024;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < FORKS; i++) {
+        fork_with_threads();
+    }
+    mtrace_stop();
+}
+
+static void make_keys(void) {
+    int i, failed = pthread_key_create(&early_key, end_early);
+    for (i = 0; i < KEYS; i++) {
+        failed |= pthread_key_create(&keys[i], NULL);
+    }
+    if (failed != 0) {
+        abort();
+    }
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_handler_records),
-                                       cmocka_unit_test(test_handler_interns)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_first_act_in_handler), cmocka_unit_test(test_handler_records),
+        cmocka_unit_test(test_handler_interns),      cmocka_unit_test(test_destructors_allocate),
+        cmocka_unit_test(test_child_goes_on),
+    };
+    make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

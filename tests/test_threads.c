@@ -483,6 +483,106 @@ static void test_peak_exact_in_turns(void **state) {
     mtrace_stop();
 }
 
+/* More threads than ever have counters of their own, but never many at once. */
+#ifdef MTRACE_SINGLE_THREAD
+enum { AT_ONCE = 1 };
+#else
+enum { AT_ONCE = 8 };
+#endif
+enum { SHORT_THREADS = TEST_SANITIZED ? 1000 : 10000, WORKER_BLOCKS = 3000, WORKER_KEEPS = 5 };
+
+static mtrace_site short_site, worker_sites[AT_ONCE];
+static pthread_barrier_t at_once;
+
+typedef struct short_life {
+    void *from_before; /* a block of the thread before, which has ended */
+    void *own;
+    size_t size;
+} short_life;
+
+static void *live_shortly(void *argument) {
+    short_life *life = (short_life *)argument;
+    void *block = mtrace_malloc_at(7, &short_site);
+    mtrace_free_at(life->from_before, &short_site);
+    life->own = mtrace_malloc_at(life->size, &short_site);
+    mtrace_free_at(block, &short_site);
+    return NULL;
+}
+
+static void run_short_threads(void) {
+    short_life life = {NULL, NULL, 0};
+    int i;
+    for (i = 1; i <= SHORT_THREADS; i++) {
+        life.from_before = life.own;
+        life.size = (size_t)i;
+        in_thread(live_shortly, &life);
+        assert_int_equal(mtrace_get_traced_memory().current, i);
+        assert_int_equal(mtrace_get_info().live, 1);
+    }
+    mtrace_free_at(life.own, &short_site);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+}
+
+static void *work_at_once(void *argument) {
+    mtrace_site *site = (mtrace_site *)argument;
+    void *kept[WORKER_KEEPS];
+    int i;
+    pthread_barrier_wait(&at_once);
+    for (i = 0; i < WORKER_KEEPS; i++) {
+        kept[i] = mtrace_malloc_at(100, site);
+    }
+    for (i = 0; i < WORKER_BLOCKS; i++) {
+        mtrace_free_at(mtrace_malloc_at(site->line, site), site);
+    }
+    pthread_barrier_wait(&at_once);
+    mtrace_track_at(1, site->line * 16, site->line, site);
+    for (i = 0; i < WORKER_KEEPS; i++) {
+        mtrace_free_at(kept[i], site);
+    }
+    return NULL;
+}
+
+static void compare_worker(const mtrace_statistic *row) {
+    assert_int_equal(row->total_count, WORKER_KEEPS + WORKER_BLOCKS + 1);
+    assert_int_equal(row->total_size, WORKER_KEEPS * 100 + (WORKER_BLOCKS + 1) * row->line);
+    assert_int_equal(row->frees, WORKER_KEEPS + WORKER_BLOCKS);
+    assert_int_equal(row->count, 1);
+    assert_int_equal(row->size, row->line);
+}
+
+static void test_short_threads_then_workers(void **state) {
+    pthread_t threads[AT_ONCE];
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    size_t i;
+    (void)state;
+    start(4096);
+    short_site = test_site("short.c", 1);
+    run_short_threads();
+    assert_int_equal(total_allocated().total_count, 2 * SHORT_THREADS);
+    assert_int_equal(total_allocated().frees, 2 * SHORT_THREADS);
+    assert_int_equal(mtrace_get_traced_memory().peak, SHORT_THREADS + 7);
+    assert_int_equal(pthread_barrier_init(&at_once, NULL, AT_ONCE), 0);
+    for (i = 0; i < AT_ONCE; i++) {
+        worker_sites[i] = test_site("worker.c", (uint32_t)i + 1);
+        assert_int_equal(pthread_create(&threads[i], NULL, work_at_once, &worker_sites[i]), 0);
+    }
+    for (i = 0; i < AT_ONCE; i++) {
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    }
+    pthread_barrier_destroy(&at_once);
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(s->count, AT_ONCE); /* short.c holds nothing */
+    for (i = 0; i < s->count; i++) {
+        compare_worker(&s->rows[i]);
+    }
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+    test_sound();
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_adds_up),
@@ -493,6 +593,7 @@ int main(void) {
         cmocka_unit_test(test_peak_bound_with_overlap),
         cmocka_unit_test(test_peak_exact_without_overlap),
         cmocka_unit_test(test_peak_exact_in_turns),
+        cmocka_unit_test(test_short_threads_then_workers),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
