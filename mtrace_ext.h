@@ -206,17 +206,17 @@ typedef struct mtrace_usage {
    is an error (ENXIO): nothing waits. */
 
 /* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
-   of 4 GiB, or names that come to more than 64 times the file, see docs/FORMAT.md), IO (errno
-   tells; no file is left behind). O(call sites + blocks). Any thread; dump_to allocates nothing and
-   needs 9 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump().
+   of 4 GiB, or names that come to more than 256 times the file, see docs/FORMAT.md), IO (errno
+   tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
+   needs 12 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump().
  */
 MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
 MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
                                                  mtrace_write_fn write, void *user);
 
 /* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
-   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is at most a few times
-   the bytes that were really read. memory NULL: the tracer's. Two files of one run of a program
+   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to
+   the bytes that were really read: 40 bytes a frame, twice, which takes 4 in the file. memory NULL: the tracer's. Two files of one run of a program
    compare as their snapshots did; compared with another run's, totals count from the start.
    O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
 MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
@@ -227,10 +227,11 @@ MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace
 /* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
    block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
    another view than what is live, has as many traces of a call site as it has blocks there, of its
-   average size: all sums agree. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
-   traces that would have to be made up: take the snapshot with its blocks), IO.
-   O(blocks). Any thread. Python runs what it unpickles: load only files of your own. Source: the
-   pickle protocol, version 2. */
+   average size: all sums agree. Code is a file `path+0x1234`, of line 0; where one module has
+   two paths, Python has two rows. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
+   traces that would have to be made up: take the snapshot with its blocks), IO. O(blocks). Any
+   thread. Python runs what it unpickles: load only files of your own. Source: the pickle protocol,
+   version 2. */
 MTRACE_API mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
                                                      const char *path);
 MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
@@ -1061,8 +1062,12 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
 enum {
     MTRACE_FILE_VERSION_ = 2,
     MTRACE_FILE_INFOS_ = 18,
-    MTRACE_FILE_HEADER_ = 72 + 8 * MTRACE_FILE_INFOS_,
-    MTRACE_FILE_FRAME_ = 12,
+    MTRACE_FILE_HEADER_1_ = 72 + 8 * MTRACE_FILE_INFOS_, /* version 1 */
+    MTRACE_FILE_HEADER_ = MTRACE_FILE_HEADER_1_ + 24,
+    MTRACE_FILE_MODULE_ = 56,
+    MTRACE_FILE_LOCATION_ = 24,
+    MTRACE_FILE_FRAME_1_ = 12, /* version 1: it is a location, without module and address */
+    MTRACE_FILE_FRAME_ = 4,
     MTRACE_FILE_COUNTERS_ = 11,
     MTRACE_FILE_ROW_ = 24 + 8 * MTRACE_FILE_COUNTERS_,
     MTRACE_FILE_ROW_1_ = 24 + 8 * 16, /* version 1: variances instead of the last counter */
@@ -1073,10 +1078,11 @@ enum {
 #define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
 
 /* Frames share names, so a small file can stand for much text: each report writes a name as often
-   as a frame refers to it. What all frames and rows refer to may come to 64 times the file, and to
-   16 MiB in any; real files come to 12 times, with paths of 100 bytes and functions of 40. */
+   as a frame refers to it. What everything refers to may come to 256 times the file, and to 16 MiB
+   in any. Real files come to 35 times where stacks are deep, with paths of 100 bytes and functions
+   of 40: 4 bytes a frame. */
 static uint64_t mtrace_file_most_text_(uint64_t size) {
-    return ((uint64_t)1 << 24) + 64 * size;
+    return ((uint64_t)1 << 24) + 256 * size;
 }
 
 /* Bytes on their way out, in pieces; hashed when they are a snapshot's. */
@@ -1164,23 +1170,85 @@ static void mtrace_namer_start_(mtrace_namer_ *n, mtrace_out_ *out) {
     n->out = out;
 }
 
+/* Code without a line is shown by its module's path, which stands in the file once. */
 static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uint32_t *at) {
-    at[0] = mtrace_name_at_(n, frame->file);
+    bool is_code = mtrace_is_code_(frame);
+    at[0] = mtrace_name_at_(n, is_code ? NULL : frame->file);
     at[1] = mtrace_name_at_(n, frame->function);
+    n->text += is_code && frame->module != NULL ? strlen(frame->module->path) + 1 : 0;
 }
 
-/* Every name of the snapshot once round: frames of all rows, then types and domains. */
-static void mtrace_namer_all_(mtrace_namer_ *n, const mtrace_snapshot_parts *p) {
+/* Where places lie in a file: a small cache as the namer's. Stacks share most of their frames. */
+enum { MTRACE_LOCATOR_SLOTS_ = 256 };
+typedef struct mtrace_locator_ {
+    const mtrace_frame *frames[MTRACE_LOCATOR_SLOTS_];
+    uint32_t numbers[MTRACE_LOCATOR_SLOTS_];
+    uint64_t end; /* how many */
+} mtrace_locator_;
+
+static bool mtrace_same_location_(const mtrace_frame *a, const mtrace_frame *b) {
+    return a->file == b->file && a->function == b->function && a->line == b->line &&
+           a->module == b->module && a->address == b->address;
+}
+
+/* The number of a frame's place; true when it is new. */
+static bool mtrace_location_at_(mtrace_locator_ *l, const mtrace_frame *frame, uint32_t *number) {
+    uint64_t hash = ((uintptr_t)frame->file >> 3) + (uintptr_t)frame->function +
+                    ((uint64_t)frame->line << 32) + (frame->address << 8);
+    uint32_t slot = (uint32_t)(hash * 0x9E3779B97F4A7C15u >> 56); /* 256 slots */
+    bool is_new = l->frames[slot] == NULL || !mtrace_same_location_(l->frames[slot], frame);
+    if (is_new) {
+        l->frames[slot] = frame;
+        l->numbers[slot] = (uint32_t)l->end++;
+    }
+    *number = l->numbers[slot];
+    return is_new;
+}
+
+/* A snapshot on its way into a file. */
+typedef struct mtrace_dump_ {
+    mtrace_snapshot_parts parts;
+    mtrace_namer_ namer;
+    mtrace_locator_ locator;
+    mtrace_out_ *out;
+} mtrace_dump_;
+
+/* Calls for each frame of each row. */
+static void mtrace_dump_each_(mtrace_dump_ *d,
+                              void (*dump)(mtrace_dump_ *d, const mtrace_frame *frame)) {
     size_t i;
-    for (i = 0; i < p->row_count; i++) {
-        uint32_t at[2], j;
-        for (j = 0; j < p->rows[i].traceback.count; j++) {
-            mtrace_namer_frame_(n, &p->rows[i].traceback.frames[j], at);
+    for (i = 0; i < d->parts.row_count; i++) {
+        const mtrace_traceback *t = &d->parts.rows[i].traceback;
+        uint32_t j;
+        for (j = 0; j < t->count; j++) {
+            dump(d, &t->frames[j]);
         }
     }
-    for (i = 0; i < p->row_count; i++) {
-        mtrace_name_at_(n, p->rows[i].type);
-        mtrace_name_at_(n, p->rows[i].domain_name);
+}
+
+static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_out_ *names) {
+    mtrace_namer_start_(&d->namer, names);
+    memset(&d->locator, 0, sizeof d->locator);
+}
+
+static void mtrace_dump_names_of_(mtrace_dump_ *d, const mtrace_frame *frame) {
+    uint32_t at[2], number;
+    mtrace_namer_frame_(&d->namer, frame, at);
+    mtrace_location_at_(&d->locator, frame, &number);
+}
+
+/* Every name of the snapshot once round: of modules, frames of all rows, then types and domains.
+   names NULL: they are only counted, with the places. */
+static void mtrace_dump_names_(mtrace_dump_ *d, mtrace_out_ *names) {
+    size_t i;
+    mtrace_dump_start_(d, names);
+    for (i = 0; i < d->parts.module_count; i++) {
+        mtrace_name_at_(&d->namer, d->parts.modules[i].path);
+    }
+    mtrace_dump_each_(d, mtrace_dump_names_of_);
+    for (i = 0; i < d->parts.row_count; i++) {
+        mtrace_name_at_(&d->namer, d->parts.rows[i].type);
+        mtrace_name_at_(&d->namer, d->parts.rows[i].domain_name);
     }
 }
 
@@ -1224,20 +1292,30 @@ static uint64_t mtrace_run_(uint64_t generation) {
     return XXH64(words, sizeof words, 0);
 }
 
-static uint64_t mtrace_dump_size_(const mtrace_snapshot_parts *p, uint64_t names) {
-    return MTRACE_FILE_HEADER_ + names + mtrace_count_frames_(p) * MTRACE_FILE_FRAME_ +
+static uint64_t mtrace_dump_size_(const mtrace_dump_ *d) {
+    const mtrace_snapshot_parts *p = &d->parts;
+    return MTRACE_FILE_HEADER_ + d->namer.end + (uint64_t)p->module_count * MTRACE_FILE_MODULE_ +
+           d->locator.end * MTRACE_FILE_LOCATION_ + mtrace_count_frames_(p) * MTRACE_FILE_FRAME_ +
            (uint64_t)p->row_count * MTRACE_FILE_ROW_ +
            (uint64_t)p->block_count * MTRACE_FILE_BLOCK_ + 8;
 }
 
-static void mtrace_dump_header_(mtrace_out_ *o, const mtrace_snapshot_parts *p, uint64_t names) {
+/* Does everything have a number, and no more text than a reader allows? */
+static bool mtrace_dump_fits_(const mtrace_dump_ *d) {
+    return d->namer.end < MTRACE_FILE_NONE_ && d->locator.end <= UINT32_MAX &&
+           d->parts.module_count < UINT32_MAX &&
+           d->namer.text <= mtrace_file_most_text_(mtrace_dump_size_(d));
+}
+
+static void mtrace_dump_header_(mtrace_out_ *o, const mtrace_dump_ *d) {
+    const mtrace_snapshot_parts *p = &d->parts;
     uint64_t infos[MTRACE_FILE_INFOS_];
     int i;
     mtrace_out_bytes_(o, MTRACE_FILE_MAGIC_, 8);
     mtrace_out_number_(o, MTRACE_FILE_VERSION_, 4);
     mtrace_out_number_(o, p->has_blocks ? MTRACE_FILE_HAS_BLOCKS_ : 0, 4);
     mtrace_out_number_(o, mtrace_run_(p->generation), 8);
-    mtrace_out_number_(o, names, 8);
+    mtrace_out_number_(o, d->namer.end, 8);
     mtrace_out_number_(o, mtrace_count_frames_(p), 8);
     mtrace_out_number_(o, p->row_count, 8);
     mtrace_out_number_(o, p->has_blocks ? p->block_count : 0, 8);
@@ -1247,16 +1325,38 @@ static void mtrace_dump_header_(mtrace_out_ *o, const mtrace_snapshot_parts *p, 
     for (i = 0; i < MTRACE_FILE_INFOS_; i++) {
         mtrace_out_number_(o, infos[i], 8);
     }
+    mtrace_out_number_(o, p->module_count, 8);
+    mtrace_out_number_(o, d->locator.end, 8);
+    mtrace_out_number_(o, p->info.lost_interned, 8);
 }
 
-static void mtrace_dump_frames_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_traceback *t) {
-    uint32_t i, at[2];
-    for (i = 0; i < t->count; i++) {
-        mtrace_namer_frame_(n, &t->frames[i], at);
-        mtrace_out_number_(o, at[0], 4);
-        mtrace_out_number_(o, at[1], 4);
-        mtrace_out_number_(o, t->frames[i].line, 4);
+static void mtrace_dump_module_(mtrace_dump_ *d, const mtrace_module *module) {
+    mtrace_out_number_(d->out, mtrace_name_at_(&d->namer, module->path), 4);
+    mtrace_out_number_(d->out, module->build_id_size, 4);
+    mtrace_out_number_(d->out, module->load_address, 8);
+    mtrace_out_number_(d->out, module->size, 8);
+    mtrace_out_bytes_(d->out, (const char *)module->build_id, sizeof module->build_id);
+}
+
+/* A frame's place, when it is a new one. */
+static void mtrace_dump_location_(mtrace_dump_ *d, const mtrace_frame *frame) {
+    uint32_t at[2], number;
+    mtrace_namer_frame_(&d->namer, frame, at);
+    if (mtrace_location_at_(&d->locator, frame, &number)) {
+        const mtrace_module *module = frame->module;
+        mtrace_out_number_(d->out, at[0], 4);
+        mtrace_out_number_(d->out, at[1], 4);
+        mtrace_out_number_(d->out, frame->line, 4);
+        mtrace_out_number_(d->out, module == NULL ? 0 : (uint64_t)(module - d->parts.modules) + 1,
+                           4);
+        mtrace_out_number_(d->out, frame->address, 8);
     }
+}
+
+static void mtrace_dump_frame_(mtrace_dump_ *d, const mtrace_frame *frame) {
+    uint32_t number;
+    mtrace_location_at_(&d->locator, frame, &number);
+    mtrace_out_number_(d->out, number, 4);
 }
 
 static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_statistic *row) {
@@ -1287,35 +1387,36 @@ static void mtrace_dump_block_(mtrace_out_ *o, const mtrace_live_block *block) {
     mtrace_out_number_(o, 0, 4);
 }
 
-static void mtrace_dump_body_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_snapshot_parts *p) {
+static void mtrace_dump_body_(mtrace_dump_ *d) {
+    const mtrace_snapshot_parts *p = &d->parts;
     size_t i;
-    mtrace_namer_start_(n, o);
-    mtrace_namer_all_(n, p);
-    mtrace_namer_start_(n, NULL);
-    for (i = 0; i < p->row_count; i++) {
-        mtrace_dump_frames_(o, n, &p->rows[i].traceback);
+    mtrace_dump_names_(d, d->out);
+    mtrace_dump_start_(d, NULL);
+    for (i = 0; i < p->module_count; i++) {
+        mtrace_dump_module_(d, &p->modules[i]);
     }
+    mtrace_dump_each_(d, mtrace_dump_location_);
+    memset(&d->locator, 0, sizeof d->locator);
+    mtrace_dump_each_(d, mtrace_dump_frame_);
     for (i = 0; i < p->row_count; i++) {
-        mtrace_dump_row_(o, n, &p->rows[i]);
+        mtrace_dump_row_(d->out, &d->namer, &p->rows[i]);
     }
     for (i = 0; p->has_blocks && i < p->block_count; i++) {
-        mtrace_dump_block_(o, &p->blocks[i]);
+        mtrace_dump_block_(d->out, &p->blocks[i]);
     }
 }
 
 mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_write_fn write,
                                       void *user) {
-    mtrace_snapshot_parts parts;
-    mtrace_namer_ namer;
+    mtrace_dump_ d;
     mtrace_out_ o;
     if (snapshot == NULL || write == NULL) {
         return MTRACE_ERR_ARGUMENT;
     }
-    parts = mtrace_snapshot_get_parts(snapshot);
-    mtrace_namer_start_(&namer, NULL);
-    mtrace_namer_all_(&namer, &parts);
-    if (namer.end >= MTRACE_FILE_NONE_ ||
-        namer.text > mtrace_file_most_text_(mtrace_dump_size_(&parts, namer.end))) {
+    d.parts = mtrace_snapshot_get_parts(snapshot);
+    d.out = &o;
+    mtrace_dump_names_(&d, NULL);
+    if (!mtrace_dump_fits_(&d)) {
         return MTRACE_ERR_ARGUMENT;
     }
     o.write = write;
@@ -1323,8 +1424,8 @@ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_wr
     o.hashed = true;
     o.length = 0;
     XXH64_reset(&o.hash, 0);
-    mtrace_dump_header_(&o, &parts, namer.end);
-    mtrace_dump_body_(&o, &namer, &parts);
+    mtrace_dump_header_(&o, &d);
+    mtrace_dump_body_(&d);
     mtrace_out_flush_(&o);
     o.hashed = false;
     mtrace_out_number_(&o, XXH64_digest(&o.hash), 8);
@@ -1343,9 +1444,9 @@ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *
 typedef struct mtrace_load_ {
     const unsigned char *bytes; /* the whole file */
     uint32_t version;
-    uint32_t row_size;                    /* bytes of a row of that version */
-    uint64_t names, frames, rows, blocks; /* how many */
-    const unsigned char *name_at, *frame_at, *row_at, *block_at;
+    uint32_t header_size, frame_size, row_size;               /* bytes, in that version */
+    uint64_t names, modules, locations, frames, rows, blocks; /* how many */
+    const unsigned char *name_at, *module_at, *location_at, *frame_at, *row_at, *block_at;
     bool has_blocks;
     bool bad;      /* a name, a row or a count that cannot be */
     uint64_t text; /* bytes of names that may yet be referred to */
@@ -1363,31 +1464,46 @@ static uint64_t mtrace_number_at_(const unsigned char *at, int size) {
 /* The size of the file as its header says, the hash included; 0 when no file is that large. */
 static uint64_t mtrace_load_size_(const mtrace_load_ *l) {
     const uint64_t most = (uint64_t)1 << 48; /* bytes; then no sum below overflows */
-    if (l->names > most || l->frames > most / MTRACE_FILE_FRAME_ ||
+    if (l->names > most || l->modules > most / MTRACE_FILE_MODULE_ ||
+        l->locations > most / MTRACE_FILE_LOCATION_ || l->frames > most / MTRACE_FILE_FRAME_1_ ||
         l->rows > most / MTRACE_FILE_ROW_1_ || l->blocks > most / MTRACE_FILE_BLOCK_) {
         return 0;
     }
-    return MTRACE_FILE_HEADER_ + l->names + l->frames * MTRACE_FILE_FRAME_ + l->rows * l->row_size +
-           l->blocks * MTRACE_FILE_BLOCK_ + 8;
+    return l->header_size + l->names + l->modules * MTRACE_FILE_MODULE_ +
+           l->locations * MTRACE_FILE_LOCATION_ + l->frames * l->frame_size +
+           l->rows * l->row_size + l->blocks * MTRACE_FILE_BLOCK_ + 8;
+}
+
+/* The first bytes, which all versions have: how large the header is. */
+static mtrace_result mtrace_load_version_(mtrace_load_ *l, const unsigned char *header,
+                                          size_t size) {
+    if (size < 8 || memcmp(header, MTRACE_FILE_MAGIC_, 8) != 0) {
+        return MTRACE_ERR_NOT_SNAPSHOT;
+    }
+    if (size < MTRACE_FILE_HEADER_1_) {
+        return MTRACE_ERR_TRUNCATED;
+    }
+    l->version = (uint32_t)mtrace_number_at_(header + 8, 4);
+    l->header_size = l->version == 1 ? MTRACE_FILE_HEADER_1_ : MTRACE_FILE_HEADER_;
+    l->frame_size = l->version == 1 ? MTRACE_FILE_FRAME_1_ : MTRACE_FILE_FRAME_;
+    l->row_size = l->version == 1 ? MTRACE_FILE_ROW_1_ : MTRACE_FILE_ROW_;
+    return l->version < 1 || l->version > MTRACE_FILE_VERSION_ ? MTRACE_ERR_VERSION : MTRACE_OK;
 }
 
 static mtrace_result mtrace_load_header_(mtrace_load_ *l, const unsigned char *header,
                                          uint64_t *size) {
     uint64_t flags = mtrace_number_at_(header + 12, 4);
-    if (memcmp(header, MTRACE_FILE_MAGIC_, 8) != 0) {
-        return MTRACE_ERR_NOT_SNAPSHOT;
-    }
-    l->version = (uint32_t)mtrace_number_at_(header + 8, 4);
-    if (l->version < 1 || l->version > MTRACE_FILE_VERSION_) {
-        return MTRACE_ERR_VERSION;
-    }
-    l->row_size = l->version == 1 ? MTRACE_FILE_ROW_1_ : MTRACE_FILE_ROW_;
     l->names = mtrace_number_at_(header + 24, 8);
     l->frames = mtrace_number_at_(header + 32, 8);
     l->rows = mtrace_number_at_(header + 40, 8);
     l->blocks = mtrace_number_at_(header + 48, 8);
+    l->modules = l->version == 1 ? 0 : mtrace_number_at_(header + MTRACE_FILE_HEADER_1_, 8);
+    l->locations = l->version == 1 ? 0 : mtrace_number_at_(header + MTRACE_FILE_HEADER_1_ + 8, 8);
     l->has_blocks = (flags & MTRACE_FILE_HAS_BLOCKS_) != 0;
     *size = mtrace_load_size_(l);
+    if (!MTRACE_HOSTED_ && l->modules != 0) {
+        return MTRACE_ERR_VERSION; /* bare metal has no code */
+    }
     if (*size == 0 || flags > MTRACE_FILE_HAS_BLOCKS_ || (l->blocks != 0 && !l->has_blocks)) {
         return MTRACE_ERR_CORRUPT;
     }
@@ -1412,9 +1528,9 @@ static size_t mtrace_read_all_(mtrace_read_fn read, void *user, unsigned char *b
 }
 
 /* Reads the rest behind the header, in memory that grows with what really comes. */
-static mtrace_result mtrace_load_read_(unsigned char **buffer, uint64_t size, mtrace_read_fn read,
-                                       void *user) {
-    size_t have = MTRACE_FILE_HEADER_, room = have, got = 0;
+static mtrace_result mtrace_load_read_(const mtrace_load_ *l, unsigned char **buffer, uint64_t size,
+                                       mtrace_read_fn read, void *user) {
+    size_t have = l->header_size, room = have, got = 0;
     while (have < size) {
         uint64_t want = size < 65536 + 2 * (uint64_t)have ? size : 65536 + 2 * (uint64_t)have;
         unsigned char *larger = want > SIZE_MAX / 2
@@ -1437,20 +1553,36 @@ static mtrace_result mtrace_load_read_(unsigned char **buffer, uint64_t size, mt
     return MTRACE_OK;
 }
 
+/* Where everything is. */
+static void mtrace_load_places_(mtrace_load_ *l, const unsigned char *bytes) {
+    l->bytes = bytes;
+    l->name_at = bytes + l->header_size;
+    l->module_at = l->name_at + l->names;
+    l->location_at = l->module_at + l->modules * MTRACE_FILE_MODULE_;
+    l->frame_at = l->location_at + l->locations * MTRACE_FILE_LOCATION_;
+    l->row_at = l->frame_at + l->frames * l->frame_size;
+    l->block_at = l->row_at + l->rows * l->row_size;
+}
+
 static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *bytes,
                                         uint64_t size) {
     size_t hashed = (size_t)size - 8;
-    l->bytes = bytes;
+    mtrace_load_places_(l, bytes);
     l->text = mtrace_file_most_text_(size);
-    l->name_at = bytes + MTRACE_FILE_HEADER_;
-    l->frame_at = l->name_at + l->names;
-    l->row_at = l->frame_at + l->frames * MTRACE_FILE_FRAME_;
-    l->block_at = l->row_at + l->rows * l->row_size;
     if (XXH64(bytes, hashed, 0) != mtrace_number_at_(bytes + hashed, 8) ||
         (l->names != 0 && l->name_at[l->names - 1] != 0)) {
         return MTRACE_ERR_CORRUPT;
     }
     return MTRACE_OK;
+}
+
+/* A name that is referred to once more. */
+static void mtrace_load_text_(mtrace_load_ *l, const char *name) {
+    if (l->bad || strlen(name) >= l->text) {
+        l->bad = true;
+        return;
+    }
+    l->text -= strlen(name) + 1;
 }
 
 /* A name begins where another ends: no two share their bytes. */
@@ -1461,25 +1593,78 @@ static const char *mtrace_load_name_(mtrace_load_ *l, const unsigned char *at) {
         return NULL;
     }
     name = (const char *)l->name_at + offset;
-    if (l->bad || offset >= l->names || (offset > 0 && name[-1] != '\0') ||
-        strlen(name) >= l->text) {
+    if (l->bad || offset >= l->names || (offset > 0 && name[-1] != '\0')) {
         l->bad = true;
         return NULL;
     }
-    l->text -= strlen(name) + 1;
-    return name;
+    mtrace_load_text_(l, name);
+    return l->bad ? NULL : name;
 }
 
-static void mtrace_load_frames_(mtrace_load_ *l, mtrace_frame *frames) {
+/* Behind the build id are zeros. */
+static void mtrace_load_module_(mtrace_load_ *l, const unsigned char *at, mtrace_module *module) {
+    size_t i;
+    module->path = mtrace_load_name_(l, at);
+    module->build_id_size = (uint32_t)mtrace_number_at_(at + 4, 4);
+    module->load_address = mtrace_number_at_(at + 8, 8);
+    module->size = mtrace_number_at_(at + 16, 8);
+    memcpy(module->build_id, at + 24, sizeof module->build_id);
+    l->bad = l->bad || module->path == NULL || module->build_id_size > sizeof module->build_id;
+    for (i = l->bad ? 0 : module->build_id_size; i < sizeof module->build_id; i++) {
+        l->bad = l->bad || module->build_id[i] != 0;
+    }
+}
+
+static void mtrace_load_modules_(mtrace_load_ *l, mtrace_module *modules) {
+    uint64_t i;
+    for (i = 0; i < l->modules && !l->bad; i++) {
+        mtrace_load_module_(l, l->module_at + i * MTRACE_FILE_MODULE_, &modules[i]);
+    }
+}
+
+/* The module and the address of a location, which version 1 does not have. */
+static void mtrace_load_code_(mtrace_load_ *l, const unsigned char *at,
+                              const mtrace_module *modules, mtrace_frame *frame) {
+    uint64_t number = l->version == 1 ? 0 : mtrace_number_at_(at, 4);
+    frame->address = l->version == 1 ? 0 : mtrace_number_at_(at + 4, 8);
+    l->bad = l->bad || number > l->modules;
+    frame->module = l->bad || number == 0 ? NULL : &modules[number - 1];
+}
+
+/* Only code without a line has no file. It is shown by its module's path. */
+static void mtrace_load_location_(mtrace_load_ *l, const unsigned char *at,
+                                  const mtrace_module *modules, mtrace_frame *frame) {
+    bool is_code;
+    frame->file = mtrace_load_name_(l, at);
+    frame->function = mtrace_load_name_(l, at + 4);
+    frame->line = (uint32_t)mtrace_number_at_(at + 8, 4);
+    mtrace_load_code_(l, at + 12, modules, frame);
+    is_code = mtrace_is_code_(frame);
+    l->bad = l->bad || (frame->file == NULL) != is_code;
+    if (is_code && frame->module != NULL) {
+        mtrace_load_text_(l, frame->module->path);
+    }
+}
+
+/* The location of a frame; NULL: there is none of that number. In version 1 it is the frame. */
+static const unsigned char *mtrace_load_location_at_(const mtrace_load_ *l, uint64_t frame) {
+    const unsigned char *at = l->frame_at + frame * l->frame_size;
+    uint64_t number = l->version == 1 ? 0 : mtrace_number_at_(at, 4);
+    return l->version == 1         ? at
+           : number < l->locations ? l->location_at + number * MTRACE_FILE_LOCATION_
+                                   : NULL;
+}
+
+static void mtrace_load_frames_(mtrace_load_ *l, const mtrace_module *modules,
+                                mtrace_frame *frames) {
     uint64_t i;
     for (i = 0; i < l->frames && !l->bad; i++) {
-        const unsigned char *at = l->frame_at + i * MTRACE_FILE_FRAME_;
-        frames[i].file = mtrace_load_name_(l, at);
-        frames[i].function = mtrace_load_name_(l, at + 4);
-        frames[i].line = (uint32_t)mtrace_number_at_(at + 8, 4);
-        frames[i].module = NULL;
-        frames[i].address = 0;
-        l->bad = l->bad || frames[i].file == NULL;
+        const unsigned char *at = mtrace_load_location_at_(l, i);
+        if (at == NULL) {
+            l->bad = true;
+            return;
+        }
+        mtrace_load_location_(l, at, modules, &frames[i]);
     }
 }
 
@@ -1562,40 +1747,85 @@ static void mtrace_load_info_(mtrace_load_ *l) {
     info->tracer_memory = (size_t)mtrace_number_at_(at + 120, 8);
     info->frames = (uint32_t)mtrace_number_at_(at + 128, 8);
     info->sample_interval = (size_t)mtrace_number_at_(at + 136, 8);
+    info->lost_interned =
+        l->version == 1 ? 0 : mtrace_number_at_(l->bytes + MTRACE_FILE_HEADER_1_ + 16, 8);
     l->bad = l->bad || mtrace_number_at_(at + 136, 8) > MTRACE_FILE_MAX_INTERVAL_;
 }
 
-/* The parts, in one block of scratch memory, made a snapshot. */
+/* The arrays of the parts, in one block of scratch memory. */
+typedef struct mtrace_load_arrays_ {
+    mtrace_statistic *rows;
+    mtrace_live_block *blocks;
+    mtrace_frame *frames;
+    mtrace_module *modules;
+} mtrace_load_arrays_;
+
+/* NULL: they do not fit. */
+static void *mtrace_load_arrays_of_(const mtrace_load_ *l, mtrace_load_arrays_ *a) {
+    uint64_t rows = l->rows * sizeof(mtrace_statistic);
+    uint64_t blocks = rows + l->blocks * sizeof(mtrace_live_block);
+    uint64_t frames = blocks + l->frames * sizeof(mtrace_frame);
+    uint64_t modules = frames + l->modules * sizeof(mtrace_module);
+    unsigned char *scratch =
+        modules >= SIZE_MAX / 2 ? NULL : (unsigned char *)MTRACE_BASE_MALLOC((size_t)modules + 1);
+    if (scratch != NULL) {
+        a->rows = (mtrace_statistic *)(void *)scratch;
+        a->blocks = (mtrace_live_block *)(void *)(scratch + rows);
+        a->frames = (mtrace_frame *)(void *)(scratch + blocks);
+        a->modules = (mtrace_module *)(void *)(scratch + frames);
+    }
+    return scratch;
+}
+
+static void mtrace_load_parts_(mtrace_load_ *l, const mtrace_load_arrays_ *a) {
+    l->parts.rows = a->rows;
+    l->parts.row_count = (size_t)l->rows;
+    l->parts.blocks = a->blocks;
+    l->parts.block_count = (size_t)l->blocks;
+    l->parts.has_blocks = l->has_blocks;
+    l->parts.modules = a->modules;
+    l->parts.module_count = (size_t)l->modules;
+    l->parts.names = (const char *)l->name_at;
+    l->parts.name_bytes = (size_t)l->names;
+    l->parts.generation = mtrace_number_at_(l->bytes + 16, 8);
+    l->parts.traced_memory.current = mtrace_number_at_(l->bytes + 56, 8);
+    l->parts.traced_memory.peak = mtrace_number_at_(l->bytes + 64, 8);
+}
+
 static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
                                        const mtrace_memory *memory) {
-    size_t rows = (size_t)l->rows * sizeof(mtrace_statistic);
-    size_t blocks = (size_t)l->blocks * sizeof(mtrace_live_block);
-    size_t frames = (size_t)l->frames * sizeof(mtrace_frame);
-    unsigned char *scratch = (unsigned char *)MTRACE_BASE_MALLOC(rows + blocks + frames + 1);
+    mtrace_load_arrays_ a;
+    void *scratch = mtrace_load_arrays_of_(l, &a);
     mtrace_result result = MTRACE_ERR_CORRUPT;
     if (scratch == NULL) {
         return MTRACE_ERR_NO_MEMORY;
     }
     mtrace_load_info_(l); /* rows of version 1 need the sample interval */
-    mtrace_load_frames_(l, (mtrace_frame *)(void *)(scratch + rows + blocks));
-    mtrace_load_rows_(l, (mtrace_frame *)(void *)(scratch + rows + blocks),
-                      (mtrace_statistic *)(void *)scratch);
-    mtrace_load_blocks_(l, (mtrace_live_block *)(void *)(scratch + rows));
+    mtrace_load_modules_(l, a.modules);
+    mtrace_load_frames_(l, a.modules, a.frames);
+    mtrace_load_rows_(l, a.frames, a.rows);
+    mtrace_load_blocks_(l, a.blocks);
     if (!l->bad) {
-        l->parts.rows = (mtrace_statistic *)(void *)scratch;
-        l->parts.row_count = (size_t)l->rows;
-        l->parts.blocks = (mtrace_live_block *)(void *)(scratch + rows);
-        l->parts.block_count = (size_t)l->blocks;
-        l->parts.has_blocks = l->has_blocks;
-        l->parts.names = (const char *)l->name_at;
-        l->parts.name_bytes = (size_t)l->names;
-        l->parts.generation = mtrace_number_at_(l->bytes + 16, 8);
-        l->parts.traced_memory.current = mtrace_number_at_(l->bytes + 56, 8);
-        l->parts.traced_memory.peak = mtrace_number_at_(l->bytes + 64, 8);
+        mtrace_load_parts_(l, &a);
         result = mtrace_snapshot_make(out, &l->parts, memory);
     }
     MTRACE_BASE_FREE(scratch);
     return result;
+}
+
+/* The header, of whichever version; *size is that of the file. */
+static mtrace_result mtrace_load_begin_(mtrace_load_ *l, unsigned char *buffer, mtrace_read_fn read,
+                                        void *user, uint64_t *size) {
+    size_t got = mtrace_read_all_(read, user, buffer, MTRACE_FILE_HEADER_1_), rest;
+    mtrace_result result = got == SIZE_MAX ? MTRACE_ERR_IO : mtrace_load_version_(l, buffer, got);
+    if (result != MTRACE_OK) {
+        return result;
+    }
+    rest = l->header_size - MTRACE_FILE_HEADER_1_;
+    got = mtrace_read_all_(read, user, buffer + MTRACE_FILE_HEADER_1_, rest);
+    return got == SIZE_MAX ? MTRACE_ERR_IO
+           : got < rest    ? MTRACE_ERR_TRUNCATED
+                           : mtrace_load_header_(l, buffer, size);
 }
 
 /* All of the file is in *buffer when this returns MTRACE_OK, and it is what was written. */
@@ -1603,15 +1833,9 @@ static mtrace_result mtrace_load_bytes_(mtrace_load_ *l, unsigned char **buffer,
                                         mtrace_read_fn read, void *user) {
     unsigned char more;
     uint64_t size = 0;
-    size_t got = mtrace_read_all_(read, user, *buffer, MTRACE_FILE_HEADER_);
-    mtrace_result result =
-        got == SIZE_MAX ? MTRACE_ERR_IO
-        : got >= 8 && got < MTRACE_FILE_HEADER_ && memcmp(*buffer, MTRACE_FILE_MAGIC_, 8) == 0
-            ? MTRACE_ERR_TRUNCATED
-        : got < MTRACE_FILE_HEADER_ ? MTRACE_ERR_NOT_SNAPSHOT
-                                    : mtrace_load_header_(l, *buffer, &size);
+    mtrace_result result = mtrace_load_begin_(l, *buffer, read, user, &size);
     if (result == MTRACE_OK) {
-        result = mtrace_load_read_(buffer, size, read, user);
+        result = mtrace_load_read_(l, buffer, size, read, user);
     }
     if (result == MTRACE_OK) {
         result = mtrace_load_check_(l, *buffer, size);

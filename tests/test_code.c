@@ -112,6 +112,11 @@ static void test_bad_parts(void **state) {
     parts.module_count = 1;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
     mtrace_snapshot_free(s);
+    table[0].build_id_size = 2; /* what stands behind a build id does not count */
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_get_parts(s).modules[0].build_id[1], 2);
+    assert_int_equal(mtrace_snapshot_get_parts(s).modules[0].build_id[2], 0);
+    mtrace_snapshot_free(s);
     parts.modules = NULL;
     expect_bad(&parts);
     parts.module_count = 0;

@@ -240,7 +240,7 @@ static void put(uint8_t *at, uint64_t value, int bytes) {
     }
 }
 
-enum { FRAME = MTRACE_FILE_FRAME_, BLOCK = MTRACE_FILE_BLOCK_ };
+enum { MODULE = MTRACE_FILE_MODULE_, LOCATION = MTRACE_FILE_LOCATION_, BLOCK = MTRACE_FILE_BLOCK_ };
 enum { WILD_ALL = 1, WILD_NAMES = 2, WILD_FRAMES = 4, WILD_REST = 8 };
 
 /* An offset that is where a name begins. */
@@ -255,11 +255,34 @@ static void mend_name(const uint8_t *names, uint64_t count, uint8_t *at) {
     put(at, offset, 4);
 }
 
+/* A location of either version; `names` says whether its names are mended, or else its module. */
+static void mend_location(mtrace_load_ *l, uint8_t *at, bool names) {
+    uint64_t line = mtrace_number_at_(at + 8, 4);
+    if (names) {
+        mend_name(l->name_at, l->names, at);
+        mend_name(l->name_at, l->names, at + 4);
+    } else if (l->version > 1) {
+        put(at + 12, mtrace_number_at_(at + 12, 4) % (l->modules + 1), 4);
+        if (line == 0 && (at[12] != 0 || mtrace_number_at_(at + 16, 8) != 0)) {
+            put(at, UINT32_MAX, 4);
+        }
+    }
+}
+
+static void mend_locations(mtrace_load_ *l, uint8_t *file, bool names) {
+    bool old = l->version == 1;
+    uint64_t i, count = old ? l->frames : l->locations;
+    uint8_t *at = file + ((old ? l->frame_at : l->location_at) - l->bytes);
+    for (i = 0; i < count; i++) {
+        mend_location(l, at + i * (old ? l->frame_size : LOCATION), names);
+    }
+}
+
 static void mend_names(mtrace_load_ *l, uint8_t *file) {
     uint64_t i;
-    for (i = 0; i < l->frames; i++) {
-        mend_name(l->name_at, l->names, file + (l->frame_at - l->bytes) + i * FRAME);
-        mend_name(l->name_at, l->names, file + (l->frame_at - l->bytes) + i * FRAME + 4);
+    mend_locations(l, file, true);
+    for (i = 0; i < l->modules; i++) {
+        mend_name(l->name_at, l->names, file + (l->module_at - l->bytes) + i * MODULE);
     }
     for (i = 0; i < l->rows; i++) {
         mend_name(l->name_at, l->names, file + (l->row_at - l->bytes) + i * l->row_size + 8);
@@ -281,6 +304,17 @@ static void mend_frames(mtrace_load_ *l, uint8_t *file) {
 
 static void mend_rest(mtrace_load_ *l, uint8_t *file) {
     uint64_t i;
+    for (i = 0; i < l->modules; i++) {
+        uint8_t *id = file + (l->module_at - l->bytes) + i * MODULE;
+        uint64_t size = mtrace_number_at_(id + 4, 4) % 33;
+        put(id + 4, size, 4);
+        memset(id + 24 + size, 0, 32 - size);
+    }
+    for (i = 0; l->version > 1 && l->locations > 0 && i < l->frames; i++) {
+        uint8_t *frame = file + (l->frame_at - l->bytes) + i * l->frame_size;
+        put(frame, mtrace_number_at_(frame, 4) % l->locations, 4);
+    }
+    mend_locations(l, file, false);
     for (i = 0; i < l->rows; i++) {
         put(file + (l->row_at - l->bytes) + i * l->row_size + 20, 0, 4);
     }
@@ -293,37 +327,41 @@ static void mend_rest(mtrace_load_ *l, uint8_t *file) {
         8);
 }
 
+/* One of the counts in the header: at most what fits into the bytes that are left. */
+static uint64_t mend_count(uint8_t *at, uint64_t *left, uint64_t each, uint64_t size) {
+    uint64_t count = mtrace_number_at_(at, 8) % (*left / each + 1);
+    put(at, count, 8);
+    *left -= count * size;
+    return count;
+}
+
 /* Counts that fit the file, which has at least a header and a hash. */
 static void mend_header(mtrace_load_ *l, uint8_t *file, size_t size) {
-    uint64_t left = size - MTRACE_FILE_HEADER_ - 8;
+    uint64_t left;
     memcpy(file, MTRACE_FILE_MAGIC_, 8);
-    l->version = 1 + (file[8] & 1u);
-    l->row_size = l->version == 1 ? MTRACE_FILE_ROW_1_ : MTRACE_FILE_ROW_;
-    put(file + 8, l->version, 4);
+    put(file + 8, (file[8] & 1) != 0 ? 1 : 2, 4);
     put(file + 12, file[12] & 1u, 4);
-    l->blocks = (file[12] & 1) != 0 ? mtrace_number_at_(file + 48, 8) % (left / BLOCK + 1) : 0;
-    left -= l->blocks * BLOCK;
-    l->rows = mtrace_number_at_(file + 40, 8) % (left / (l->row_size + FRAME) + 1);
-    left -= l->rows * l->row_size;
-    l->frames = mtrace_number_at_(file + 32, 8) % (left / FRAME + 1);
-    l->names = left - l->frames * FRAME;
-    put(file + 24, l->names, 8);
-    put(file + 32, l->frames, 8);
-    put(file + 40, l->rows, 8);
-    put(file + 48, l->blocks, 8);
-    l->bytes = file;
-    l->name_at = file + MTRACE_FILE_HEADER_;
-    l->frame_at = l->name_at + l->names;
-    l->row_at = l->frame_at + l->frames * FRAME;
-    l->block_at = l->row_at + l->rows * l->row_size;
-    if (l->names > 0) {
-        file[MTRACE_FILE_HEADER_ + l->names - 1] = 0;
+    EXPECT(mtrace_load_version_(l, file, size) == MTRACE_OK);
+    left = size - l->header_size - 8;
+    l->blocks = mend_count(file + 48, &left, (file[12] & 1) != 0 ? BLOCK : UINT64_MAX, BLOCK);
+    l->rows = mend_count(file + 40, &left, l->row_size + l->frame_size, l->row_size);
+    l->frames = mend_count(file + 32, &left, l->frame_size, l->frame_size);
+    if (l->version > 1) {
+        l->modules = mend_count(file + 216, &left, MODULE, MODULE);
+        l->locations = mend_count(file + 224, &left, LOCATION, LOCATION);
     }
+    l->names = left;
+    put(file + 24, l->names, 8);
+    if (l->names > 0) {
+        file[l->header_size + l->names - 1] = 0;
+    }
+    EXPECT(mtrace_load_size_(l) == size);
+    mtrace_load_places_(l, file);
 }
 
 static void mend(uint8_t *file, size_t size, unsigned wild) {
     mtrace_load_ l = MTRACE_ZERO_;
-    if (size < MTRACE_FILE_HEADER_ + 8) {
+    if (size < MTRACE_FILE_HEADER_ + 8) { /* of the larger one */
         return;
     }
     if ((wild & WILD_ALL) == 0) {
@@ -624,6 +662,32 @@ static void grow(int depth, size_t size) {
     }
 }
 
+/* Stacks of code in two modules and in none. */
+static void write_code_seed(const char *folder, int number) {
+    static const mtrace_module modules[2] = {{"m.so", 0x7f0000000000, 4096, 2, {1, 2}},
+                                             {"n.so", 0, 1, 0, {0}}};
+    static const mtrace_frame frames[4] = {{NULL, NULL, 0, modules, 16},
+                                           {NULL, "f", 0, modules + 1, 0},
+                                           {NULL, NULL, 0, NULL, 0xffffffff80001234},
+                                           {"a.c", "g", 3, modules, 17}};
+    mtrace_statistic rows[3] = MTRACE_ZERO_;
+    mtrace_snapshot_parts p = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    uint32_t i;
+    for (i = 0; i < 3; i++) {
+        rows[i].traceback.frames = frames + i;
+        rows[i].traceback.count = i == 1 ? 3 : 1;
+        rows[i].size = rows[i].count = i + 1;
+    }
+    p.rows = rows;
+    p.row_count = 3;
+    p.modules = modules;
+    p.module_count = 2;
+    EXPECT(mtrace_snapshot_make(&s, &p, NULL) == MTRACE_OK);
+    write_seed(folder, number, s);
+    mtrace_snapshot_free(s);
+}
+
 static void write_seeds(const char *folder) {
     int i;
     for (i = 0; i < 6; i++) {
@@ -642,6 +706,7 @@ static void write_seeds(const char *folder) {
         mtrace_snapshot_free(s);
         mtrace_stop();
     }
+    write_code_seed(folder, i);
 }
 
 /* --- libFuzzer's --- */

@@ -18,9 +18,20 @@ FILTERS = [[tracemalloc.Filter(True, "*.c")], [tracemalloc.Filter(False, "a.c", 
            [tracemalloc.DomainFilter(False, 0)], []]
 
 
+# What convert.c's write_code writes, as traces: a module that is loaded twice has two paths here.
+STACK = (("main.c", 7), ("/bin/\udce4+0x0", 0), ("/lib/m.so+0x1234", 0))
+CODE = [(0, 7, (("/new/m.so+0x1234", 0),), 0), (0, 30, (("0xffffffff80001234", 0),), 0), (0, 100, STACK, 0),
+        (0, 100, STACK, 0)]
+
+
 def traces_of(snapshot):
     return sorted((t.domain, t.size, tuple((f.filename, f.lineno) for f in t.traceback), t.traceback.total_nframe or 0)
                   for t in snapshot.traces)
+
+
+def lines_of(snapshot):
+    """Python's own rows by line."""
+    return [str(row) for row in snapshot.statistics("lineno")]
 
 
 def answers_of(snapshot, other):
@@ -61,6 +72,11 @@ class Check:
         self.command(machine, "convert", file, pickle, *words)
         return tracemalloc.Snapshot.load(pickle)
 
+    def report(self, machine, file):
+        command = [os.path.join(self.folder, machine + "-convert"), file, os.path.join(self.folder, "pickle"), "report"]
+        done = subprocess.run(command, check=True, text=True, stdout=subprocess.PIPE)
+        return done.stdout.splitlines()
+
     def file(self, writer, seed, path, snapshot, other):
         expected = traces_of(snapshot)
         self.equal("format, written by " + writer, traces_in_file(path), expected, seed)
@@ -70,6 +86,24 @@ class Check:
         loaded = self.convert(writer, path, "without-blocks")
         self.equal("pickle without blocks, %s" % writer, answers_of(loaded, other), answers_of(snapshot, other), seed)
         self.count += 1
+
+    def code(self, folder):
+        """Frames that are code: 64-bit addresses in modules."""
+        path = os.path.join(folder, "code")
+        for writer in self.machines:
+            self.command(writer, "convert", "--code", path)
+            self.equal("code, written by " + writer, traces_in_file(path), CODE, 0)
+            for reader in self.machines:
+                loaded = self.convert(reader, path)
+                self.equal("%s's code, read by %s, as a pickle" % (writer, reader), traces_of(loaded), CODE, 0)
+                # one row more than the library, which knows that the two modules are one
+                self.equal("code by line in Python, %s" % reader, lines_of(loaded),
+                           ["/lib/m.so+0x1234:0: size=200 B, count=2, average=100 B",
+                            "0xffffffff80001234:0: size=30 B, count=1, average=30 B",
+                            "/new/m.so+0x1234:0: size=7 B, count=1, average=7 B"], 0)
+                self.equal("code by line, %s" % reader, self.report(reader, path),
+                           ["/lib/m.so+0x1234:0: size=207 B, count=3, average=69 B",
+                            "0xffffffff80001234:0: size=30 B, count=1, average=30 B"], 0)
 
     def script(self, seed, folder):
         script = Script(seed, folder).make()
@@ -90,6 +124,7 @@ class Check:
 def main():
     check = Check(sys.argv[1], sys.argv[2:])
     with tempfile.TemporaryDirectory() as folder:
+        check.code(folder)
         for seed in range(100001, 100001 + SCRIPTS):
             check.script(seed, folder)
     for name, why in check.wrong.items():

@@ -17,6 +17,24 @@ class Row:
         self.estimated = counters[10]  # version 1: the variance of size
 
 
+class Module:
+    def __init__(self, fields, name):
+        self.path, size, self.load_address, self.size, build_id = name(fields[0]), *fields[1:]
+        assert self.path is not None and size <= 32 and not any(build_id[size:])
+        self.build_id = build_id[:size]
+
+
+def place(location, modules, name):
+    """(file, function, line); of code without a line the file is as it is shown."""
+    file, function, line, module, address = location
+    assert module <= len(modules)
+    is_code = line == 0 and (module != 0 or address != 0)
+    assert (file == NONE) == is_code
+    if is_code:
+        shown = (modules[module - 1].path + "+" if module else "") + hex(address)
+    return shown if is_code else name(file), name(function), line
+
+
 def read(path):
     """(info, traced memory, rows, blocks as (address, size, serial, row))"""
     with open(path, "rb") as file:
@@ -25,28 +43,38 @@ def read(path):
     version, flags, _, names, frames, rows, blocks, current, peak = struct.unpack_from("<IIQQQQQQQ", data, 8)
     info = dict(zip(INFO, struct.unpack_from("<18Q", data, 72)))
     assert version in (1, 2) and flags in (0, 1)
-    row_size = 112 if version == 2 else 152
-    assert len(data) == 216 + names + 12 * frames + row_size * rows + 32 * blocks + 8
-    at = 216 + names
+    start, frame_size, row_size = (240, 4, 112) if version == 2 else (216, 12, 152)
+    modules, locations = struct.unpack_from("<QQ", data, 216) if version == 2 else (0, 0)
+    info["lost_interned"] = struct.unpack_from("<Q", data, 232)[0] if version == 2 else 0
+    assert len(data) == start + names + 56 * modules + 24 * locations + frame_size * frames + row_size * rows + \
+        32 * blocks + 8
+    at = start
+
+    def part(size):
+        nonlocal at
+        at += size
+        return data[at - size:at]
 
     def name(offset):
         if offset == NONE:
             return None
-        assert offset < names
-        start = 216 + offset
-        return data[start:data.index(b"\0", start)].decode("utf-8", "surrogateescape")
+        assert offset < names and (offset == 0 or data[start + offset - 1] == 0)
+        return data[start + offset:data.index(b"\0", start + offset)].decode("utf-8", "surrogateescape")
 
-    all_frames = [(name(file), name(function), line) for file, function, line in
-                  struct.iter_unpack("<III", data[at:at + 12 * frames])]
-    at += 12 * frames
+    part(names)
+    all_modules = [Module(fields, name) for fields in struct.iter_unpack("<IIQQ32s", part(56 * modules))]
+    places = [place(fields, all_modules, name) for fields in struct.iter_unpack("<IIIIQ", part(24 * locations))]
+    if version == 2:
+        all_frames = [places[number] for number, in struct.iter_unpack("<I", part(4 * frames))]
+    else:
+        all_frames = [place(fields + (0, 0), [], name) for fields in struct.iter_unpack("<III", part(12 * frames))]
     result, used = [], 0
     for i in range(rows):
-        fields = struct.unpack_from("<6I", data, at + row_size * i)
-        counters = struct.unpack_from("<11Q", data, at + row_size * i + 24)
+        row = part(row_size)
+        fields, counters = struct.unpack_from("<6I", row), struct.unpack_from("<11Q", row, 24)
         assert fields[0] >= 1 and fields[5] == 0
         result.append(Row(all_frames[used:used + fields[0]], fields, counters, name))
         used += fields[0]
     assert used == frames
-    at += row_size * rows
-    found = [block[:4] for block in struct.iter_unpack("<QQQII", data[at:at + 32 * blocks])]
+    found = [block[:4] for block in struct.iter_unpack("<QQQII", part(32 * blocks))]
     return info, (current, peak), result, found if flags else None
