@@ -208,17 +208,17 @@ typedef struct mtrace_usage {
 /* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
    of 4 GiB, or names that come to more than 256 times the file, see docs/FORMAT.md), IO (errno
    tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
-   needs 12 KiB of stack, so that it goes wherever `write` does. Source: tracemalloc.Snapshot.dump().
- */
+   needs 12 KiB of stack, so that it goes wherever `write` does. Source:
+   tracemalloc.Snapshot.dump(). */
 MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
 MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
                                                  mtrace_write_fn write, void *user);
 
 /* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
-   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to
-   the bytes that were really read: 40 bytes a frame, twice, which takes 4 in the file. memory NULL: the tracer's. Two files of one run of a program
-   compare as their snapshots did; compared with another run's, totals count from the start.
-   O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
+   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to the
+   bytes that were really read: a frame takes 4 of them, and 40 twice. memory NULL: the tracer's.
+   Two files of one run of a program compare as their snapshots did; compared with another run's,
+   totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
 MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
                                               const mtrace_memory *memory);
 MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,

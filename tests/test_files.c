@@ -315,6 +315,11 @@ static void test_many_places(void **state) {
         for (j = 0; j < DEPTH; j++) {
             frames[i][j].module = modules + j % 2;
             frames[i][j].address = i >> 2 * (DEPTH - 1 - j);
+            if (j == DEPTH / 2) { /* one that was given a name and keeps its address */
+                frames[i][j].file = "x.c";
+                frames[i][j].function = "f";
+                frames[i][j].line = 1 + i / 300;
+            }
         }
         rows[i].traceback.frames = frames[i];
         rows[i].traceback.count = DEPTH;
