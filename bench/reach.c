@@ -25,6 +25,8 @@
 
 #include "harness.h"
 
+static void *traced_blocks[MILLION];
+
 enum { SHORT_THREADS = 10000, WORKERS = 8, SEVENTEEN = 17, CHUNKS_MAX = 400 };
 
 static void start_with(size_t capacity, uint32_t frames) {
@@ -232,7 +234,20 @@ static void count_threads(void) {
     mtrace_stop();
 }
 
+/* How much it costs to forget 1,000 blocks of one call site, in a table of the default size. */
+static void count_clear(void) {
+    enum { HELD = 1000 };
+    start_with(0, 1);
+    traced_fill(traced_blocks, HELD);
+    dump("before", 0);
+    mtrace_clear();
+    dump("clear", 1);
+    traced_drain(traced_blocks, HELD);
+    mtrace_stop();
+}
+
 static void counts(void) {
+    count_clear();
     count("plain scope", plain_scopes);
     count("off", traced_pair);
     start_with(0, 1);
@@ -285,7 +300,6 @@ static void times_of_threads(void) {
 /* ---------------------------------------------------------------------------------- time ratios */
 
 static double samples[2][CHUNKS_MAX], chunk_ratios[CHUNKS_MAX]; /* ns: plain, traced */
-static void *traced_blocks[MILLION];
 
 static int by_value(const void *a, const void *b) {
     double x = *(const double *)a, y = *(const double *)b;
