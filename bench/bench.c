@@ -61,6 +61,15 @@ static double measure(int workload, size_t operations) {
     return ns;
 }
 
+/* By what more slots make the tracer's memory more. */
+static size_t bytes_of_a_slot(void) {
+    mtrace_desc few = {0}, many = {0};
+    few.capacity = 4096;
+    many.capacity = 8192;
+    few.max_sites = many.max_sites = 64;
+    return (mtrace_memory_size(&many) - mtrace_memory_size(&few)) / 4096;
+}
+
 /* A million live blocks from 500 call sites: what a question costs then. */
 static void questions(size_t threads) {
     enum { SITES = 500, TIMES = 35 };
@@ -96,7 +105,7 @@ static void questions(size_t threads) {
         "%lu threads seen: snapshot %.0f us, statistics by line %.0f us; table: %lu bytes a live "
         "block at %.0f %% load, longest probe %lu, dropped %.0f\n",
         (unsigned long)threads, snapshot_best / 1e3, statistics_best / 1e3,
-        (unsigned long)(info.capacity * sizeof(mtrace_slot_) / (info.live ? info.live : 1)),
+        (unsigned long)(info.capacity * bytes_of_a_slot() / (info.live ? info.live : 1)),
         100.0 * (double)info.live / (double)(info.capacity ? info.capacity : 1),
         (unsigned long)info.longest_probe, (double)info.dropped_count);
     traced_drain(blocks, MILLION);
