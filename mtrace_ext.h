@@ -1191,20 +1191,6 @@ static bool mtrace_same_location_(const mtrace_frame *a, const mtrace_frame *b) 
            a->module == b->module && a->address == b->address;
 }
 
-/* The number of a frame's place; true when it is new. */
-static bool mtrace_location_at_(mtrace_locator_ *l, const mtrace_frame *frame, uint32_t *number) {
-    uint64_t hash = ((uintptr_t)frame->file >> 3) + (uintptr_t)frame->function +
-                    ((uint64_t)frame->line << 32) + (frame->address << 8);
-    uint32_t slot = (uint32_t)(hash * 0x9E3779B97F4A7C15u >> 56); /* 256 slots */
-    bool is_new = l->frames[slot] == NULL || !mtrace_same_location_(l->frames[slot], frame);
-    if (is_new) {
-        l->frames[slot] = frame;
-        l->numbers[slot] = (uint32_t)l->end++;
-    }
-    *number = l->numbers[slot];
-    return is_new;
-}
-
 /* A snapshot on its way into a file. */
 typedef struct mtrace_dump_ {
     mtrace_snapshot_parts parts;
@@ -1226,15 +1212,50 @@ static void mtrace_dump_each_(mtrace_dump_ *d,
     }
 }
 
+/* Each turn asks for the names in the same order: of modules, then of frames. */
 static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_out_ *names) {
+    size_t i;
     mtrace_namer_start_(&d->namer, names);
     memset(&d->locator, 0, sizeof d->locator);
+    for (i = 0; i < d->parts.module_count; i++) {
+        mtrace_name_at_(&d->namer, d->parts.modules[i].path);
+    }
+}
+
+/* A frame as it stands in the file. */
+typedef struct mtrace_location_ {
+    uint32_t names[2];
+    uint32_t module; /* the first is 1 */
+    uint32_t number;
+    bool is_new;
+} mtrace_location_;
+
+/* By what stands in the file, not by pointers: a copy of a copy is the same. */
+static uint32_t mtrace_location_slot_(const mtrace_frame *frame, const mtrace_location_ *at) {
+    const uint64_t golden = 0x9E3779B97F4A7C15u;
+    uint64_t hash = (((uint64_t)at->names[1] << 32) + at->names[0]) * golden;
+    hash = (hash ^ (((uint64_t)at->module << 32) + frame->line)) * golden;
+    return (uint32_t)((hash ^ frame->address) * golden >> 56); /* 256 slots */
+}
+
+static mtrace_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {
+    mtrace_locator_ *l = &d->locator;
+    mtrace_location_ at;
+    uint32_t slot;
+    mtrace_namer_frame_(&d->namer, frame, at.names);
+    at.module = frame->module == NULL ? 0 : (uint32_t)(frame->module - d->parts.modules) + 1;
+    slot = mtrace_location_slot_(frame, &at);
+    at.is_new = l->frames[slot] == NULL || !mtrace_same_location_(l->frames[slot], frame);
+    if (at.is_new) {
+        l->frames[slot] = frame;
+        l->numbers[slot] = (uint32_t)l->end++;
+    }
+    at.number = l->numbers[slot];
+    return at;
 }
 
 static void mtrace_dump_names_of_(mtrace_dump_ *d, const mtrace_frame *frame) {
-    uint32_t at[2], number;
-    mtrace_namer_frame_(&d->namer, frame, at);
-    mtrace_location_at_(&d->locator, frame, &number);
+    mtrace_locate_(d, frame);
 }
 
 /* Every name of the snapshot once round: of modules, frames of all rows, then types and domains.
@@ -1242,9 +1263,6 @@ static void mtrace_dump_names_of_(mtrace_dump_ *d, const mtrace_frame *frame) {
 static void mtrace_dump_names_(mtrace_dump_ *d, mtrace_out_ *names) {
     size_t i;
     mtrace_dump_start_(d, names);
-    for (i = 0; i < d->parts.module_count; i++) {
-        mtrace_name_at_(&d->namer, d->parts.modules[i].path);
-    }
     mtrace_dump_each_(d, mtrace_dump_names_of_);
     for (i = 0; i < d->parts.row_count; i++) {
         mtrace_name_at_(&d->namer, d->parts.rows[i].type);
@@ -1340,23 +1358,18 @@ static void mtrace_dump_module_(mtrace_dump_ *d, const mtrace_module *module) {
 
 /* A frame's place, when it is a new one. */
 static void mtrace_dump_location_(mtrace_dump_ *d, const mtrace_frame *frame) {
-    uint32_t at[2], number;
-    mtrace_namer_frame_(&d->namer, frame, at);
-    if (mtrace_location_at_(&d->locator, frame, &number)) {
-        const mtrace_module *module = frame->module;
-        mtrace_out_number_(d->out, at[0], 4);
-        mtrace_out_number_(d->out, at[1], 4);
+    mtrace_location_ at = mtrace_locate_(d, frame);
+    if (at.is_new) {
+        mtrace_out_number_(d->out, at.names[0], 4);
+        mtrace_out_number_(d->out, at.names[1], 4);
         mtrace_out_number_(d->out, frame->line, 4);
-        mtrace_out_number_(d->out, module == NULL ? 0 : (uint64_t)(module - d->parts.modules) + 1,
-                           4);
+        mtrace_out_number_(d->out, at.module, 4);
         mtrace_out_number_(d->out, frame->address, 8);
     }
 }
 
 static void mtrace_dump_frame_(mtrace_dump_ *d, const mtrace_frame *frame) {
-    uint32_t number;
-    mtrace_location_at_(&d->locator, frame, &number);
-    mtrace_out_number_(d->out, number, 4);
+    mtrace_out_number_(d->out, mtrace_locate_(d, frame).number, 4);
 }
 
 static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_statistic *row) {
@@ -1391,12 +1404,13 @@ static void mtrace_dump_body_(mtrace_dump_ *d) {
     const mtrace_snapshot_parts *p = &d->parts;
     size_t i;
     mtrace_dump_names_(d, d->out);
-    mtrace_dump_start_(d, NULL);
+    mtrace_namer_start_(&d->namer, NULL);
     for (i = 0; i < p->module_count; i++) {
         mtrace_dump_module_(d, &p->modules[i]);
     }
+    mtrace_dump_start_(d, NULL);
     mtrace_dump_each_(d, mtrace_dump_location_);
-    memset(&d->locator, 0, sizeof d->locator);
+    mtrace_dump_start_(d, NULL);
     mtrace_dump_each_(d, mtrace_dump_frame_);
     for (i = 0; i < p->row_count; i++) {
         mtrace_dump_row_(d->out, &d->namer, &p->rows[i]);

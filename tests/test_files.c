@@ -267,16 +267,18 @@ static const mtrace_module modules[] = {
     {"/lib/m.so", 0x7f0000000000, 0x5000, 4, {1, 2, 3, 4}},
     {"/bin/prog", 0, UINT64_MAX, 32, {255, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16,
                                       17,  2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 32}},
-    {"", UINT64_MAX, 0, 0, {0}}};
+    {"", UINT64_MAX, 0, 0, {0}},
+    {"/lib/m.so", 0x7e0000000000, 0x5000, 4, {1, 2, 3, 5}}};
 
 static const test_trace code[] = {
     {2, 7, 100, "main@m.c:1 2+0xffffffffffffffff run@1+0x10 1+0x20", 9, "int"},
     {1, 0, 30, "main@m.c:1 2+0xffffffffffffffff run@1+0x10 1+0x21", 9, NULL},
     {1, 0, 7, "0+0xffffffff80001234 3+0x0", 2, NULL},
-    {1, 0, 8, "0+0xffffffff80001234", 1, NULL}};
+    {1, 0, 8, "0+0xffffffff80001234", 1, NULL},
+    {1, 0, 9, "4+0x20", 1, NULL}}; /* as the first row's, in another build */
 
 static mtrace_snapshot *code_snapshot(void) {
-    return test_make_code(code, sizeof code / sizeof *code, modules, 3);
+    return test_make_code(code, sizeof code / sizeof *code, modules, 4);
 }
 
 static uint64_t number_in(const bytes *b, size_t at) {
@@ -292,13 +294,13 @@ static uint64_t number_in(const bytes *b, size_t at) {
 static void test_code_comes_back(void **state) {
     mtrace_snapshot *s = code_snapshot();
     (void)state;
-    assert_comes_back(s, 5);
+    assert_comes_back(s, 6);
     assert_again_the_same();
-    assert_int_equal(number_in(&file, 32), 11);
-    assert_int_equal(number_in(&file, 216), 3);
-    assert_int_equal(number_in(&file, 224), 7);
-    assert_int_equal(file.size, HEADER + number_in(&file, 24) + 3 * MODULE + 7 * LOCATION +
-                                    11 * FRAME + 4 * ROW + 5 * 32 + HASH);
+    assert_int_equal(number_in(&file, 32), 12);
+    assert_int_equal(number_in(&file, 216), 4);
+    assert_int_equal(number_in(&file, 224), 8);
+    assert_int_equal(file.size, HEADER + number_in(&file, 24) + 4 * MODULE + 8 * LOCATION +
+                                    12 * FRAME + 5 * ROW + 6 * 32 + HASH);
     mtrace_snapshot_free(s);
 }
 
@@ -788,11 +790,23 @@ static void count_bytes(const char *text, size_t length, void *user) {
     written += length;
 }
 
+/* The number behind the last location's, where the frames would pass for one. */
+static void test_frames_as_a_location(void **state) {
+    (void)state;
+    make_of_one_place(&file, 5, 6);
+    file.data[HEADER] = 0; /* names: "", "aaaa" */
+    set_number(&file, HEADER + 6 + MODULE + LOCATION, 1, 4);
+    seal(&file);
+    refused(&file, MTRACE_ERR_CORRUPT);
+}
+
 /* Frames are short in the file: what is allocated for them and the text that they stand for is
    bounded all the same. */
 static void test_frames_of_a_small_file(void **state) {
     enum { LENGTH = 1000, MANY = 200000 };
-    mtrace_snapshot *s;
+    mtrace_snapshot *s, *more;
+    mtrace_snapshot_parts parts;
+    mtrace_statistic rows[2];
     size_t count;
     (void)state;
     make_of_one_place(&file, 5, MANY);
@@ -813,6 +827,18 @@ static void test_frames_of_a_small_file(void **state) {
         mtrace_snapshot_free(s);
     }
     assert_int_equal(count, 18000);
+    make_of_one_place(&file, 2 * LENGTH, count - 1000);
+    assert_int_equal(load(&s, &file), MTRACE_OK);
+    parts = mtrace_snapshot_get_parts(s);
+    rows[0] = rows[1] = parts.rows[0];
+    parts.rows = rows;
+    parts.row_count = 2;
+    assert_int_equal(mtrace_snapshot_make(&more, &parts, NULL), MTRACE_OK);
+    written = 0; /* and what cannot be read is not written */
+    assert_int_equal(mtrace_snapshot_dump_to(more, count_bytes, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(written, 0);
+    mtrace_snapshot_free(more);
+    mtrace_snapshot_free(s);
 }
 
 /* Names of which one lies within another would be many bytes in few. */
@@ -1035,6 +1061,7 @@ int main(void) {
         cmocka_unit_test(test_promises),
         cmocka_unit_test(test_names_that_overlap),
         cmocka_unit_test(test_bad_code),
+        cmocka_unit_test(test_frames_as_a_location),
         cmocka_unit_test(test_frames_of_a_small_file),
         cmocka_unit_test(test_text_of_a_small_file),
         cmocka_unit_test(test_pickle_of_a_small_file),
