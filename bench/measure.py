@@ -1,6 +1,6 @@
 """Measures what bench/run built, in interleaved rounds; writes docs/BENCHMARKS.md and docs/benchmarks.svg. All of it takes
 half an hour at most: after the first round, in which slow tracers have their only turn, rounds go on with the others
-while they fit in BENCH_MINUTES (12), BENCH_ROUNDS (5) of them at most."""
+while they fit in BENCH_MINUTES (10), BENCH_ROUNDS (5) of them at most."""
 import collections
 import csv
 import os
@@ -14,7 +14,7 @@ import tempfile
 import time
 
 ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
-MINUTES = float(os.environ.get("BENCH_MINUTES", 12))
+MINUTES = float(os.environ.get("BENCH_MINUTES", 10))
 LOAD = os.getloadavg()[0]  # other programs on the machine make small ratios worthless
 BUILD = "build/bench/"
 NAMED = r"plain_leak|workload\.h"  # what a report must name
