@@ -27,7 +27,7 @@ plot rows("live", "[0-9]") using 2:3 title "plain", "" using 2:4 title "traced",
 
 set title "Questions, 500 call sites"
 set ylabel "us"
-set yrange [10:1000]
+set yrange [1:1000]
 plot rows("live", "[0-9]") using 2:6 title "snapshot", "" using 2:7 title "statistics", \
      "" using 2:8 title "compare"
 set yrange [*:*]
