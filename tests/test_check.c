@@ -65,12 +65,12 @@ static void test_stopped_is_sound(void **state) {
 
 static void test_i1_unknown_account(void **state) {
     mtrace_slot_ *slot;
-    uint16_t account;
+    mtrace_number_t_ account;
     (void)state;
     start();
     slot = live_slot();
     account = slot->account;
-    slot->account = 4000;
+    slot->account = 5000;
     expect("I1");
     slot->account = account;
     finish();
@@ -123,12 +123,9 @@ static void test_i4_counters_that_do_not_add_up(void **state) {
 static void test_i5_totals_that_do_not_add_up(void **state) {
     (void)state;
     start();
-    shard_in_use()->bytes.value++;
+    shard_in_use()->held++;
     expect("I5");
-    shard_in_use()->bytes.value--;
-    shard_in_use()->blocks.value--;
-    expect("I5");
-    shard_in_use()->blocks.value++;
+    shard_in_use()->held--;
     finish();
 }
 
@@ -144,13 +141,13 @@ static void test_i6_index_that_misses(void **state) {
     pools[2] = &mtrace_g_.account_pool;
     for (i = 0; i < 3; i++) {
         uint32_t at = 0;
-        uint16_t entry;
+        mtrace_number_t_ entry;
         while (pools[i]->index[at] == 0) {
             at++;
             assert_true(at < pools[i]->index_slots);
         }
         entry = pools[i]->index[at];
-        pools[i]->index[at] = 4000;
+        pools[i]->index[at] = 5000;
         expect("I6");
         pools[i]->index[at] = entry;
     }
@@ -178,15 +175,15 @@ static void test_i6_interned_site_not_found(void **state) {
     finish();
 }
 
-static void test_i8_limits_above_the_peak(void **state) {
-    int64_t down;
+static void test_i8_quotas_above_the_peak(void **state) {
+    int64_t quota;
     (void)state;
     start();
     assert_int_equal(mtrace_untrack_at(1, 977, &site), MTRACE_OK); /* the peak is left */
-    down = shard_in_use()->bytes.down;
-    shard_in_use()->bytes.down = down + 1000000;
+    quota = shard_in_use()->quota;
+    shard_in_use()->quota = quota + 1000000;
     expect("I8");
-    shard_in_use()->bytes.down = down;
+    shard_in_use()->quota = quota;
     finish();
 }
 
@@ -206,8 +203,8 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     shards[0] = mtrace_shard_at_(0);
     shards[1] = shard_in_use();
     for (i = 0; i < 2; i++) {
-        expect_on_eight(&shards[i]->bytes.value);
-        expect_on_eight(&shards[i]->blocks.value);
+        expect_on_eight(&shards[i]->held);
+        expect_on_eight(&shards[i]->quota);
         expect_on_eight(&shards[i]->events[0]);
         expect_on_eight(&shards[i]->cells[0].total_bytes);
         expect_on_eight(&shards[i]->cells[1].peak_bytes);
@@ -215,7 +212,12 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     expect_on_eight(&mtrace_g_.accounts[0].dropped_count);
     expect_on_eight(&mtrace_g_.accounts[1].large_bytes);
     expect_on_eight(&mtrace_g_.session);
-    expect_on_eight(&mtrace_g_.fast_size);
+    expect_on_eight(&mtrace_g_.gate);
+    expect_on_eight(&mtrace_g_.closed);
+    expect_on_eight(&mtrace_g_.started);
+    expect_on_eight(&mtrace_g_.samples);
+    expect_on_eight(&mtrace_g_.account_pool.again);
+    expect_on_eight(&mtrace_g_.accounts[1].left);
     expect_on_eight(&mtrace_g_.peak);
     expect_on_eight(&mtrace_g_.high_water);
     expect_on_eight(&mtrace_g_.serial);
@@ -237,7 +239,7 @@ int main(void) {
         cmocka_unit_test(test_i5_totals_that_do_not_add_up),
         cmocka_unit_test(test_i6_index_that_misses),
         cmocka_unit_test(test_i6_interned_site_not_found),
-        cmocka_unit_test(test_i8_limits_above_the_peak),
+        cmocka_unit_test(test_i8_quotas_above_the_peak),
 #if TEST_ATOMICS
         cmocka_unit_test(test_words_do_not_cross_cache_lines),
 #endif

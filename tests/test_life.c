@@ -1069,7 +1069,8 @@ static uint64_t sum_of_rows(size_t *rows) {
     return sum;
 }
 
-/* What lies between two clears: a block or key from each line, of which one in `keep` outlives it. */
+/* What lies between two clears: a block or key from each line, of which one in `keep` outlives it.
+   */
 static void use_between_clears(uint32_t round, uint32_t first, uint32_t max_lines, uint32_t keep) {
     void *blocks[CLEAR_SITES] = MTRACE_ZERO_;
     uint32_t i;

@@ -1,7 +1,8 @@
 /* Code that runs when it likes. A signal handler tracks keys, new call sites among them, while the
    program it interrupts does the same: nothing is lost, whatever instruction it came at; nor does
-   the tracer call the allocator in a handler. It may intern call sites, too. Destructors of thread-specific data allocate while
-   their thread ends. A forked child goes on with blocks of threads that it has not. */
+   the tracer call the allocator in a handler. It may intern call sites, too. Destructors of
+   thread-specific data allocate while their thread ends. A forked child goes on with blocks of
+   threads that it has not. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
