@@ -2333,7 +2333,8 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 
 #elif defined(_WIN32)
 
-/* Storage of a fiber, or of a thread that has none; its end is told as that of a pthread key. */
+/* Storage of a fiber, or of a thread that has none; its end calls a function, as a pthread key's
+   does. */
 typedef struct mtrace_thread_key_memory_ {
     unsigned long key;
     uint32_t made;
@@ -4331,7 +4332,7 @@ typedef struct mtrace_change_ {
     uint32_t outer; /* the record's cell in a call further out */
 } mtrace_change_;
 
-/* A line found of late. */
+/* A line that was found lately. */
 enum { MTRACE_RECENT_BITS_ = 3 };
 typedef struct mtrace_recent_ {
     uint64_t key;
@@ -4536,9 +4537,9 @@ static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, u
     call->site = own_site;
 }
 
-static MTRACE_NOINLINE_ void mtrace_call_go_wholly_(mtrace_worker_ *w, mtrace_call_ *call,
-                                                    const mtrace_site *site, const void *frame,
-                                                    bool own) {
+static MTRACE_NOINLINE_ void mtrace_call_go_slow_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                  const mtrace_site *site, const void *frame,
+                                                  bool own) {
     uint64_t key;
     mtrace_recent_ *recent;
     if ((call->mark & MTRACE_MARK_ONLY_) != 0 && (!own || site->line == call->mark >> 1)) {
@@ -4591,7 +4592,7 @@ static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtr
     return (uintptr_t)event->frame > (uintptr_t)call->frame && call->frame != NULL;
 }
 
-static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *event, void *user) {
+static MTRACE_NOINLINE_ void mtrace_worker_event_slow_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     mtrace_watcher before = w->before;
     bool exceeded = false;
@@ -4603,8 +4604,8 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *eve
     } else {
         mtrace_call_ *call = w->call;
         mtrace_worker_close_off_(w);
-        mtrace_call_go_wholly_(w, call, event->site, event->frame,
-                               mtrace_site_is_own_(call, event->site));
+        mtrace_call_go_slow_(w, call, event->site, event->frame,
+                             mtrace_site_is_own_(call, event->site));
         mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
         exceeded = w->level > w->limit && !w->is_above && event->came_size > 0;
         w->is_above = w->level > w->limit && (w->is_above || exceeded);
@@ -4619,7 +4620,7 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_wholly_(const mtrace_event *eve
     }
 }
 
-/* Counts an event of a line that was found of late. False: not done. */
+/* Counts an event of a line that was found lately. False: not done. */
 static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call_ *call,
                                                   const mtrace_event *event, uint64_t key,
                                                   const mtrace_site *own_site) {
@@ -4638,12 +4639,12 @@ static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call
     return true;
 }
 
-/* The straight way of what the function calls. */
+/* The fast path of what the function calls. */
 static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     uintptr_t address;
     if (mtrace_site_is_own_(w->call, event->site)) { /* another text of the same, in C++ */
-        mtrace_worker_event_wholly_(event, user);
+        mtrace_worker_event_slow_(event, user);
         return;
     }
     if ((w->call->mark & MTRACE_MARK_ONLY_) != 0) {
@@ -4654,11 +4655,11 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *even
     if (MTRACE_UNLIKELY_(
             address == 0 ||
             !mtrace_worker_count_fast_(w, w->call, event, MTRACE_KEY_OF_ADDRESS_(address), NULL))) {
-        mtrace_worker_event_wholly_(event, user);
+        mtrace_worker_event_slow_(event, user);
     }
 }
 
-/* The straight way, when the limit is not crossed: of the function's own macros. It calls nothing,
+/* The fast path, when the limit is not crossed: of the function's own macros. It calls nothing,
    and so saves no registers. */
 static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
@@ -4667,12 +4668,12 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     bool above = mtrace_level_after_(w, event) > w->limit;
     if (MTRACE_UNLIKELY_(call == NULL || above != w->is_above || event->dropped != 0 ||
                          w->before.call != NULL || mtrace_call_is_left_(call, event))) {
-        mtrace_worker_event_wholly_(event, user);
+        mtrace_worker_event_slow_(event, user);
     } else if (site->function != call->name || site->file != call->file) {
         mtrace_worker_event_below_(event, user);
     } else if ((call->mark & MTRACE_MARK_ONLY_) != 0 ||
                !mtrace_worker_count_fast_(w, call, event, MTRACE_KEY_OF_LINE_(site->line), site)) {
-        mtrace_worker_event_wholly_(event, user);
+        mtrace_worker_event_slow_(event, user);
     }
 }
 
@@ -4794,7 +4795,7 @@ static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_cha
 }
 
 /* The same for a call: to its function, and as one change to the line that made it. */
-static void mtrace_call_settle_(mtrace_worker_ *w, uint32_t depth) {
+static void mtrace_call_flush_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
     mtrace_change_ *outer = depth > 0 ? w->calls[depth - 1].cell : w->cells;
@@ -4817,7 +4818,7 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
     mtrace_call_ *call = &w->calls[w->depth - 1];
     mtrace_called_ *total = &w->totals[call->function];
     w->call = NULL;
-    mtrace_call_settle_(w, w->depth - 1);
+    mtrace_call_flush_(w, w->depth - 1);
     total->left = w->level;
     total->active--;
     while (w->cells_used > call->first_cell) {
@@ -4858,7 +4859,7 @@ static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, con
     if (call != NULL) {
         bool own = frame != NULL && frame == call->frame &&
                    mtrace_is_same_text_(site->function, call->name);
-        mtrace_call_go_wholly_(w, call, site, MTRACE_FRAME_(), own);
+        mtrace_call_go_slow_(w, call, site, MTRACE_FRAME_(), own);
     }
 }
 
@@ -6162,17 +6163,18 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
 }
 
 /* What the calls under way have done so far is put to the records, from the innermost on. */
-static void mtrace_worker_settle_(mtrace_worker_ *w) {
+static void mtrace_worker_flush_(mtrace_worker_ *w) {
     mtrace_call_ *call = w->call;
     uint32_t depth;
     w->call = NULL;
     for (depth = w->depth; depth > 0; depth--) {
-        mtrace_call_settle_(w, depth - 1);
+        mtrace_call_flush_(w, depth - 1);
     }
     w->call = call;
 }
 
-/* Nothing was profiled: who reads is told, a program that reads CSV or JSON has the result. */
+/* Nothing was profiled. A reader gets a line that says so; a program that reads CSV or JSON has the
+   result. */
 static mtrace_result mtrace_profile_missing_(const mtrace_profile_report_desc *desc) {
     mtrace_report_desc report = MTRACE_ZERO_;
     report.write = desc->write;
@@ -6192,7 +6194,7 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
     }
     mtrace_worker_heal_here_();
     if (w != NULL && w->call != NULL) {
-        mtrace_worker_settle_(w);
+        mtrace_worker_flush_(w);
     }
     return mtrace_profile_write_(desc, NULL, 0);
 }
@@ -6257,7 +6259,8 @@ static void mtrace_measurements_give_back_(mtrace_measurement_ *m, const mtrace_
     }
 }
 
-/* The thread ends inside of them. What else ends with it may free memory: nobody is told. */
+/* The thread ends inside of them. What else ends with it may free memory: no observer is
+   called for that. */
 static void mtrace_measurements_end_(void *innermost) {
     static const mtrace_watcher none = MTRACE_ZERO_;
     mtrace_watch(none);

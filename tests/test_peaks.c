@@ -367,7 +367,7 @@ static void free_rest(void) {
     memset(held, 0, sizeof held);
 }
 
-/* To ask makes the library settle what it has put off: so it is asked after every act, or only
+/* A question makes the library do what it has put off: so it is asked after every act, or only
    after some at a time. A thread ends now and then, and another takes its place. */
 static void act_by_turns(uint32_t threads, uint32_t frames, uint32_t acts_a_question) {
     mtrace_desc desc = MTRACE_ZERO_;
