@@ -144,7 +144,7 @@ static void test_i6_index_that_misses(void **state) {
         mtrace_number_t_ entry;
         while (pools[i]->index[at] == 0) {
             at++;
-            assert_true(at < pools[i]->index_slots);
+            assert_true(at < pools[i]->index_used);
         }
         entry = pools[i]->index[at];
         pools[i]->index[at] = 5000;
@@ -216,7 +216,7 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     expect_on_eight(&mtrace_g_.closed);
     expect_on_eight(&mtrace_g_.started);
     expect_on_eight(&mtrace_g_.samples);
-    expect_on_eight(&mtrace_g_.account_pool.again);
+    expect_on_eight(&mtrace_g_.account_pool.numbers.again);
     expect_on_eight(&mtrace_g_.accounts[1].left);
     expect_on_eight(&mtrace_g_.peak);
     expect_on_eight(&mtrace_g_.high_water);

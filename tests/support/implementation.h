@@ -62,6 +62,19 @@ TEST_CODE size_t test_max_probe(void) {
     return MTRACE_MAX_PROBE;
 }
 
+TEST_CODE size_t test_max_sites(void) {
+    return MTRACE_MAX_SITES_;
+}
+
+TEST_CODE size_t test_default_sites(void) {
+    return MTRACE_RESERVES_ ? 65533 : 4096;
+}
+
+/* Bytes of the tracer's memory that are in RAM; 0: not known. */
+TEST_CODE size_t test_resident(void) {
+    return mtrace_resident_(mtrace_g_.system_memory, mtrace_g_.system_size);
+}
+
 TEST_CODE uint32_t test_home(uintptr_t key) {
     return mtrace_home_(key, true);
 }
@@ -98,8 +111,7 @@ TEST_CODE size_t test_scope_homes(uint32_t homes[], size_t room) {
     size_t count = 0;
     uint32_t node;
     for (node = MTRACE_FIRST_; node < pool->count && count < room; node++) {
-        homes[count++] =
-            mtrace_reduce_(mtrace_node_hash_(&mtrace_g_.nodes[node]), pool->index_slots);
+        homes[count++] = mtrace_probe_(&pool->shape, mtrace_node_hash_(&mtrace_g_.nodes[node]), 0);
     }
     return count;
 }

@@ -80,6 +80,9 @@ TEST_EXTERN bool test_can_sample(void);              /* sampling is there on thi
 TEST_EXTERN size_t test_max_interval(void);          /* the longest sampling interval */
 TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
 TEST_EXTERN uint32_t test_home(uintptr_t key);       /* the home slot of a tracked key */
+TEST_EXTERN size_t test_max_sites(void);             /* the most that desc.max_sites may be */
+TEST_EXTERN size_t test_default_sites(void);         /* what it is by default */
+TEST_EXTERN size_t test_resident(void);              /* bytes in RAM; 0: not known */
 TEST_EXTERN unsigned char *test_align(void *memory); /* as snapshots align the caller's memory */
 TEST_EXTERN void test_forget_domain_names(void);
 TEST_EXTERN size_t test_kept_bytes(void);   /* of the block that is kept for the next result */
