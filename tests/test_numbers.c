@@ -1,5 +1,5 @@
-/* Numbers: more accounts and scopes than 16 bits hold, keys of 64 bits, tagged addresses, indexes that
-   begin small. */
+/* Numbers: more accounts and scopes than 16 bits hold, keys of 64 bits, tagged addresses, indexes
+   that begin small. */
 
 #include "support/test.h"
 #include "support/tools.h"
@@ -140,8 +140,8 @@ static void test_keys_side_by_side(void **state) {
     finish();
 }
 
-/* A long key of 256 GiB and more has no room for its size; one of an account above 65,535 counts for
-   "<other>", which is in the reports. */
+/* A long key of 256 GiB and more has no room for its size; one of an account above 65,535 counts
+   for "<other>", which is in the reports. */
 static void test_limits_of_long_keys(void **state) {
     const uintptr_t key = IF_64((uintptr_t)0xabcd << 48 | 77);
     mtrace_site site = a_site(1);
@@ -168,8 +168,8 @@ static void test_limits_of_long_keys(void **state) {
     finish();
 }
 
-/* The top byte of a heap address is a tag: with another one it is the same block. Above 48 bits there
-   is no room. */
+/* The top byte of a heap address is a tag: with another one it is the same block. Above 48 bits
+   there is no room. */
 static void test_tagged_addresses(void **state) {
     const uintptr_t address = 0x7f1234567890u & UINTPTR_MAX;
     const uintptr_t tag = IF_64((uintptr_t)0x5a << 56), far_away = IF_64((uintptr_t)1 << 50);
