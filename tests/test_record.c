@@ -584,8 +584,54 @@ static void test_replace_in_full_table(void **state) {
     test_held(160, 160, 8);
 }
 
+#ifdef LOCK_CONFIG_H
+static int locks_taken;
+
+static void expect_one_lock(void) {
+    assert_int_equal(lock_config_taken, locks_taken + 1);
+    locks_taken = lock_config_taken;
+}
+
+/* Whatever path a call takes, it takes the lock once. */
+static void test_one_lock_a_call(void **state) {
+    static const size_t sizes[] = {0, 10, 65535, 65536, 1000000};
+    mtrace_scope outside;
+    size_t i;
+    int round;
+    (void)state;
+    start(64);
+    locks_taken = lock_config_taken;
+    for (round = 0; round < 3; round++) { /* at a new site, then at a known one */
+        for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+            void *block = MT_MALLOC(sizes[i]);
+            expect_one_lock();
+            MT_FREE(block);
+            expect_one_lock();
+            block = MT_MALLOC_IN(3, sizes[i]);
+            expect_one_lock();
+            MT_FREE(block);
+            expect_one_lock();
+            outside = MT_SCOPE_PUSH();
+            locks_taken = lock_config_taken;
+            block = MT_CALLOC(1, sizes[i]);
+            expect_one_lock();
+            MT_FREE(block);
+            expect_one_lock();
+            mtrace_scope_pop(outside);
+            locks_taken = lock_config_taken;
+        }
+        mtrace_free_at(malloc(10), &site_a); /* foreign */
+        expect_one_lock();
+    }
+    mtrace_stop();
+}
+#endif
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+#ifdef LOCK_CONFIG_H
+        TEST(test_one_lock_a_call),
+#endif
         TEST(test_any_key),
         TEST(test_tracked_twice),
         TEST(test_same_key_in_two_domains),
