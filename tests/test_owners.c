@@ -1,0 +1,58 @@
+/* Where a system does not tell whether a thread has ended: threads that run at once have a shard
+   each, or none. Linux is made such a system, by taking its numbers of calls away. */
+
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
+#ifdef __linux__
+#include <sys/syscall.h>
+#undef SYS_tgkill
+#endif
+#include "support/test.h"
+
+#include <pthread.h>
+
+#if TEST_ATOMICS
+enum { THREADS = MTRACE_SHARDS + 8 };
+
+static pthread_barrier_t all_are_there;
+
+static void *shard_of_a_thread(void *argument) {
+    MT_FREE(MT_MALLOC(10));
+    *(mtrace_shard_ **)argument = mtrace_me_.shard;
+    pthread_barrier_wait(&all_are_there);
+    return NULL;
+}
+
+static void test_no_shard_has_two_threads(void **state) {
+    mtrace_shard_ *shards[THREADS];
+    pthread_t threads[THREADS];
+    int i, j;
+    (void)state;
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    assert_int_equal(pthread_barrier_init(&all_are_there, NULL, THREADS), 0);
+    for (i = 0; i < THREADS; i++) {
+        assert_int_equal(pthread_create(&threads[i], NULL, shard_of_a_thread, &shards[i]), 0);
+    }
+    for (i = 0; i < THREADS; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    for (i = 0; i < THREADS; i++) {
+        for (j = 0; j < i; j++) {
+            assert_true(shards[i] == &mtrace_g_.no_shard || shards[i] != shards[j]);
+        }
+    }
+    pthread_barrier_destroy(&all_are_there);
+    test_sound();
+    mtrace_stop();
+}
+#else
+static void test_no_shard_has_two_threads(void **state) {
+    (void)state;
+}
+#endif
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_no_shard_has_two_threads)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
