@@ -7,12 +7,16 @@
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE /* the registers in a ucontext_t */
+#endif
 #include "support/test.h"
 
 #include <pthread.h>
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
+#include <ucontext.h>
 #include <unistd.h>
 
 enum { SIGNALS = 3000 };
@@ -404,6 +408,113 @@ static void test_child_goes_on(void **state) {
     mtrace_stop();
 }
 
+/* --- a handler at each instruction of a call --- */
+
+#if TEST_ATOMICS && !TEST_SANITIZED && defined(__linux__) && defined(__x86_64__)
+/* The processor traps behind each instruction while the trap flag is set; at one of them, `at`, the
+   handler acts, and the rest runs without traps. A test tries one after the other. */
+enum { STEPS = 150 };
+static volatile long steps, at;
+static void (*volatile act)(void);
+
+static void step(int number, siginfo_t *info, void *context) {
+    (void)number;
+    (void)info;
+    if (steps == at) {
+        ((ucontext_t *)context)->uc_mcontext.gregs[17] &= ~0x100LL; /* the flags' register */
+        act();
+    }
+    steps = steps + 1;
+}
+
+static void step_begin(void) {
+    steps = 0;
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\torq $0x100, (%%rsp)\n\tpopfq\n\t"
+                     "lea 128(%%rsp), %%rsp"
+                     :
+                     :
+                     : "memory", "cc");
+}
+
+static void step_end(void) {
+    __asm__ volatile("lea -128(%%rsp), %%rsp\n\tpushfq\n\tandq $-257, (%%rsp)\n\tpopfq\n\t"
+                     "lea 128(%%rsp), %%rsp"
+                     :
+                     :
+                     : "memory", "cc");
+}
+
+static void step_with(void (*what)(void)) {
+    struct sigaction action;
+    memset(&action, 0, sizeof action);
+    action.sa_sigaction = step;
+    action.sa_flags = SA_SIGINFO;
+    assert_int_equal(sigaction(SIGTRAP, &action, NULL), 0);
+    act = what;
+    at = 0;
+}
+
+/* Is there another instruction to try? Not behind the call's last one. */
+static bool step_next(void) {
+    bool acted = steps > at;
+    at = at + 1;
+    return acted && at < STEPS;
+}
+
+static mtrace_site stepped_site, step_site;
+
+/* No call of the allocator: it may be what is interrupted. The tracer does not look at the block. */
+static void record_in_step(void) {
+    mtrace_record_((void *)0x5000, 7, &step_site);
+}
+
+static void *record_stepped(void *block) {
+    step_begin();
+    mtrace_record_(block, 32, &stepped_site);
+    step_end();
+    return NULL;
+}
+
+static void *free_stepped(void *block) {
+    step_begin();
+    mtrace_free_(block, &stepped_site);
+    step_end();
+    return NULL;
+}
+
+/* A thread's first call, and a handler's at each instruction of it: then the thread gets its
+   counters in the middle. */
+static void test_handler_attaches(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    desc.capacity = 256;
+    stepped_site = test_site("stepped.c", 1);
+    step_site = test_site("step.c", 1);
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    step_with(record_in_step);
+    do { /* both sites known, both cells open */
+        void *block = malloc(32);
+        mtrace_record_(block, 32, &stepped_site);
+        assert_int_equal(mtrace_untrack_at(0, (uintptr_t)block, NULL), MTRACE_OK);
+        in_thread(record_stepped, block);
+        assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 39 : 32);
+        (void)mtrace_untrack_at(0, 0x5000, NULL);
+        in_thread(free_stepped, block);
+        assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
+        (void)mtrace_untrack_at(0, 0x5000, NULL);
+        test_sound();
+    } while (step_next());
+    assert_int_equal(mtrace_get_info().foreign_frees, 0);
+    assert_true(at > 50);
+    mtrace_stop();
+}
+#else
+static void test_handler_attaches(void **state) {
+    (void)state;
+    skip(); /* traps are asked for in assembly, and sanitizers do not run in handlers */
+}
+#endif
+
 static void make_keys(void) {
     int i, failed = pthread_key_create(&early_key, end_early);
     for (i = 0; i < KEYS; i++) {
@@ -418,7 +529,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_first_act_in_handler), cmocka_unit_test(test_handler_records),
         cmocka_unit_test(test_handler_interns),      cmocka_unit_test(test_destructors_allocate),
-        cmocka_unit_test(test_child_goes_on),
+        cmocka_unit_test(test_child_goes_on),        cmocka_unit_test(test_handler_attaches),
     };
     make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
