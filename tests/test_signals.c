@@ -508,10 +508,112 @@ static void test_handler_attaches(void **state) {
     assert_true(at > 50);
     mtrace_stop();
 }
+enum { MANY = 600 }; /* more than a thread remembers */
+static mtrace_site many_sites[MANY];
+
+static void record_many_in_step(void) {
+    int i;
+    for (i = 0; i < MANY; i++) {
+        mtrace_record_((void *)0x5000, 7, &many_sites[i]);
+        (void)mtrace_untrack_at(0, 0x5000, NULL);
+    }
+}
+
+/* Inside of a scope: the handler's call sites take each place that the thread remembers, also the
+   one that the interrupted call just looks at. */
+static void test_handler_forgets(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_block found;
+    int i;
+    (void)state;
+    desc.frames = 2;
+    desc.capacity = 256;
+    for (i = 0; i < MANY; i++) {
+        many_sites[i] = test_site("many.c", (uint32_t)i + 1);
+    }
+    stepped_site = test_site("stepped.c", 1);
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    step_with(record_many_in_step);
+    {
+        MT_SCOPE();
+        record_many_in_step();
+        do {
+            mtrace_record_((void *)0x9000, 32, &stepped_site); /* remembered */
+            assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
+            record_stepped((void *)0x9000);
+            assert_int_equal(mtrace_find((void *)0x9000, &found), MTRACE_OK);
+            assert_string_equal(found.file, "stepped.c");
+            assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
+        } while (step_next());
+    }
+    assert_true(at > 50);
+    test_sound();
+    mtrace_stop();
+}
+
+static void record_at_same_site(void) {
+    mtrace_record_((void *)0x5000, 7, &stepped_site);
+}
+
+static void free_at_same_site(void) {
+    (void)mtrace_untrack_at(0, 0x6000, NULL);
+}
+
+static void check_peak_rows(uint64_t size, uint64_t count) {
+    mtrace_snapshot *snapshot;
+    mtrace_statistics *s;
+    uint64_t sizes = 0, counts = 0;
+    size_t i;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_PEAK);
+    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    for (i = 0; i < s->count; i++) {
+        sizes += s->rows[i].size;
+        counts += s->rows[i].count;
+    }
+    mtrace_statistics_free(s);
+    mtrace_snapshot_free(snapshot);
+    assert_int_equal(sizes, size);
+    assert_int_equal(counts, count);
+}
+
+/* The first change after a new peak saves what an account held then; so does the handler's. */
+static void peak_owners_with(void (*what)(void)) {
+    step_with(what);
+    do {
+        mtrace_desc desc = MTRACE_ZERO_;
+        desc.capacity = 64;
+        stepped_site = test_site("stepped.c", 1);
+        step_site = test_site("step.c", 1);
+        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        mtrace_record_((void *)0x6000, 7, &stepped_site);
+        mtrace_record_((void *)0x7000, 100, &stepped_site);
+        mtrace_record_((void *)0x8000, 1000, &step_site);
+        assert_int_equal(mtrace_untrack_at(0, 0x8000, NULL), MTRACE_OK); /* a peak */
+        record_stepped((void *)0x9000);
+        assert_int_equal(mtrace_get_traced_memory().peak, 1107);
+        check_peak_rows(1107, 3);
+        test_sound();
+        mtrace_stop();
+    } while (step_next() || at < STEPS);
+}
+
+static void test_handler_after_a_peak(void **state) {
+    (void)state;
+    peak_owners_with(record_at_same_site);
+    peak_owners_with(free_at_same_site);
+}
 #else
 static void test_handler_attaches(void **state) {
     (void)state;
     skip(); /* traps are asked for in assembly, and sanitizers do not run in handlers */
+}
+static void test_handler_forgets(void **state) {
+    test_handler_attaches(state);
+}
+
+static void test_handler_after_a_peak(void **state) {
+    test_handler_attaches(state);
 }
 #endif
 
@@ -530,6 +632,7 @@ int main(void) {
         cmocka_unit_test(test_first_act_in_handler), cmocka_unit_test(test_handler_records),
         cmocka_unit_test(test_handler_interns),      cmocka_unit_test(test_destructors_allocate),
         cmocka_unit_test(test_child_goes_on),        cmocka_unit_test(test_handler_attaches),
+        cmocka_unit_test(test_handler_forgets),      cmocka_unit_test(test_handler_after_a_peak),
     };
     make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
