@@ -226,6 +226,8 @@ static void test_capacity_is_rounded_up(void **state) {
 }
 
 static void test_most_sites(void **state) {
+    /* with 16-bit numbers and atomics a clear needs one */
+    enum { SITES = sizeof(void *) > 4 || !TEST_ATOMICS ? 65533 : 65532 };
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site site = test_site("life.c", 1);
     void *block;
@@ -236,21 +238,21 @@ static void test_most_sites(void **state) {
     desc.memory = malloc(desc.memory_size);
     assert_non_null(desc.memory);
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-    assert_int_equal(mtrace_get_info().max_sites, 65533);
-    for (site.line = 1; site.line <= 65533; site.line++) {
+    assert_int_equal(mtrace_get_info().max_sites, SITES);
+    for (site.line = 1; site.line <= SITES; site.line++) {
         site.cache = 0;
         assert_int_equal(mtrace_track_at(1, 7, site.line, &site), MTRACE_OK);
     }
-    assert_int_equal(mtrace_get_info().sites, 65533);
+    assert_int_equal(mtrace_get_info().sites, SITES);
     assert_int_equal(mtrace_get_info().lost_sites, 0);
-    test_held(65533, 65533, 1);
+    test_held(SITES, SITES, 1);
     site.line = 70000;
     site.cache = 0;
     block = mtrace_malloc_at(3, &site);
     test_traced(block, 3, "<other>", 0);
     assert_int_equal(mtrace_get_info().lost_sites, 1);
     mtrace_free_at(block, &site);
-    test_held(65533, 65536, 1);
+    test_held(SITES, SITES + 3, 1);
     mtrace_stop();
     free(desc.memory);
 }
@@ -1032,6 +1034,29 @@ static void test_clear(void **state) {
     mtrace_stop();
 }
 
+/* All accounts are used, also those of "<other>" in domains: the clear finds room for its own. */
+static void test_clear_when_all_accounts_are_used(void **state) {
+    enum { OTHERS = 16 }; /* MTRACE_OTHER_DOMAINS */
+    mtrace_site first = test_site("life.c", 61), second = test_site("life.c", 62);
+    uint32_t i;
+    (void)state;
+    test_start(64, 1);
+    assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
+    for (i = 1; i <= OTHERS; i++) {
+        assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_ERR_FULL);
+    mtrace_clear();
+    test_sound();
+    test_held(0, 0, 0);
+    assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(0, 8192, 2, &second), MTRACE_OK);
+    assert_int_equal(test_row("life.c", 61).size, 1);
+    assert_int_equal(test_row("<other>", 0).size, 2);
+    test_sound();
+    mtrace_stop();
+}
+
 /* --- clear, many times, with blocks that go on living --- */
 
 enum { CLEARS = TEST_SANITIZED ? 200 : 10000, OLD = 50, CLEAR_SITES = 33, KEYS = 3 };
@@ -1319,6 +1344,7 @@ int main(void) {
         TEST(test_pause),
         TEST(test_pause_and_stop),
         TEST(test_clear),
+        TEST(test_clear_when_all_accounts_are_used),
         TEST(test_clear_many_times),
         TEST(test_clear_with_all_sites_used),
         TEST(test_reset_peak),
