@@ -463,7 +463,8 @@ static bool step_next(void) {
 
 static mtrace_site stepped_site, step_site;
 
-/* No call of the allocator: it may be what is interrupted. The tracer does not look at the block. */
+/* No call of the allocator: it may be what is interrupted. The tracer does not look at the block.
+   */
 static void record_in_step(void) {
     mtrace_record_((void *)0x5000, 7, &step_site);
 }
