@@ -13,6 +13,7 @@
 #include "support/test.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -618,6 +619,86 @@ static void test_handler_after_a_peak(void **state) {
 }
 #endif
 
+/* --- who waits for calls waits for those that began before, not for later ones --- */
+
+#if TEST_ATOMICS
+typedef struct caller {
+    pthread_barrier_t met; /* with the test: inside, and to leave */
+    pthread_t thread;
+    uint32_t attach_calls; /* 1: it gets no shard now */
+    int calls;
+} caller;
+
+static void *call(void *argument) {
+    caller *c = (caller *)argument;
+    mtrace_me_.attach_calls = c->attach_calls;
+    for (; c->calls > 0; c->calls--) {
+        (void)mtrace_enter_();
+        pthread_barrier_wait(&c->met);
+        pthread_barrier_wait(&c->met);
+        mtrace_leave_();
+    }
+    return NULL;
+}
+
+static void call_begins(caller *c, uint32_t attach_calls, int calls) {
+    c->attach_calls = attach_calls;
+    c->calls = calls;
+    assert_int_equal(pthread_barrier_init(&c->met, NULL, 2), 0);
+    assert_int_equal(pthread_create(&c->thread, NULL, call, c), 0);
+    pthread_barrier_wait(&c->met);
+}
+
+static void call_ends(caller *c) {
+    pthread_barrier_wait(&c->met);
+    assert_int_equal(pthread_join(c->thread, NULL), 0);
+    pthread_barrier_destroy(&c->met);
+}
+
+static void *wait_for_calls(void *waited) {
+    *(bool *)waited = mtrace_wait_for_calls_();
+    return NULL;
+}
+
+static void wait_begins(pthread_t *thread, bool *waited) {
+    size_t turn = MTRACE_GET_(&mtrace_g_.turn);
+    *waited = false;
+    assert_int_equal(pthread_create(thread, NULL, wait_for_calls, waited), 0);
+    while (MTRACE_GET_(&mtrace_g_.turn) == turn) {
+        sched_yield();
+    }
+}
+
+static void test_waits_for_earlier_calls(void **state) {
+    pthread_t waiting;
+    caller one, later;
+    bool waited;
+    (void)state;
+    assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+    /* a shard's thread is inside again before anybody looks */
+    call_begins(&one, 0, 2);
+    wait_begins(&waiting, &waited);
+    pthread_barrier_wait(&one.met);
+    pthread_barrier_wait(&one.met);
+    assert_int_equal(pthread_join(waiting, NULL), 0);
+    assert_true(waited);
+    call_ends(&one);
+    /* of two threads without shards one is always inside */
+    call_begins(&one, 1, 1);
+    wait_begins(&waiting, &waited);
+    call_begins(&later, 1, 1);
+    call_ends(&one);
+    assert_int_equal(pthread_join(waiting, NULL), 0);
+    assert_true(waited);
+    call_ends(&later);
+    mtrace_stop();
+}
+#else
+static void test_waits_for_earlier_calls(void **state) {
+    (void)state;
+}
+#endif
+
 static void make_keys(void) {
     int i, failed = pthread_key_create(&early_key, end_early);
     for (i = 0; i < KEYS; i++) {
@@ -630,10 +711,11 @@ static void make_keys(void) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_act_in_handler), cmocka_unit_test(test_handler_records),
-        cmocka_unit_test(test_handler_interns),      cmocka_unit_test(test_destructors_allocate),
-        cmocka_unit_test(test_child_goes_on),        cmocka_unit_test(test_handler_attaches),
-        cmocka_unit_test(test_handler_forgets),      cmocka_unit_test(test_handler_after_a_peak),
+        cmocka_unit_test(test_first_act_in_handler),    cmocka_unit_test(test_handler_records),
+        cmocka_unit_test(test_handler_interns),         cmocka_unit_test(test_destructors_allocate),
+        cmocka_unit_test(test_child_goes_on),           cmocka_unit_test(test_handler_attaches),
+        cmocka_unit_test(test_handler_forgets),         cmocka_unit_test(test_handler_after_a_peak),
+        cmocka_unit_test(test_waits_for_earlier_calls),
     };
     make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
