@@ -456,10 +456,10 @@ static void step_with(void (*what)(void)) {
 }
 
 /* Is there another instruction to try? Not behind the call's last one. */
-static bool step_next(void) {
+static bool step_next(long limit) {
     bool acted = steps > at;
     at = at + 1;
-    return acted && at < STEPS;
+    return acted && at < limit;
 }
 
 static mtrace_site stepped_site, step_site;
@@ -505,7 +505,7 @@ static void test_handler_attaches(void **state) {
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
         (void)mtrace_untrack_at(0, 0x5000, NULL);
         test_sound();
-    } while (step_next());
+    } while (step_next(STEPS));
     assert_int_equal(mtrace_get_info().foreign_frees, 0);
     assert_true(at > 50);
     mtrace_stop();
@@ -546,7 +546,7 @@ static void test_handler_forgets(void **state) {
             assert_int_equal(mtrace_find((void *)0x9000, &found), MTRACE_OK);
             assert_string_equal(found.file, "stepped.c");
             assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
-        } while (step_next());
+        } while (step_next(STEPS));
     }
     assert_true(at > 50);
     test_sound();
@@ -597,13 +597,43 @@ static void peak_owners_with(void (*what)(void)) {
         check_peak_rows(1107, 3);
         test_sound();
         mtrace_stop();
-    } while (step_next() || at < STEPS);
+    } while (step_next(STEPS) || at < STEPS);
 }
 
 static void test_handler_after_a_peak(void **state) {
     (void)state;
     peak_owners_with(record_at_same_site);
     peak_owners_with(free_at_same_site);
+}
+
+static void renew_block(void) {
+    assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_ERR_NOT_FOUND); /* retired */
+    mtrace_record_((void *)0x9000, 7, &step_site);
+}
+
+/* A clear that finds few slots takes retired traces out, while threads free their blocks and use
+   the same slots again; here the handler is such a thread. */
+static void test_sweep_takes_retired_alone(void **state) {
+    (void)state;
+    step_site = test_site("step.c", 1);
+    stepped_site = test_site("stepped.c", 1);
+    step_with(renew_block);
+    do {
+        mtrace_desc desc = MTRACE_ZERO_;
+        mtrace_block found;
+        desc.capacity = 8;
+        desc.max_sites = 16;
+        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        mtrace_record_((void *)0x9000, 100, &stepped_site);
+        mtrace_clear();
+        step_begin();
+        mtrace_retired_sweep_();
+        step_end();
+        test_sound();
+        assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
+        assert_true((mtrace_find((void *)0x9000, &found) == MTRACE_OK) == (steps > at));
+        mtrace_stop();
+    } while (step_next(400));
 }
 #else
 static void test_handler_attaches(void **state) {
@@ -615,6 +645,10 @@ static void test_handler_forgets(void **state) {
 }
 
 static void test_handler_after_a_peak(void **state) {
+    test_handler_attaches(state);
+}
+
+static void test_sweep_takes_retired_alone(void **state) {
     test_handler_attaches(state);
 }
 #endif
@@ -711,11 +745,16 @@ static void make_keys(void) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_first_act_in_handler),    cmocka_unit_test(test_handler_records),
-        cmocka_unit_test(test_handler_interns),         cmocka_unit_test(test_destructors_allocate),
-        cmocka_unit_test(test_child_goes_on),           cmocka_unit_test(test_handler_attaches),
-        cmocka_unit_test(test_handler_forgets),         cmocka_unit_test(test_handler_after_a_peak),
+        cmocka_unit_test(test_first_act_in_handler),
+        cmocka_unit_test(test_handler_records),
+        cmocka_unit_test(test_handler_interns),
+        cmocka_unit_test(test_destructors_allocate),
+        cmocka_unit_test(test_child_goes_on),
+        cmocka_unit_test(test_handler_attaches),
+        cmocka_unit_test(test_handler_forgets),
+        cmocka_unit_test(test_handler_after_a_peak),
         cmocka_unit_test(test_waits_for_earlier_calls),
+        cmocka_unit_test(test_sweep_takes_retired_alone),
     };
     make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
