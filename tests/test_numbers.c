@@ -143,7 +143,7 @@ static void test_keys_side_by_side(void **state) {
 /* A long key of 256 GiB and more has no room for its size; one of an account above 65,535 counts
    for "<other>", which is in the reports. */
 static void test_limits_of_long_keys(void **state) {
-    const uintptr_t key = IF_64((uintptr_t)0xabcd << 48 | 77);
+    const uintptr_t key = IF_64((uint64_t)0xabcd << 48 | 77);
     mtrace_site site = a_site(1);
     mtrace_block block;
     uint32_t i;
@@ -172,7 +172,7 @@ static void test_limits_of_long_keys(void **state) {
    there is no room. */
 static void test_tagged_addresses(void **state) {
     const uintptr_t address = 0x7f1234567890u & UINTPTR_MAX;
-    const uintptr_t tag = IF_64((uintptr_t)0x5a << 56), far_away = IF_64((uintptr_t)1 << 50);
+    const uintptr_t tag = IF_64((uint64_t)0x5a << 56), far_away = IF_64((uint64_t)1 << 50);
     mtrace_site site = a_site(1);
     mtrace_block block;
     (void)state;
