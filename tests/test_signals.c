@@ -15,6 +15,7 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <ucontext.h>
@@ -635,6 +636,55 @@ static void test_sweep_takes_retired_alone(void **state) {
         mtrace_stop();
     } while (step_next(400));
 }
+
+enum { GIVEN = 1 << 18 };
+static void *given; /* the tracer's memory */
+
+/* Acts as another thread does that stops the tracer when nobody is inside, and gives its memory
+   back: from here on that must not be touched. */
+static void stop_and_take_memory(void) {
+    size_t inside = mtrace_g_.shared_inside[0] + mtrace_g_.shared_inside[1];
+    int i;
+    for (i = 0; i <= MTRACE_OWN_SHARDS_; i++) {
+        inside += mtrace_g_.shards[i].inside;
+    }
+    if (inside == 0) {
+        mtrace_stop();
+        (void)mprotect(given, GIVEN, PROT_NONE);
+    }
+}
+
+static void memory_is_left_by(void *(*work)(void *), size_t sample_interval) {
+    step_with(stop_and_take_memory);
+    do {
+        mtrace_desc desc = MTRACE_ZERO_;
+        desc.memory = given;
+        desc.memory_size = GIVEN;
+        desc.max_sites = 16;
+        desc.sample_interval = sample_interval;
+        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        in_thread(work, malloc(32));
+        mtrace_stop();
+        assert_int_equal(mprotect(given, GIVEN, PROT_READ | PROT_WRITE), 0);
+    } while (step_next(STEPS));
+}
+
+static void *free_without_shard(void *block) {
+    mtrace_me_.attach_calls = 1;
+    return free_stepped(block);
+}
+
+/* Who touches the tracer's memory is known to be inside, at each instruction. */
+static void test_stop_leaves_memory(void **state) {
+    (void)state;
+    stepped_site = test_site("stepped.c", 1);
+    given = mmap(NULL, GIVEN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    assert_true(given != MAP_FAILED);
+    memory_is_left_by(free_stepped, 0);
+    memory_is_left_by(free_without_shard, 0);
+    memory_is_left_by(free_without_shard, 4096);
+    (void)munmap(given, GIVEN);
+}
 #else
 static void test_handler_attaches(void **state) {
     (void)state;
@@ -649,6 +699,10 @@ static void test_handler_after_a_peak(void **state) {
 }
 
 static void test_sweep_takes_retired_alone(void **state) {
+    test_handler_attaches(state);
+}
+
+static void test_stop_leaves_memory(void **state) {
     test_handler_attaches(state);
 }
 #endif
@@ -727,8 +781,67 @@ static void test_waits_for_earlier_calls(void **state) {
     call_ends(&later);
     mtrace_stop();
 }
+
+static mtrace_site shared_site, old_scope, new_scope;
+static pthread_barrier_t at_scope; /* with the test */
+
+static void *stand_in_old_scope(void *argument) {
+    mtrace_frame frames[2];
+    mtrace_traceback found;
+    mtrace_scope before;
+    mtrace_me_.attach_calls = 1;
+    before = mtrace_scope_push_at(&old_scope);
+    pthread_barrier_wait(&at_scope);
+    pthread_barrier_wait(&at_scope);
+    mtrace_me_.attach_calls = 0; /* takes over what a thread of the new session had */
+    assert_int_equal(mtrace_track_at(0, 0x5000, 10, &shared_site), MTRACE_OK);
+    found.count = 0;
+    assert_int_equal(mtrace_find_traceback(0, 0x5000, frames, 2, &found), MTRACE_OK);
+    assert_int_equal(found.count, 1);
+    mtrace_scope_pop(before);
+    return argument;
+}
+
+static void *record_in_new_scope(void *argument) {
+    mtrace_scope before = mtrace_scope_push_at(&new_scope);
+    (void)mtrace_track_at(0, 0x5000, 10, &shared_site);
+    (void)mtrace_track_at(0, 0x5000, 10, &shared_site);
+    mtrace_scope_pop(before);
+    return argument;
+}
+
+/* A scope of an earlier start has a number that another one has now; what the shard remembers is
+   the other's. */
+static void test_old_scope_in_a_new_shard(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    pthread_t old;
+    int i;
+    (void)state;
+    desc.capacity = 64;
+    desc.frames = 2;
+    shared_site = test_site("shared.c", 1);
+    old_scope = test_site("old.c", 1);
+    new_scope = test_site("new.c", 1);
+    assert_int_equal(pthread_barrier_init(&at_scope, NULL, 2), 0);
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    assert_int_equal(pthread_create(&old, NULL, stand_in_old_scope, NULL), 0);
+    pthread_barrier_wait(&at_scope);
+    mtrace_stop();
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < MTRACE_SHARDS; i++) {
+        in_thread(record_in_new_scope, NULL);
+    }
+    pthread_barrier_wait(&at_scope);
+    assert_int_equal(pthread_join(old, NULL), 0);
+    pthread_barrier_destroy(&at_scope);
+    mtrace_stop();
+}
 #else
 static void test_waits_for_earlier_calls(void **state) {
+    (void)state;
+}
+
+static void test_old_scope_in_a_new_shard(void **state) {
     (void)state;
 }
 #endif
@@ -755,6 +868,8 @@ int main(void) {
         cmocka_unit_test(test_handler_after_a_peak),
         cmocka_unit_test(test_waits_for_earlier_calls),
         cmocka_unit_test(test_sweep_takes_retired_alone),
+        cmocka_unit_test(test_stop_leaves_memory),
+        cmocka_unit_test(test_old_scope_in_a_new_shard),
     };
     make_keys();
     return cmocka_run_group_tests(tests, NULL, NULL);
