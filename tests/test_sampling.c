@@ -552,7 +552,7 @@ static void test_memory(void **state) {
     desc.max_sites = 64;
     plain = mtrace_memory_size(&desc);
     desc.sample_interval = INTERVAL;
-    assert_true(plain - mtrace_memory_size(&desc) > (size_t)MTRACE_SHARDS * 64 * 64 - 16384);
+    assert_true(plain - mtrace_memory_size(&desc) > test_shards() * 64 * 64 - 16384);
     desc.memory_size = mtrace_memory_size(&desc);
     desc.memory = malloc(desc.memory_size);
     assert_non_null(desc.memory);

@@ -62,6 +62,10 @@ TEST_CODE size_t test_max_probe(void) {
     return MTRACE_MAX_PROBE;
 }
 
+TEST_CODE size_t test_shards(void) {
+    return MTRACE_OWN_SHARDS_;
+}
+
 TEST_CODE size_t test_max_sites(void) {
     return MTRACE_MAX_SITES_;
 }

@@ -80,6 +80,7 @@ TEST_EXTERN bool test_can_sample(void);              /* sampling is there on thi
 TEST_EXTERN size_t test_max_interval(void);          /* the longest sampling interval */
 TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
 TEST_EXTERN uint32_t test_home(uintptr_t key);       /* the home slot of a tracked key */
+TEST_EXTERN size_t test_shards(void);                /* those that threads can have */
 TEST_EXTERN size_t test_max_sites(void);             /* the most that desc.max_sites may be */
 TEST_EXTERN size_t test_default_sites(void);         /* what it is by default */
 TEST_EXTERN size_t test_resident(void);              /* bytes in RAM; 0: not known */
