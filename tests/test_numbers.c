@@ -31,7 +31,7 @@ static void finish(void) {
 
 /* Each call site has one key of its own size, and is found by it. */
 static void test_many_accounts(void **state) {
-    enum { ACCOUNTS = 140000 };
+    enum { ACCOUNTS = 70000 };
     mtrace_block block;
     uintptr_t i;
     (void)state;
@@ -58,7 +58,7 @@ static void test_many_accounts(void **state) {
 
 /* A chain of scopes for each of many lines. */
 static void test_many_scopes(void **state) {
-    enum { SCOPES = 100000 };
+    enum { SCOPES = 67000 };
     mtrace_frame frames[2];
     mtrace_traceback traceback;
     uint32_t i;
