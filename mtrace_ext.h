@@ -645,7 +645,7 @@ extern "C" {
 #include <io.h>
 #include <process.h>
 #include <sys/stat.h>
-/* Without windows.h, as in mtrace.h. */
+/* Without windows.h, as in mtrace.h, which declares more of them. */
 #if !defined(_WINDOWS_) || _WIN32_WINNT < 0x0600
 struct _FILETIME;
 union _LARGE_INTEGER;
@@ -661,8 +661,6 @@ MTRACE_WIN32_(int) SwitchToThread(void);
 MTRACE_WIN32_(void *)
 CreateEventA(struct _SECURITY_ATTRIBUTES *attributes, int stays, int is_set, const char *name);
 MTRACE_WIN32_(int) SetEvent(void *event);
-MTRACE_WIN32_(unsigned long) WaitForSingleObject(void *what, unsigned long ms);
-MTRACE_WIN32_(int) CloseHandle(void *handle);
 MTRACE_WIN32_(unsigned long) FlsAlloc(void(__stdcall *ended)(void *what));
 MTRACE_WIN32_(void *) FlsGetValue(unsigned long key);
 MTRACE_WIN32_(int) FlsSetValue(unsigned long key, void *what);
