@@ -1169,6 +1169,35 @@ static void test_clear_many_times(void **state) {
     clear_many_times(CLEARS / 10, 0, CLEAR_SITES, 1);
 }
 
+/* A block from before a clear keeps its slot while there is room. It takes none from a later one.
+   */
+static void test_clear_and_fill(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_site site = test_site("life.c", 1);
+    void *old[5];
+    uintptr_t key;
+    size_t i;
+    (void)state;
+    desc.capacity = 64;
+    desc.max_sites = 16;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < 5; i++) {
+        old[i] = MT_MALLOC(10 + i);
+    }
+    mtrace_clear();
+    for (key = 1; key <= 64 && test_max_probe() >= 64; key++) {
+        assert_int_equal(mtrace_track_at(1, key * 977, 100, &site), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_get_info().dropped_count, 0);
+    test_sound();
+    for (i = 0; i < 5; i++) {
+        MT_FREE(old[i]);
+    }
+    assert_int_equal(mtrace_get_info().foreign_frees, 5);
+    test_sound();
+    mtrace_stop();
+}
+
 /* Just as many call sites as there is room for, again after each clear: each gets its row, though
    blocks of the rows before are alive. */
 static void test_clear_with_all_sites_used(void **state) {
@@ -1347,6 +1376,7 @@ int main(void) {
         TEST(test_clear_when_all_accounts_are_used),
         TEST(test_clear_many_times),
         TEST(test_clear_with_all_sites_used),
+        TEST(test_clear_and_fill),
         TEST(test_reset_peak),
     };
     int failed;
