@@ -1169,8 +1169,7 @@ static void test_clear_many_times(void **state) {
     clear_many_times(CLEARS / 10, 0, CLEAR_SITES, 1);
 }
 
-/* A block from before a clear keeps its slot while there is room. It takes none from a later one.
-   */
+/* A block from before a clear keeps its slot while there is room, but takes none from a later. */
 static void test_clear_and_fill(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site site = test_site("life.c", 1);
