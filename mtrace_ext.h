@@ -113,19 +113,19 @@ typedef enum mtrace_recorder_format {
 
    Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
    block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
-   `mtrace_profile_way way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
+   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
    profiled functions must not be unloaded before the last report. Source: memory_profiler's
    @profile. */
-typedef struct mtrace_profile_way {
+typedef struct mtrace_profile_token {
     uint64_t serial; /* 0: not measured */
     uint32_t context;
     uint32_t depth;
-} mtrace_profile_way;
+} mtrace_profile_token;
 
-typedef struct mtrace_line_way {
+typedef struct mtrace_line_token {
     const char *name; /* NULL: nothing to take back */
     uint32_t before;
-} mtrace_line_way;
+} mtrace_line_token;
 
 /* How a profile is written. */
 typedef enum mtrace_profile_style {
@@ -271,28 +271,28 @@ MTRACE_API unsigned char mtrace_profiling_; /* started */
 #else
 #define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
 #endif
-MTRACE_API mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit,
-                                                   const void *frame);
-MTRACE_API void mtrace_profile_pop_(mtrace_profile_way way);
-MTRACE_API mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
-MTRACE_API void mtrace_profile_unmark_(mtrace_line_way way);
+MTRACE_API mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                     const void *frame);
+MTRACE_API void mtrace_profile_pop_(mtrace_profile_token way);
+MTRACE_API mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
+MTRACE_API void mtrace_profile_unmark_(mtrace_line_token way);
 
-static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
-                                                        const void *frame) {
-    mtrace_profile_way none = MTRACE_ZERO_;
+static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                          const void *frame) {
+    mtrace_profile_token none = MTRACE_ZERO_;
     return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
 }
-static inline void mtrace_profile_pop(mtrace_profile_way way) {
+static inline void mtrace_profile_pop(mtrace_profile_token way) {
     if (way.serial != 0) {
         mtrace_profile_pop_(way);
     }
 }
-static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t line,
-                                                     bool only_here) {
-    mtrace_line_way none = MTRACE_ZERO_;
+static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                       bool only_here) {
+    mtrace_line_token none = MTRACE_ZERO_;
     return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
 }
-static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
+static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
     if (way.name != MTRACE_NULL_) {
         mtrace_profile_unmark_(way);
     }
@@ -494,26 +494,26 @@ static inline mtrace_result mtrace_profile_report(const mtrace_profile_report_de
     (void)desc;
     return MTRACE_ERR_COMPILED_OUT;
 }
-static inline mtrace_profile_way mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
-                                                        const void *frame) {
-    mtrace_profile_way none = MTRACE_ZERO_;
+static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                          const void *frame) {
+    mtrace_profile_token none = MTRACE_ZERO_;
     (void)site;
     (void)limit;
     (void)frame;
     return none;
 }
-static inline void mtrace_profile_pop(mtrace_profile_way way) {
+static inline void mtrace_profile_pop(mtrace_profile_token way) {
     (void)way;
 }
-static inline mtrace_line_way mtrace_profile_mark_at(const char *name, uint32_t line,
-                                                     bool only_here) {
-    mtrace_line_way none = MTRACE_ZERO_;
+static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                       bool only_here) {
+    mtrace_line_token none = MTRACE_ZERO_;
     (void)name;
     (void)line;
     (void)only_here;
     return none;
 }
-static inline void mtrace_profile_unmark_at(mtrace_line_way way) {
+static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
     (void)way;
 }
 static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
@@ -548,8 +548,8 @@ static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void 
     const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
 #elif defined(__cplusplus)
 struct mtrace_profile_guard_ {
-    mtrace_profile_way way;
-    explicit mtrace_profile_guard_(mtrace_profile_way pushed) : way(pushed) {}
+    mtrace_profile_token way;
+    explicit mtrace_profile_guard_(mtrace_profile_token pushed) : way(pushed) {}
     ~mtrace_profile_guard_() {
         mtrace_profile_pop(way);
     }
@@ -559,11 +559,11 @@ struct mtrace_profile_guard_ {
 #define MT_PROFILE_LIMIT(limit)                                                                    \
     const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)(MT_PROFILE_PUSH(limit))
 #elif defined(__GNUC__)
-static inline void mtrace_profile_leave_(const mtrace_profile_way *way) {
+static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
     mtrace_profile_pop(*way);
 }
 #define MT_PROFILE_LIMIT(limit)                                                                    \
-    __extension__ const mtrace_profile_way MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)            \
+    __extension__ const mtrace_profile_token MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)          \
         __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
 #endif
 #if defined(MTRACE) && defined(MT_PROFILE_LIMIT)
@@ -575,8 +575,8 @@ static inline void mtrace_profile_leave_(const mtrace_profile_way *way) {
 #define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
 #elif defined(__GNUC__) && defined(__cplusplus)
 struct mtrace_line_guard_ {
-    mtrace_line_way way;
-    explicit mtrace_line_guard_(mtrace_line_way marked) : way(marked) {}
+    mtrace_line_token way;
+    explicit mtrace_line_guard_(mtrace_line_token marked) : way(marked) {}
     ~mtrace_line_guard_() {
         mtrace_profile_unmark_at(way);
     }
@@ -590,12 +590,12 @@ struct mtrace_line_guard_ {
         __VA_ARGS__;                                                                               \
     }))
 #elif defined(__GNUC__)
-static inline void mtrace_line_leave_(const mtrace_line_way *way) {
+static inline void mtrace_line_leave_(const mtrace_line_token *way) {
     mtrace_profile_unmark_at(*way);
 }
 #define MT_LINE(...)                                                                               \
     (__extension__({                                                                               \
-        const mtrace_line_way MTRACE_JOIN_(mtrace_line_, __COUNTER__)                              \
+        const mtrace_line_token MTRACE_JOIN_(mtrace_line_, __COUNTER__)                            \
             __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
                 mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1);      \
         __VA_ARGS__;                                                                               \
@@ -676,7 +676,7 @@ static bool mtrace_is_privileged_(void) {
     return false; /* no program has more rights here than who runs it */
 }
 /* The full name of a device is \\.\NUL. */
-static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     const unsigned long stays = 0x410; /* a directory, a reparse point: FILE_ATTRIBUTE_... */
     unsigned long attributes = GetFileAttributesA(path);
     char full[1024];
@@ -742,7 +742,7 @@ static unsigned long mtrace_process_(void) {
 static bool mtrace_is_privileged_(void) {
     return false;
 }
-static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     (void)path;
     t->exists = t->gives_way = false;
     return true;
@@ -799,7 +799,7 @@ static unsigned long mtrace_process_(void) {
 }
 /* False, with errno, where it cannot be told. Not lstat: strict C hides it, and its right
    declaration depends on the size of off_t. */
-static bool mtrace_target_look_(mtrace_target_ *t, const char *path) {
+static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     char start;
     bool is_link = readlink(path, &start, 1) >= 0;
     t->exists = stat(path, &t->as) == 0;
@@ -993,7 +993,7 @@ static FILE *mtrace_file_beside_(mtrace_file_ *f, const mtrace_target_ *old) {
    place. */
 static FILE *mtrace_file_begin_(mtrace_file_ *f, bool append) {
     mtrace_target_ target;
-    if (!mtrace_target_look_(&target, f->path)) {
+    if (!mtrace_target_inspect_(&target, f->path)) {
         return NULL;
     }
     return target.gives_way && !append ? mtrace_file_beside_(f, &target)
@@ -1184,7 +1184,7 @@ typedef struct mtrace_locator_ {
     uint64_t end; /* how many */
 } mtrace_locator_;
 
-static bool mtrace_same_location_(const mtrace_frame *a, const mtrace_frame *b) {
+static bool mtrace_file_location_is_same_(const mtrace_frame *a, const mtrace_frame *b) {
     return a->file == b->file && a->function == b->function && a->line == b->line &&
            a->module == b->module && a->address == b->address;
 }
@@ -1221,29 +1221,30 @@ static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_out_ *names) {
 }
 
 /* A frame as it stands in the file. */
-typedef struct mtrace_location_ {
+typedef struct mtrace_file_location_ {
     uint32_t names[2];
     uint32_t module; /* the first is 1 */
     uint32_t number;
     bool is_new;
-} mtrace_location_;
+} mtrace_file_location_;
 
 /* By what stands in the file, not by pointers: a copy of a copy is the same. */
-static uint32_t mtrace_location_slot_(const mtrace_frame *frame, const mtrace_location_ *at) {
+static uint32_t mtrace_file_location_slot_(const mtrace_frame *frame,
+                                           const mtrace_file_location_ *at) {
     const uint64_t golden = 0x9E3779B97F4A7C15u;
     uint64_t hash = (((uint64_t)at->names[1] << 32) + at->names[0]) * golden;
     hash = (hash ^ (((uint64_t)at->module << 32) + frame->line)) * golden;
     return (uint32_t)((hash ^ frame->address) * golden >> 56); /* 256 slots */
 }
 
-static mtrace_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {
+static mtrace_file_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_locator_ *l = &d->locator;
-    mtrace_location_ at;
+    mtrace_file_location_ at;
     uint32_t slot;
     mtrace_namer_frame_(&d->namer, frame, at.names);
     at.module = frame->module == NULL ? 0 : (uint32_t)(frame->module - d->parts.modules) + 1;
-    slot = mtrace_location_slot_(frame, &at);
-    at.is_new = l->frames[slot] == NULL || !mtrace_same_location_(l->frames[slot], frame);
+    slot = mtrace_file_location_slot_(frame, &at);
+    at.is_new = l->frames[slot] == NULL || !mtrace_file_location_is_same_(l->frames[slot], frame);
     if (at.is_new) {
         l->frames[slot] = frame;
         l->numbers[slot] = (uint32_t)l->end++;
@@ -1356,7 +1357,7 @@ static void mtrace_dump_module_(mtrace_dump_ *d, const mtrace_module *module) {
 
 /* A frame's place, when it is a new one. */
 static void mtrace_dump_location_(mtrace_dump_ *d, const mtrace_frame *frame) {
-    mtrace_location_ at = mtrace_locate_(d, frame);
+    mtrace_file_location_ at = mtrace_locate_(d, frame);
     if (at.is_new) {
         mtrace_out_number_(d->out, at.names[0], 4);
         mtrace_out_number_(d->out, at.names[1], 4);
@@ -1566,7 +1567,7 @@ static mtrace_result mtrace_load_read_(const mtrace_load_ *l, unsigned char **bu
 }
 
 /* Where everything is. */
-static void mtrace_load_places_(mtrace_load_ *l, const unsigned char *bytes) {
+static void mtrace_load_locations_(mtrace_load_ *l, const unsigned char *bytes) {
     l->bytes = bytes;
     l->name_at = bytes + l->header_size;
     l->module_at = l->name_at + l->names;
@@ -1579,7 +1580,7 @@ static void mtrace_load_places_(mtrace_load_ *l, const unsigned char *bytes) {
 static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *bytes,
                                         uint64_t size) {
     size_t hashed = (size_t)size - 8;
-    mtrace_load_places_(l, bytes);
+    mtrace_load_locations_(l, bytes);
     l->text = mtrace_file_most_text_(size);
     if (XXH64(bytes, hashed, 0) != mtrace_number_at_(bytes + hashed, 8) ||
         (l->names != 0 && l->name_at[l->names - 1] != 0)) {
@@ -2036,7 +2037,7 @@ static bool mtrace_pickle_has_blocks_(const mtrace_snapshot_parts *parts) {
 }
 
 /* Counters can stand for any number of blocks: not for more than these are traces made up. */
-enum { MTRACE_PICKLE_MOST_ = 1 << 24 };
+enum { MTRACE_PICKLE_MAX_ = 1 << 24 };
 
 static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
     uint64_t size, count, sum = 0;
@@ -2044,11 +2045,11 @@ static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
     if (mtrace_pickle_has_blocks_(parts)) {
         return parts->block_count <= UINT32_MAX;
     }
-    for (i = 0; i < parts->row_count && sum <= MTRACE_PICKLE_MOST_; i++) {
+    for (i = 0; i < parts->row_count && sum <= MTRACE_PICKLE_MAX_; i++) {
         mtrace_pickle_measure_(parts, i, &size, &count);
-        sum += count <= MTRACE_PICKLE_MOST_ ? count : MTRACE_PICKLE_MOST_ + 1;
+        sum += count <= MTRACE_PICKLE_MAX_ ? count : MTRACE_PICKLE_MAX_ + 1;
     }
-    return sum <= MTRACE_PICKLE_MOST_;
+    return sum <= MTRACE_PICKLE_MAX_;
 }
 
 mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mtrace_write_fn write,
@@ -2274,7 +2275,7 @@ bool mtrace_get_resident(uint64_t *bytes) {
 }
 
 /* A lock that waits by giving way. One that is held across a sample is waited for that long. */
-static void mtrace_hold_(uint32_t *word) {
+static void mtrace_lock_(uint32_t *word) {
     uint32_t is_free = 0;
     bool held = false;
     while (!held) {
@@ -2288,7 +2289,7 @@ static void mtrace_hold_(uint32_t *word) {
     }
 }
 
-static void mtrace_let_go_(uint32_t *word) {
+static void mtrace_unlock_(uint32_t *word) {
     MTRACE_LOCK();
     MTRACE_SET_RELEASE_(word, 0u);
     MTRACE_UNLOCK();
@@ -2352,13 +2353,13 @@ static void *mtrace_thread_inside_(void) {
 }
 
 static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     mtrace_thread_end_ = end;
     if (!mtrace_thread_key_.made) {
         mtrace_thread_key_.key = FlsAlloc(mtrace_thread_ended_);
         MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, mtrace_thread_key_.key != 0xffffffff);
     }
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     if (mtrace_thread_key_.made) {
         FlsSetValue(mtrace_thread_key_.key, what);
     }
@@ -2382,11 +2383,11 @@ static void *mtrace_thread_inside_(void) {
 }
 
 static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     if (!mtrace_thread_key_.made && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
         MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, 1);
     }
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     if (mtrace_thread_key_.made) {
         pthread_setspecific(mtrace_thread_key_.key, what);
     }
@@ -2542,16 +2543,16 @@ static void mtrace_ticker_stop_(void) {
 
 /* No lock is held by a thread that a child of fork() does not have. */
 static void mtrace_before_fork_(void) {
-    mtrace_hold_(&mtrace_locks_.profile);
-    mtrace_hold_(&mtrace_locks_.life);
-    mtrace_hold_(&mtrace_locks_.turn);
-    mtrace_hold_(&mtrace_locks_.marks);
+    mtrace_lock_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.marks);
 }
 static void mtrace_after_fork_(void) {
-    mtrace_let_go_(&mtrace_locks_.marks);
-    mtrace_let_go_(&mtrace_locks_.turn);
-    mtrace_let_go_(&mtrace_locks_.life);
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.profile);
 }
 static void mtrace_after_fork_in_child_(void) {
     if (mtrace_ticker_.runs) {
@@ -2575,7 +2576,7 @@ static bool mtrace_ticker_forks_(void) {
 
 enum {
     MTRACE_MARK_NAME_ = 48, /* bytes, with its end */
-    MTRACE_MOST_CHOSEN_ = 8,
+    MTRACE_MAX_CHOSEN_ = 8,
 
     /* The words of a sample: two times, then its series. */
     MTRACE_W_TIME_ = 0,
@@ -2585,7 +2586,7 @@ enum {
     MTRACE_W_PEAK_ = 4,
     MTRACE_W_RESIDENT_ = 5,
     MTRACE_W_CHOSEN_ = 6, /* domains, then sites */
-    MTRACE_MOST_WORDS_ = MTRACE_W_CHOSEN_ + 2 * MTRACE_MOST_CHOSEN_
+    MTRACE_MAX_WORDS_ = MTRACE_W_CHOSEN_ + 2 * MTRACE_MAX_CHOSEN_
 };
 #define MTRACE_UNKNOWN_BYTES_ UINT64_MAX
 
@@ -2618,7 +2619,7 @@ typedef struct mtrace_recording_ {
     uint64_t dropped_marks;
     uint64_t start;      /* ns */
     uint64_t unix_start; /* the same moment, ns since 1970 */
-    mtrace_series_ series[MTRACE_MOST_WORDS_];
+    mtrace_series_ series[MTRACE_MAX_WORDS_];
 } mtrace_recording_;
 
 enum { MTRACE_RECORDER_ON_ = 1, MTRACE_RECORDER_STREAMS_ = 2 };
@@ -2670,7 +2671,7 @@ static void mtrace_copy_name_(char *to, size_t size, const char *name) {
 #else
 #define MTRACE_LIKE_PRINTF_
 #endif
-static void mtrace_say_(mtrace_out_ *o, const char *format, ...) MTRACE_LIKE_PRINTF_;
+static void mtrace_out_printf_(mtrace_out_ *o, const char *format, ...) MTRACE_LIKE_PRINTF_;
 
 typedef unsigned long long mtrace_u_; /* for %llu */
 
@@ -2681,7 +2682,7 @@ static void mtrace_out_open_(mtrace_out_ *o, mtrace_write_fn write, void *user) 
     o->length = 0;
 }
 
-static void mtrace_say_(mtrace_out_ *o, const char *format, ...) {
+static void mtrace_out_printf_(mtrace_out_ *o, const char *format, ...) {
     char text[512];
     size_t length;
     va_list values;
@@ -2696,7 +2697,7 @@ static void mtrace_say_(mtrace_out_ *o, const char *format, ...) {
 }
 
 /* A list of escapes: a character, and behind it what stands for it. */
-static void mtrace_say_escaped_(mtrace_out_ *o, const char *text, const char *const *escapes) {
+static void mtrace_print_escaped_(mtrace_out_ *o, const char *text, const char *const *escapes) {
     for (; *text != '\0'; text++) {
         const char *const *e = escapes;
         while (*e != NULL && **e != *text) {
@@ -2716,71 +2717,72 @@ static const char *const mtrace_dat_escapes_[] = {" _", NULL};
 static const char *const mtrace_quote_escapes_[] = {"\"'", NULL};
 
 /* "1.500000 1700000000.0000": MiB and unix time, in whole numbers. */
-static void mtrace_say_dat_point_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
-                                  uint64_t time) {
+static void mtrace_print_dat_point_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
+                                    uint64_t time) {
     uint64_t tens_of_us = (time - r->start + r->unix_start) / 100000;
     uint64_t millionths = ((bytes & 0xfffff) * 15625 + 8192) >> 14;
-    mtrace_say_(o, "%llu.%06llu %llu.%04llu", (mtrace_u_)(bytes >> 20), (mtrace_u_)millionths,
-                (mtrace_u_)(tens_of_us / 10000), (mtrace_u_)(tens_of_us % 10000));
+    mtrace_out_printf_(o, "%llu.%06llu %llu.%04llu", (mtrace_u_)(bytes >> 20),
+                       (mtrace_u_)millionths, (mtrace_u_)(tens_of_us / 10000),
+                       (mtrace_u_)(tens_of_us % 10000));
 }
 
-static void mtrace_say_dat_memory_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
-                                   uint64_t time) {
-    mtrace_say_(o, "MEM ");
-    mtrace_say_dat_point_(o, r, bytes, time);
-    mtrace_say_(o, "\n");
+static void mtrace_print_dat_memory_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
+                                     uint64_t time) {
+    mtrace_out_printf_(o, "MEM ");
+    mtrace_print_dat_point_(o, r, bytes, time);
+    mtrace_out_printf_(o, "\n");
 }
 
-static void mtrace_say_dat_sample_(mtrace_out_ *o, const mtrace_recording_ *r,
-                                   const uint64_t *sample) {
+static void mtrace_print_dat_sample_(mtrace_out_ *o, const mtrace_recording_ *r,
+                                     const uint64_t *sample) {
     if (sample[MTRACE_W_MAX_] != sample[MTRACE_W_CURRENT_]) {
-        mtrace_say_dat_memory_(o, r, sample[MTRACE_W_MAX_], sample[MTRACE_W_MAX_TIME_]);
+        mtrace_print_dat_memory_(o, r, sample[MTRACE_W_MAX_], sample[MTRACE_W_MAX_TIME_]);
     }
-    mtrace_say_dat_memory_(o, r, sample[MTRACE_W_CURRENT_], sample[MTRACE_W_TIME_]);
+    mtrace_print_dat_memory_(o, r, sample[MTRACE_W_CURRENT_], sample[MTRACE_W_TIME_]);
 }
 
 /* A span gives its two points too: mprof peak --func wants one inside of it. Instants, of which
    mprof knows nothing, are in lines of a kind that it passes over. */
-static void mtrace_say_dat_mark_(mtrace_out_ *o, const mtrace_recording_ *r,
-                                 const mtrace_mark_ *mark) {
+static void mtrace_print_dat_mark_(mtrace_out_ *o, const mtrace_recording_ *r,
+                                   const mtrace_mark_ *mark) {
     const mtrace_span *s = &mark->span;
     if (mark->is_span) {
-        mtrace_say_dat_memory_(o, r, s->start_bytes, s->start);
-        mtrace_say_dat_memory_(o, r, s->end_bytes, s->end);
+        mtrace_print_dat_memory_(o, r, s->start_bytes, s->start);
+        mtrace_print_dat_memory_(o, r, s->end_bytes, s->end);
     }
-    mtrace_say_(o, mark->is_span ? "FUNC " : "MARK ");
-    mtrace_say_escaped_(o, mark->name, mtrace_dat_escapes_);
-    mtrace_say_(o, " ");
-    mtrace_say_dat_point_(o, r, s->start_bytes, s->start);
+    mtrace_out_printf_(o, mark->is_span ? "FUNC " : "MARK ");
+    mtrace_print_escaped_(o, mark->name, mtrace_dat_escapes_);
+    mtrace_out_printf_(o, " ");
+    mtrace_print_dat_point_(o, r, s->start_bytes, s->start);
     if (mark->is_span) {
-        mtrace_say_(o, " ");
-        mtrace_say_dat_point_(o, r, s->end_bytes, s->end);
-        mtrace_say_(o, " %lu", (unsigned long)s->level);
+        mtrace_out_printf_(o, " ");
+        mtrace_print_dat_point_(o, r, s->end_bytes, s->end);
+        mtrace_out_printf_(o, " %lu", (unsigned long)s->level);
     }
-    mtrace_say_(o, "\n");
+    mtrace_out_printf_(o, "\n");
 }
 
 /* The command line, as a shell would read it; "mtrace" where it cannot be told. */
-static void mtrace_say_command_(mtrace_out_ *o) {
+static void mtrace_print_command_(mtrace_out_ *o) {
     char words[2048], word[512];
     size_t length = mtrace_read_small_("/proc/self/cmdline", words, sizeof words), at = 0;
     if (length == 0) {
-        mtrace_say_(o, "mtrace");
+        mtrace_out_printf_(o, "mtrace");
     }
     for (; at < length; at += strlen(words + at) + 1) {
         bool quoted;
         mtrace_copy_name_(word, sizeof word, words + at);
         quoted = *word == '\0' || strpbrk(word, " \"") != NULL;
-        mtrace_say_(o, "%s%s", at > 0 ? " " : "", quoted ? "\"" : "");
-        mtrace_say_escaped_(o, word, mtrace_quote_escapes_);
-        mtrace_say_(o, "%s", quoted ? "\"" : "");
+        mtrace_out_printf_(o, "%s%s", at > 0 ? " " : "", quoted ? "\"" : "");
+        mtrace_print_escaped_(o, word, mtrace_quote_escapes_);
+        mtrace_out_printf_(o, "%s", quoted ? "\"" : "");
     }
 }
 
-static void mtrace_say_dat_head_(mtrace_out_ *o) {
-    mtrace_say_(o, "CMDLINE ");
-    mtrace_say_command_(o);
-    mtrace_say_(o, "\n");
+static void mtrace_print_dat_header_(mtrace_out_ *o) {
+    mtrace_out_printf_(o, "CMDLINE ");
+    mtrace_print_command_(o);
+    mtrace_out_printf_(o, "\n");
 }
 
 /* --- samples --- */
@@ -2801,7 +2803,7 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_s
 }
 
 /* What mtrace_snapshot_filter does with this filter alone. */
-static bool mtrace_row_is_chosen_(const mtrace_filter *f, const mtrace_statistic *row) {
+static bool mtrace_row_matches_filter_(const mtrace_filter *f, const mtrace_statistic *row) {
     return mtrace_row_matches_(f, row) != f->exclusive;
 }
 
@@ -2811,7 +2813,7 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
     for (i = 0; i < parts->row_count; i++) {
         const mtrace_statistic *row = &parts->rows[i];
         for (word = MTRACE_W_CHOSEN_; row->size != 0 && word < r->words; word++) {
-            if (mtrace_row_is_chosen_(&r->series[word].filter, row)) {
+            if (mtrace_row_matches_filter_(&r->series[word].filter, row)) {
                 sample[word] += row->size;
                 mtrace_learn_name_(r, word, row);
             }
@@ -2820,7 +2822,7 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
 }
 
 /* Into the recorder's own memory, which grows when there are more call sites than ever. */
-static mtrace_result mtrace_recorder_look_(mtrace_snapshot **snapshot) {
+static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
     mtrace_memory *m = &mtrace_recorder_.snapshot;
     mtrace_result result = MTRACE_ERR_NO_MEMORY;
     int tries = 0;
@@ -2847,7 +2849,7 @@ static mtrace_traced_memory mtrace_recorder_read_(mtrace_recording_ *r, uint64_t
     mtrace_traced_memory held;
     size_t word;
     if (r->words > MTRACE_W_CHOSEN_) {
-        result = mtrace_recorder_look_(&snapshot);
+        result = mtrace_recorder_snapshot_(&snapshot);
     }
     for (word = MTRACE_W_CHOSEN_; word < r->words; word++) {
         sample[word] = result == MTRACE_ERR_NO_MEMORY ? MTRACE_UNKNOWN_BYTES_ : 0;
@@ -2912,7 +2914,7 @@ static void mtrace_keep_sample_(mtrace_recording_ *r, uint64_t *sample) {
 /* The turn is held. A peak that is another than at the sample before was reached since. */
 static void mtrace_sample_(void) {
     mtrace_recording_ *r = &mtrace_recorder_.r;
-    uint64_t sample[MTRACE_MOST_WORDS_];
+    uint64_t sample[MTRACE_MAX_WORDS_];
     mtrace_traced_memory held = mtrace_recorder_read_(r, sample);
     mtrace_out_ out;
     sample[MTRACE_W_CURRENT_] = sample[MTRACE_W_MAX_] = held.current;
@@ -2926,7 +2928,7 @@ static void mtrace_sample_(void) {
     sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_now();
     if (mtrace_recorder_.write != NULL) {
         mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
-        mtrace_say_dat_sample_(&out, r, sample);
+        mtrace_print_dat_sample_(&out, r, sample);
     }
     mtrace_keep_sample_(r, sample);
 }
@@ -2953,11 +2955,11 @@ void mtrace_tick(void) {
     if (!mtrace_recorder_is_on()) {
         return;
     }
-    mtrace_hold_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.turn);
     if (mtrace_recorder_is_on()) {
         mtrace_sample_();
     }
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.turn);
 }
 
 /* --- marks --- */
@@ -3001,14 +3003,14 @@ static void mtrace_thin_marks_(mtrace_recording_ *r) {
 
 static void mtrace_keep_mark_(const mtrace_mark_ *mark) {
     mtrace_recording_ *r = &mtrace_recorder_.r;
-    mtrace_hold_(&mtrace_locks_.marks);
+    mtrace_lock_(&mtrace_locks_.marks);
     if (mtrace_recorder_is_on()) {
         if (r->mark_count == r->max_marks) {
             mtrace_thin_marks_(r);
         }
         r->marks[r->mark_count++] = *mark;
     }
-    mtrace_let_go_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.marks);
 }
 
 /* With a writer in the turn of the samples, so that lines stay in their order. */
@@ -3018,13 +3020,13 @@ static void mtrace_add_mark_(const mtrace_mark_ *mark) {
         mtrace_keep_mark_(mark);
         return;
     }
-    mtrace_hold_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.turn);
     mtrace_keep_mark_(mark);
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) != 0) {
         mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
-        mtrace_say_dat_mark_(&out, &mtrace_recorder_.r, mark);
+        mtrace_print_dat_mark_(&out, &mtrace_recorder_.r, mark);
     }
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.turn);
 }
 
 void mtrace_mark_span(const char *name, const mtrace_span *span) {
@@ -3051,7 +3053,7 @@ void mtrace_mark(const char *name) {
 /* --- start, stop, what there is --- */
 
 static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
-    return d->site_count <= MTRACE_MOST_CHOSEN_ && d->domain_count <= MTRACE_MOST_CHOSEN_ &&
+    return d->site_count <= MTRACE_MAX_CHOSEN_ && d->domain_count <= MTRACE_MAX_CHOSEN_ &&
            mtrace_filters_valid_(d->sites, d->site_count) &&
            (d->domain_count == 0 || d->domains != NULL) && d->max_samples != 1 &&
            d->interval <= INT32_MAX && (d->no_thread || mtrace_ticker_can_());
@@ -3156,7 +3158,7 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     mtrace_recorder_.r.unix_start = mtrace_unix_now_();
     if (streams != 0) {
         mtrace_out_open_(&out, d->write, d->write_user);
-        mtrace_say_dat_head_(&out);
+        mtrace_print_dat_header_(&out);
     }
     mtrace_sample_();
     mtrace_recorder_set_state_(MTRACE_RECORDER_ON_ | streams);
@@ -3165,17 +3167,17 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
 /* What was recorded, and the room for a snapshot, give way; d NULL: to nothing. */
 static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_memory snapshot,
                                      const mtrace_recorder_desc *d) {
-    mtrace_hold_(&mtrace_locks_.turn);
-    mtrace_hold_(&mtrace_locks_.marks);
+    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.marks);
     MTRACE_BASE_FREE(mtrace_recorder_.r.samples);
     MTRACE_BASE_FREE(mtrace_recorder_.snapshot.memory);
     mtrace_recorder_.r = *r;
     mtrace_recorder_.snapshot = snapshot;
-    mtrace_let_go_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.marks);
     if (d != NULL) {
         mtrace_recorder_begin_(d);
     }
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.turn);
 }
 
 /* Nothing has changed until all is there; the thread finds nothing to do until then. */
@@ -3209,13 +3211,13 @@ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
     if (!mtrace_recorder_desc_good_(&d)) {
         return MTRACE_ERR_ARGUMENT;
     }
-    mtrace_hold_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.life);
     if (!mtrace_recorder_is_on()) {
         result = mtrace_get_info().capacity == 0 ? MTRACE_ERR_NOT_TRACING
                  : !mtrace_ticker_forks_()       ? MTRACE_ERR_NO_MEMORY
                                                  : mtrace_recorder_prepare_(&d);
     }
-    mtrace_let_go_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.life);
     return result;
 }
 
@@ -3225,27 +3227,27 @@ static void mtrace_recorder_end_(void) {
         return;
     }
     mtrace_ticker_stop_();
-    mtrace_hold_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.turn);
     mtrace_sample_();
-    mtrace_hold_(&mtrace_locks_.marks);
+    mtrace_lock_(&mtrace_locks_.marks);
     mtrace_recorder_set_state_(0);
-    mtrace_let_go_(&mtrace_locks_.marks);
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.turn);
 }
 
 void mtrace_recorder_stop(void) {
-    mtrace_hold_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.life);
     mtrace_recorder_end_();
-    mtrace_let_go_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.life);
 }
 
 void mtrace_recorder_free(void) {
     mtrace_recording_ nothing = MTRACE_ZERO_;
     mtrace_memory none = MTRACE_ZERO_;
-    mtrace_hold_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.life);
     mtrace_recorder_end_();
     mtrace_recorder_replace_(&nothing, none, NULL);
-    mtrace_let_go_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.life);
 }
 
 /* The highest of a series and when it was, 0 when nothing is known of it. */
@@ -3266,17 +3268,17 @@ static uint64_t mtrace_highest_(const mtrace_recording_ *r, size_t word, uint64_
 mtrace_recorder_info mtrace_recorder_get_info(void) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     mtrace_recorder_info info = MTRACE_ZERO_;
-    mtrace_hold_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.turn);
     info.is_on = mtrace_recorder_is_on();
     info.samples = r->sample_count;
     info.taken = r->taken;
     info.peak = mtrace_highest_(r, MTRACE_W_MAX_, &info.peak_time);
     info.memory = r->memory + mtrace_recorder_.snapshot.size;
-    mtrace_hold_(&mtrace_locks_.marks);
+    mtrace_lock_(&mtrace_locks_.marks);
     info.marks = r->mark_count;
     info.dropped_marks = r->dropped_marks;
-    mtrace_let_go_(&mtrace_locks_.marks);
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.turn);
     return info;
 }
 
@@ -3292,19 +3294,19 @@ static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     size_t bytes;
     uint64_t *samples;
-    mtrace_hold_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.turn);
     bytes = r->sample_count * r->words * sizeof *samples;
     samples = (uint64_t *)MTRACE_BASE_MALLOC(bytes + r->max_marks * sizeof *r->marks + 1);
     if (samples != NULL) {
         mtrace_copy_bytes_(samples, r->samples, bytes);
-        mtrace_hold_(&mtrace_locks_.marks);
+        mtrace_lock_(&mtrace_locks_.marks);
         *copy = *r;
         copy->samples = samples;
         copy->marks = (mtrace_mark_ *)(samples + r->sample_count * r->words);
         mtrace_copy_bytes_(copy->marks, r->marks, r->mark_count * sizeof *r->marks);
-        mtrace_let_go_(&mtrace_locks_.marks);
+        mtrace_unlock_(&mtrace_locks_.marks);
     }
-    mtrace_let_go_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.turn);
     return samples != NULL;
 }
 
@@ -3389,15 +3391,15 @@ static const char *mtrace_label_time_(char *label, uint64_t ns) {
 
 static void mtrace_write_dat_(mtrace_out_ *o, const mtrace_recording_ *r) {
     size_t i;
-    mtrace_say_dat_head_(o);
+    mtrace_print_dat_header_(o);
     if (r->sample_count == 0) { /* mprof wants one */
-        mtrace_say_dat_memory_(o, r, 0, r->start);
+        mtrace_print_dat_memory_(o, r, 0, r->start);
     }
     for (i = 0; i < r->sample_count; i++) {
-        mtrace_say_dat_sample_(o, r, r->samples + i * r->words);
+        mtrace_print_dat_sample_(o, r, r->samples + i * r->words);
     }
     for (i = 0; i < r->mark_count; i++) {
-        mtrace_say_dat_mark_(o, r, &r->marks[i]);
+        mtrace_print_dat_mark_(o, r, &r->marks[i]);
     }
 }
 
@@ -3406,67 +3408,69 @@ static void mtrace_write_dat_(mtrace_out_ *o, const mtrace_recording_ *r) {
 static const char *const mtrace_json_escapes_[] = {"\"\\\"", "\\\\\\", NULL};
 
 /* Up to its own keys. The names of ours are good as they are. */
-static void mtrace_say_event_(mtrace_out_ *o, const char *name, const char *kind, uint64_t time,
-                              uint32_t thread) {
-    mtrace_say_(o, ",\n{\"name\":\"");
-    mtrace_say_escaped_(o, name, mtrace_json_escapes_);
-    mtrace_say_(o, "\",\"ph\":\"%s\",\"ts\":%llu.%03llu,\"pid\":%lu,\"tid\":%lu", kind,
-                (mtrace_u_)(time / 1000), (mtrace_u_)(time % 1000), mtrace_process_(),
-                (unsigned long)thread);
+static void mtrace_print_event_(mtrace_out_ *o, const char *name, const char *kind, uint64_t time,
+                                uint32_t thread) {
+    mtrace_out_printf_(o, ",\n{\"name\":\"");
+    mtrace_print_escaped_(o, name, mtrace_json_escapes_);
+    mtrace_out_printf_(o, "\",\"ph\":\"%s\",\"ts\":%llu.%03llu,\"pid\":%lu,\"tid\":%lu", kind,
+                       (mtrace_u_)(time / 1000), (mtrace_u_)(time % 1000), mtrace_process_(),
+                       (unsigned long)thread);
 }
 
 /* One counter with a value for each series that is known of these words. */
-static void mtrace_say_counter_(mtrace_out_ *o, const mtrace_recording_ *r, const uint64_t *sample,
-                                const char *name, size_t word, size_t end) {
+static void mtrace_print_counter_(mtrace_out_ *o, const mtrace_recording_ *r,
+                                  const uint64_t *sample, const char *name, size_t word,
+                                  size_t end) {
     bool any = false;
     for (; word < end; word++) {
         if (sample[word] == MTRACE_UNKNOWN_BYTES_) {
             continue;
         }
         if (!any) {
-            mtrace_say_event_(o, name, "C", sample[MTRACE_W_TIME_], 0);
+            mtrace_print_event_(o, name, "C", sample[MTRACE_W_TIME_], 0);
         }
-        mtrace_say_(o, any ? ",\"" : ",\"args\":{\"");
-        mtrace_say_escaped_(o, r->series[word].name, mtrace_json_escapes_);
-        mtrace_say_(o, "\":%llu", (mtrace_u_)sample[word]);
+        mtrace_out_printf_(o, any ? ",\"" : ",\"args\":{\"");
+        mtrace_print_escaped_(o, r->series[word].name, mtrace_json_escapes_);
+        mtrace_out_printf_(o, "\":%llu", (mtrace_u_)sample[word]);
         any = true;
     }
-    mtrace_say_(o, any ? "}}" : "");
+    mtrace_out_printf_(o, any ? "}}" : "");
 }
 
-static void mtrace_say_mark_event_(mtrace_out_ *o, const mtrace_mark_ *mark) {
+static void mtrace_print_mark_event_(mtrace_out_ *o, const mtrace_mark_ *mark) {
     const mtrace_span *s = &mark->span;
     uint64_t length = s->end - s->start;
-    mtrace_say_event_(o, mark->name, mark->is_span ? "X" : "i", s->start, s->thread);
+    mtrace_print_event_(o, mark->name, mark->is_span ? "X" : "i", s->start, s->thread);
     if (mark->is_span) {
-        mtrace_say_(o, ",\"dur\":%llu.%03llu", (mtrace_u_)(length / 1000),
-                    (mtrace_u_)(length % 1000));
-        mtrace_say_(o, ",\"args\":{\"start_bytes\":%llu,\"end_bytes\":%llu}}",
-                    (mtrace_u_)s->start_bytes, (mtrace_u_)s->end_bytes);
+        mtrace_out_printf_(o, ",\"dur\":%llu.%03llu", (mtrace_u_)(length / 1000),
+                           (mtrace_u_)(length % 1000));
+        mtrace_out_printf_(o, ",\"args\":{\"start_bytes\":%llu,\"end_bytes\":%llu}}",
+                           (mtrace_u_)s->start_bytes, (mtrace_u_)s->end_bytes);
     } else {
-        mtrace_say_(o, ",\"s\":\"p\",\"args\":{\"bytes\":%llu}}", (mtrace_u_)s->start_bytes);
+        mtrace_out_printf_(o, ",\"s\":\"p\",\"args\":{\"bytes\":%llu}}", (mtrace_u_)s->start_bytes);
     }
 }
 
 static void mtrace_write_chrome_(mtrace_out_ *o, const mtrace_recording_ *r) {
     size_t i;
-    mtrace_say_(o,
-                "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tool\":\"mtrace\","
-                "\"dropped_marks\":\"%llu\"},\n\"traceEvents\":[\n",
-                (mtrace_u_)r->dropped_marks);
-    mtrace_say_(o, "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%lu,\"tid\":0,\"args\":{",
-                mtrace_process_());
-    mtrace_say_(o, "\"name\":\"mtrace\"}}");
+    mtrace_out_printf_(o,
+                       "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tool\":\"mtrace\","
+                       "\"dropped_marks\":\"%llu\"},\n\"traceEvents\":[\n",
+                       (mtrace_u_)r->dropped_marks);
+    mtrace_out_printf_(o,
+                       "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%lu,\"tid\":0,\"args\":{",
+                       mtrace_process_());
+    mtrace_out_printf_(o, "\"name\":\"mtrace\"}}");
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
-        mtrace_say_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_CHOSEN_);
-        mtrace_say_counter_(o, r, sample, "domains", MTRACE_W_CHOSEN_, r->first_site);
-        mtrace_say_counter_(o, r, sample, "sites", r->first_site, r->words);
+        mtrace_print_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_CHOSEN_);
+        mtrace_print_counter_(o, r, sample, "domains", MTRACE_W_CHOSEN_, r->first_site);
+        mtrace_print_counter_(o, r, sample, "sites", r->first_site, r->words);
     }
     for (i = 0; i < r->mark_count; i++) {
-        mtrace_say_mark_event_(o, &r->marks[i]);
+        mtrace_print_mark_event_(o, &r->marks[i]);
     }
-    mtrace_say_(o, "\n]}\n");
+    mtrace_out_printf_(o, "\n]}\n");
 }
 
 /* --- comma-separated values --- */
@@ -3475,28 +3479,28 @@ static const char *const mtrace_csv_escapes_[] = {"\"\"\"", NULL};
 
 static void mtrace_write_csv_(mtrace_out_ *o, const mtrace_recording_ *r) {
     size_t i, word;
-    mtrace_say_(o, "\"time (s)\"");
+    mtrace_out_printf_(o, "\"time (s)\"");
     for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
-        mtrace_say_(o, ",\"");
-        mtrace_say_escaped_(o, r->series[word].name, mtrace_csv_escapes_);
-        mtrace_say_(o, " (B)\"");
+        mtrace_out_printf_(o, ",\"");
+        mtrace_print_escaped_(o, r->series[word].name, mtrace_csv_escapes_);
+        mtrace_out_printf_(o, " (B)\"");
     }
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
         uint64_t time = sample[MTRACE_W_TIME_] - r->start;
-        mtrace_say_(o, "\r\n%llu.%09llu", (mtrace_u_)(time / MTRACE_NS_PER_S_),
-                    (mtrace_u_)(time % MTRACE_NS_PER_S_));
+        mtrace_out_printf_(o, "\r\n%llu.%09llu", (mtrace_u_)(time / MTRACE_NS_PER_S_),
+                           (mtrace_u_)(time % MTRACE_NS_PER_S_));
         for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
             bool known = sample[word] != MTRACE_UNKNOWN_BYTES_;
-            mtrace_say_(o, known ? ",%llu" : ",", (mtrace_u_)sample[word]);
+            mtrace_out_printf_(o, known ? ",%llu" : ",", (mtrace_u_)sample[word]);
         }
     }
-    mtrace_say_(o, "\r\n");
+    mtrace_out_printf_(o, "\r\n");
 }
 
 /* --- pictures: time in columns of equal length --- */
 
-enum { MTRACE_MOST_COLUMNS_ = 340 };
+enum { MTRACE_MAX_COLUMNS_ = 340 };
 
 static uint64_t mtrace_duration_(const mtrace_recording_ *r) {
     uint64_t end = r->start + 1; /* never 0 */
@@ -3562,12 +3566,13 @@ static void mtrace_write_spark_(mtrace_out_ *o, const mtrace_recording_ *r,
     mtrace_label_ held, peak;
     int i;
     mtrace_fill_columns_(r, MTRACE_W_MAX_, values, COLUMNS);
-    mtrace_say_(o, "mtrace: %s ", mtrace_label_size_(held, mtrace_current_(r)));
+    mtrace_out_printf_(o, "mtrace: %s ", mtrace_label_size_(held, mtrace_current_(r)));
     for (i = 0; i < COLUMNS && r->sample_count > 0; i++) {
-        mtrace_say_(o, "%s", blocks[values[i] == 0 ? 0 : mtrace_scaled_(values[i], highest, 7)]);
+        mtrace_out_printf_(o, "%s",
+                           blocks[values[i] == 0 ? 0 : mtrace_scaled_(values[i], highest, 7)]);
     }
-    mtrace_say_(o, "%s%s peak\n", r->sample_count > 0 ? " " : "",
-                mtrace_label_size_(peak, highest));
+    mtrace_out_printf_(o, "%s%s peak\n", r->sample_count > 0 ? " " : "",
+                       mtrace_label_size_(peak, highest));
 }
 
 static void mtrace_write_sparkline_(mtrace_out_ *o, const mtrace_recording_ *r) {
@@ -3587,8 +3592,8 @@ static void mtrace_write_sparkline_ascii_(mtrace_out_ *o, const mtrace_recording
 enum { MTRACE_PLOT_COLUMNS_ = 68, MTRACE_PLOT_ROWS_ = 16 };
 
 /* Rows from the top: '#' up to what was held, ':' up to the highest. */
-static void mtrace_say_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mtrace_ticks_ ticks,
-                                  uint32_t tick_count) {
+static void mtrace_print_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mtrace_ticks_ ticks,
+                                    uint32_t tick_count) {
     uint64_t current[MTRACE_PLOT_COLUMNS_], highest[MTRACE_PLOT_COLUMNS_];
     uint32_t rows_a_tick = MTRACE_PLOT_ROWS_ / tick_count, row, i;
     mtrace_label_ label;
@@ -3604,12 +3609,13 @@ static void mtrace_say_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mt
         }
         snprintf(label, sizeof label, "%llu %s",
                  (mtrace_u_)(row / rows_a_tick * ticks.step / ticks.unit->size), ticks.unit->name);
-        mtrace_say_(o, "%9s |%.*s\n", row % rows_a_tick == 0 ? label : "", (int)length, line);
+        mtrace_out_printf_(o, "%9s |%.*s\n", row % rows_a_tick == 0 ? label : "", (int)length,
+                           line);
     }
 }
 
 /* The axis, with its ticks, and what they stand for beneath; instants on the axis. */
-static void mtrace_say_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_print_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
     char axis[MTRACE_PLOT_COLUMNS_ + 1];
     uint64_t duration = mtrace_duration_(r), n;
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_time_units_, 6, duration, 6);
@@ -3626,17 +3632,17 @@ static void mtrace_say_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
             axis[mtrace_column_(r, duration, r->marks[i].span.start, MTRACE_PLOT_COLUMNS_)] = '^';
         }
     }
-    mtrace_say_(o, "%9s +%s\n%11s", "0 B", axis, "");
+    mtrace_out_printf_(o, "%9s +%s\n%11s", "0 B", axis, "");
     for (n = 0; n <= duration / ticks.step; n++) {
         at = mtrace_column_(r, duration, r->start + n * ticks.step, MTRACE_PLOT_COLUMNS_);
         snprintf(label, sizeof label, "%llu%s%s", (mtrace_u_)(n * ticks.step / ticks.unit->size),
                  n == 0 ? " " : "", n == 0 ? ticks.unit->name : "");
         length = (uint32_t)strlen(label);
         at = at + length > MTRACE_PLOT_COLUMNS_ ? MTRACE_PLOT_COLUMNS_ - length : at;
-        mtrace_say_(o, "%*s%s", (int)(at - end), "", label);
+        mtrace_out_printf_(o, "%*s%s", (int)(at - end), "", label);
         end = at + length;
     }
-    mtrace_say_(o, "\n");
+    mtrace_out_printf_(o, "\n");
 }
 
 static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
@@ -3645,16 +3651,17 @@ static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
     uint64_t tick_count = (highest + ticks.step - 1) / ticks.step;
     mtrace_label_ held, peak, when;
     tick_count = tick_count == 0 ? 1 : tick_count;
-    mtrace_say_(o, "mtrace: %s held, peak %s after %s; %llu samples\n",
-                mtrace_label_size_(held, mtrace_current_(r)), mtrace_label_size_(peak, highest),
-                mtrace_label_time_(when, time - r->start), (mtrace_u_)r->taken);
-    mtrace_say_plot_rows_(o, r, ticks, (uint32_t)tick_count);
-    mtrace_say_plot_axis_(o, r);
-    mtrace_say_(o, "%10s # held   : the highest in between   ^ mark", "");
+    mtrace_out_printf_(o, "mtrace: %s held, peak %s after %s; %llu samples\n",
+                       mtrace_label_size_(held, mtrace_current_(r)),
+                       mtrace_label_size_(peak, highest), mtrace_label_time_(when, time - r->start),
+                       (mtrace_u_)r->taken);
+    mtrace_print_plot_rows_(o, r, ticks, (uint32_t)tick_count);
+    mtrace_print_plot_axis_(o, r);
+    mtrace_out_printf_(o, "%10s # held   : the highest in between   ^ mark", "");
     if (r->dropped_marks > 0) {
-        mtrace_say_(o, " (%llu more dropped)", (mtrace_u_)r->dropped_marks);
+        mtrace_out_printf_(o, " (%llu more dropped)", (mtrace_u_)r->dropped_marks);
     }
-    mtrace_say_(o, "\n");
+    mtrace_out_printf_(o, "\n");
 }
 
 /* --- a picture --- */
@@ -3663,13 +3670,13 @@ static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
 enum {
     MTRACE_SVG_WIDTH_ = 1040,
     MTRACE_SVG_LEFT_ = 84,
-    MTRACE_SVG_PLOT_ = 2 * MTRACE_MOST_COLUMNS_,
+    MTRACE_SVG_PLOT_ = 2 * MTRACE_MAX_COLUMNS_,
     MTRACE_SVG_TALL_ = 320,
     MTRACE_SVG_LEGEND_ = MTRACE_SVG_LEFT_ + MTRACE_SVG_PLOT_ + 28,
     MTRACE_SVG_ROW_ = 20,
     MTRACE_SVG_NAME_ROWS_ = 3,
-    MTRACE_SVG_MOST_THREADS_ = 8,
-    MTRACE_SVG_MOST_LEVELS_ = 8
+    MTRACE_SVG_MAX_THREADS_ = 8,
+    MTRACE_SVG_MAX_LEVELS_ = 8
 };
 
 typedef struct mtrace_svg_ {
@@ -3680,8 +3687,8 @@ typedef struct mtrace_svg_ {
     uint32_t y;        /* of the top */
     bool has_resident; /* on this scale */
     mtrace_ticks_ bytes;
-    uint32_t threads[MTRACE_SVG_MOST_THREADS_]; /* with calls, and their rows */
-    uint32_t rows[MTRACE_SVG_MOST_THREADS_];
+    uint32_t threads[MTRACE_SVG_MAX_THREADS_]; /* with calls, and their rows */
+    uint32_t rows[MTRACE_SVG_MAX_THREADS_];
     uint32_t thread_count;
     size_t undrawn; /* calls without a row */
 } mtrace_svg_;
@@ -3705,9 +3712,10 @@ static uint32_t mtrace_svg_y_(const mtrace_svg_ *s, uint64_t bytes) {
 
 static void mtrace_svg_text_(const mtrace_svg_ *s, uint32_t x, uint32_t y, const char *style,
                              const char *text) {
-    mtrace_say_(s->o, "<text x=\"%u\" y=\"%u\" class=\"%s\">", (unsigned)x, (unsigned)y, style);
-    mtrace_say_escaped_(s->o, text, mtrace_xml_escapes_);
-    mtrace_say_(s->o, "</text>\n");
+    mtrace_out_printf_(s->o, "<text x=\"%u\" y=\"%u\" class=\"%s\">", (unsigned)x, (unsigned)y,
+                       style);
+    mtrace_print_escaped_(s->o, text, mtrace_xml_escapes_);
+    mtrace_out_printf_(s->o, "</text>\n");
 }
 
 /* The row of a thread's calls of this level, counted from the first; false when it has none. */
@@ -3716,7 +3724,7 @@ static bool mtrace_svg_row_(const mtrace_svg_ *s, const mtrace_span *span, uint3
     *row = span->level;
     for (i = 0; i < s->thread_count; i++) {
         if (s->threads[i] == span->thread) {
-            return span->level < MTRACE_SVG_MOST_LEVELS_;
+            return span->level < MTRACE_SVG_MAX_LEVELS_;
         }
         *row += s->rows[i];
     }
@@ -3728,14 +3736,14 @@ static void mtrace_svg_give_rows_(mtrace_svg_ *s) {
     for (i = 0; i < s->r->mark_count; i++) {
         const mtrace_mark_ *mark = &s->r->marks[i];
         uint32_t t = 0;
-        if (!mark->is_span || mark->span.level >= MTRACE_SVG_MOST_LEVELS_) {
+        if (!mark->is_span || mark->span.level >= MTRACE_SVG_MAX_LEVELS_) {
             s->undrawn += mark->is_span ? 1 : 0;
             continue;
         }
         while (t < s->thread_count && s->threads[t] != mark->span.thread) {
             t++;
         }
-        if (t == MTRACE_SVG_MOST_THREADS_) {
+        if (t == MTRACE_SVG_MAX_THREADS_) {
             s->undrawn++;
             continue;
         }
@@ -3747,16 +3755,16 @@ static void mtrace_svg_give_rows_(mtrace_svg_ *s) {
 
 /* Adds a domain's columns to those beneath it. */
 static void mtrace_svg_stack_(const mtrace_recording_ *r, size_t word, uint64_t *values) {
-    uint64_t own[MTRACE_MOST_COLUMNS_];
+    uint64_t own[MTRACE_MAX_COLUMNS_];
     uint32_t i;
-    mtrace_fill_columns_(r, word, own, MTRACE_MOST_COLUMNS_);
-    for (i = 0; i < MTRACE_MOST_COLUMNS_; i++) {
+    mtrace_fill_columns_(r, word, own, MTRACE_MAX_COLUMNS_);
+    for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
         values[i] += own[i];
     }
 }
 
 static void mtrace_svg_measure_(mtrace_svg_ *s) {
-    uint64_t values[MTRACE_MOST_COLUMNS_] = MTRACE_ZERO_, time, resident;
+    uint64_t values[MTRACE_MAX_COLUMNS_] = MTRACE_ZERO_, time, resident;
     size_t word;
     uint32_t i;
     bool has_instants = false;
@@ -3765,7 +3773,7 @@ static void mtrace_svg_measure_(mtrace_svg_ *s) {
     for (word = MTRACE_W_CHOSEN_; word < s->r->first_site; word++) {
         mtrace_svg_stack_(s->r, word, values);
     }
-    for (i = 0; i < MTRACE_MOST_COLUMNS_; i++) {
+    for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
         s->most = s->most > values[i] ? s->most : values[i];
     }
     resident = mtrace_highest_(s->r, MTRACE_W_RESIDENT_, &time);
@@ -3794,23 +3802,23 @@ static uint32_t mtrace_svg_height_(const mtrace_svg_ *s) {
     return s->y + (plot > legend ? plot : legend);
 }
 
-static void mtrace_svg_head_(const mtrace_svg_ *s) {
+static void mtrace_svg_header_(const mtrace_svg_ *s) {
     uint64_t time, highest = mtrace_highest_(s->r, MTRACE_W_MAX_, &time);
     unsigned height = mtrace_svg_height_(s);
     mtrace_label_ a, b;
     char text[128];
-    mtrace_say_(s->o,
-                "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\" "
-                "font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
-                "font-size=\"12\">\n",
-                MTRACE_SVG_WIDTH_, height);
-    mtrace_say_(s->o,
-                "<style>\n.h{font-size:18px;font-weight:bold;fill:#222}.t{fill:#444}"
-                ".e{fill:#444;text-anchor:end}.m{fill:#444;text-anchor:middle}\n"
-                ".n{font-size:11px;fill:#8a2be2;stroke:#fff;stroke-width:3px;"
-                "paint-order:stroke}.c{font-size:11px;fill:#1b3a57}\n"
-                "</style>\n<rect width=\"%d\" height=\"%u\" fill=\"#fff\"/>\n",
-                MTRACE_SVG_WIDTH_, height);
+    mtrace_out_printf_(s->o,
+                       "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\" "
+                       "font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
+                       "font-size=\"12\">\n",
+                       MTRACE_SVG_WIDTH_, height);
+    mtrace_out_printf_(s->o,
+                       "<style>\n.h{font-size:18px;font-weight:bold;fill:#222}.t{fill:#444}"
+                       ".e{fill:#444;text-anchor:end}.m{fill:#444;text-anchor:middle}\n"
+                       ".n{font-size:11px;fill:#8a2be2;stroke:#fff;stroke-width:3px;"
+                       "paint-order:stroke}.c{font-size:11px;fill:#1b3a57}\n"
+                       "</style>\n<rect width=\"%d\" height=\"%u\" fill=\"#fff\"/>\n",
+                       MTRACE_SVG_WIDTH_, height);
     snprintf(text, sizeof text, "Memory over time: peak %s after %s",
              mtrace_label_size_(a, highest), mtrace_label_time_(b, time - s->r->start));
     mtrace_svg_text_(s, MTRACE_SVG_LEFT_, 32, "h", text);
@@ -3827,15 +3835,15 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
     uint64_t n;
     for (n = 0; n <= s->most / s->bytes.step; n++) {
         at = mtrace_svg_y_(s, n * s->bytes.step);
-        mtrace_say_(s->o, "<path d=\"M%d %uH%u\" stroke=\"%s\"/>\n", MTRACE_SVG_LEFT_, at, right,
-                    n == 0 ? "#444" : "#e4e4e4");
+        mtrace_out_printf_(s->o, "<path d=\"M%d %uH%u\" stroke=\"%s\"/>\n", MTRACE_SVG_LEFT_, at,
+                           right, n == 0 ? "#444" : "#e4e4e4");
         snprintf(label, sizeof label, "%llu %s",
                  (mtrace_u_)(n * s->bytes.step / s->bytes.unit->size), s->bytes.unit->name);
         mtrace_svg_text_(s, MTRACE_SVG_LEFT_ - 8, at + 4, "e", label);
     }
     for (n = 0; n <= s->duration / ticks.step; n++) {
         at = mtrace_svg_x_(s, s->r->start + n * ticks.step);
-        mtrace_say_(s->o, "<path d=\"M%u %uv5\" stroke=\"#444\"/>\n", at, bottom);
+        mtrace_out_printf_(s->o, "<path d=\"M%u %uv5\" stroke=\"#444\"/>\n", at, bottom);
         snprintf(label, sizeof label, "%llu %s", (mtrace_u_)(n * ticks.step / ticks.unit->size),
                  ticks.unit->name);
         mtrace_svg_text_(s, at, bottom + 19, "m", label);
@@ -3845,38 +3853,39 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
 /* The points of a line of steps; where it ends in *last_y. */
 static void mtrace_svg_steps_(const mtrace_svg_ *s, const uint64_t *values, uint32_t *last_y) {
     uint32_t i;
-    for (i = 0; i < MTRACE_MOST_COLUMNS_; i++) {
+    for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
         uint32_t y = mtrace_svg_y_(s, values[i]);
         if (i == 0) {
-            mtrace_say_(s->o, "M%d %u", MTRACE_SVG_LEFT_, (unsigned)y);
+            mtrace_out_printf_(s->o, "M%d %u", MTRACE_SVG_LEFT_, (unsigned)y);
         } else if (y != *last_y) {
-            mtrace_say_(s->o, "H%uV%u", (unsigned)(MTRACE_SVG_LEFT_ + 2 * i), (unsigned)y);
+            mtrace_out_printf_(s->o, "H%uV%u", (unsigned)(MTRACE_SVG_LEFT_ + 2 * i), (unsigned)y);
         }
         *last_y = y;
     }
-    mtrace_say_(s->o, "H%d", MTRACE_SVG_LEFT_ + MTRACE_SVG_PLOT_);
+    mtrace_out_printf_(s->o, "H%d", MTRACE_SVG_LEFT_ + MTRACE_SVG_PLOT_);
 }
 
 static void mtrace_svg_line_(const mtrace_svg_ *s, const uint64_t *values, const char *style) {
     uint32_t y;
-    mtrace_say_(s->o, "<path fill=\"none\" %s d=\"", style);
+    mtrace_out_printf_(s->o, "<path fill=\"none\" %s d=\"", style);
     mtrace_svg_steps_(s, values, &y);
-    mtrace_say_(s->o, "\"/>\n");
+    mtrace_out_printf_(s->o, "\"/>\n");
 }
 
 /* Down to the axis: an area that is drawn later covers the lower part of one drawn before. */
 static void mtrace_svg_area_(const mtrace_svg_ *s, const uint64_t *values, const char *colour) {
     uint32_t y;
-    mtrace_say_(s->o, "<path fill=\"%s\" d=\"", colour);
+    mtrace_out_printf_(s->o, "<path fill=\"%s\" d=\"", colour);
     mtrace_svg_steps_(s, values, &y);
-    mtrace_say_(s->o, "V%uH%dZ\"/>\n", (unsigned)(s->y + MTRACE_SVG_TALL_), MTRACE_SVG_LEFT_);
+    mtrace_out_printf_(s->o, "V%uH%dZ\"/>\n", (unsigned)(s->y + MTRACE_SVG_TALL_),
+                       MTRACE_SVG_LEFT_);
 }
 
 /* The sum of the domains first, then without the last, and so on. */
 static void mtrace_svg_areas_(const mtrace_svg_ *s) {
-    uint64_t values[MTRACE_MOST_COLUMNS_];
+    uint64_t values[MTRACE_MAX_COLUMNS_];
     size_t end, word;
-    mtrace_fill_columns_(s->r, MTRACE_W_CURRENT_, values, MTRACE_MOST_COLUMNS_);
+    mtrace_fill_columns_(s->r, MTRACE_W_CURRENT_, values, MTRACE_MAX_COLUMNS_);
     mtrace_svg_area_(s, values, "#e3e9ef");
     for (end = s->r->first_site; end > MTRACE_W_CHOSEN_; end--) {
         memset(values, 0, sizeof values);
@@ -3898,15 +3907,15 @@ static const char *const mtrace_svg_styles_[MTRACE_W_CHOSEN_] = {
 
 static void mtrace_svg_lines_(const mtrace_svg_ *s) {
     static const uint8_t order[] = {MTRACE_W_RESIDENT_, MTRACE_W_MAX_, MTRACE_W_CURRENT_};
-    uint64_t values[MTRACE_MOST_COLUMNS_];
+    uint64_t values[MTRACE_MAX_COLUMNS_];
     char style[64];
     size_t i;
     for (i = s->has_resident ? 0 : 1; i < sizeof order; i++) {
-        mtrace_fill_columns_(s->r, order[i], values, MTRACE_MOST_COLUMNS_);
+        mtrace_fill_columns_(s->r, order[i], values, MTRACE_MAX_COLUMNS_);
         mtrace_svg_line_(s, values, mtrace_svg_styles_[order[i]]);
     }
     for (i = s->r->first_site; i < s->r->words; i++) {
-        mtrace_fill_columns_(s->r, i, values, MTRACE_MOST_COLUMNS_);
+        mtrace_fill_columns_(s->r, i, values, MTRACE_MAX_COLUMNS_);
         snprintf(style, sizeof style, "stroke=\"%s\" stroke-width=\"2\" stroke-dasharray=\"2 2\"",
                  mtrace_colour_(i));
         mtrace_svg_line_(s, values, style);
@@ -3941,12 +3950,14 @@ static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y
     char text[MTRACE_MARK_NAME_ + 16];
     mtrace_label_ label;
     if (is_area) {
-        mtrace_say_(s->o, "<rect x=\"%d\" y=\"%u\" width=\"16\" height=\"10\" fill=\"%s\"/>\n",
-                    MTRACE_SVG_LEGEND_, y - 9, mtrace_colour_(word));
+        mtrace_out_printf_(s->o,
+                           "<rect x=\"%d\" y=\"%u\" width=\"16\" height=\"10\" fill=\"%s\"/>\n",
+                           MTRACE_SVG_LEGEND_, y - 9, mtrace_colour_(word));
     } else if (!is_off) {
-        mtrace_say_(s->o, "<path d=\"M%d %uh16\" %s%s%s/>\n", MTRACE_SVG_LEGEND_, y - 4,
-                    is_site ? "stroke-width=\"2\" stroke-dasharray=\"2 2\" stroke=\"" : "",
-                    is_site ? mtrace_colour_(word) : mtrace_svg_styles_[word], is_site ? "\"" : "");
+        mtrace_out_printf_(s->o, "<path d=\"M%d %uh16\" %s%s%s/>\n", MTRACE_SVG_LEGEND_, y - 4,
+                           is_site ? "stroke-width=\"2\" stroke-dasharray=\"2 2\" stroke=\"" : "",
+                           is_site ? mtrace_colour_(word) : mtrace_svg_styles_[word],
+                           is_site ? "\"" : "");
     }
     snprintf(text, sizeof text, "%s%s", s->r->series[word].name, is_off ? " (off scale)" : "");
     mtrace_svg_cut_(text, 20);
@@ -3977,10 +3988,11 @@ static void mtrace_svg_instant_(const mtrace_svg_ *s, const mtrace_mark_ *mark, 
     while (row < MTRACE_SVG_NAME_ROWS_ && name_x < ends[row]) {
         row++;
     }
-    mtrace_say_(s->o,
-                "<path d=\"M%u %uv%d\" stroke=\"#8a2be2\" stroke-opacity=\".5\" "
-                "stroke-dasharray=\"4 3\"/>\n",
-                x, (unsigned)s->y - 4, row < MTRACE_SVG_NAME_ROWS_ ? MTRACE_SVG_TALL_ + 4 : 8);
+    mtrace_out_printf_(s->o,
+                       "<path d=\"M%u %uv%d\" stroke=\"#8a2be2\" stroke-opacity=\".5\" "
+                       "stroke-dasharray=\"4 3\"/>\n",
+                       x, (unsigned)s->y - 4,
+                       row < MTRACE_SVG_NAME_ROWS_ ? MTRACE_SVG_TALL_ + 4 : 8);
     if (row < MTRACE_SVG_NAME_ROWS_) {
         ends[row] = name_x + width;
         mtrace_svg_text_(s, name_x, s->y - 8 - 14 * row, "n", mark->name);
@@ -4003,22 +4015,22 @@ static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uin
     unsigned y = s->y + MTRACE_SVG_TALL_ + 40 + row * MTRACE_SVG_ROW_;
     unsigned width = end > x ? end - x : 1, foot = width > 8 ? 4 : width / 2;
     mtrace_label_ time, held;
-    mtrace_say_(s->o, "<g><title>");
-    mtrace_say_escaped_(s->o, mark->name, mtrace_xml_escapes_);
+    mtrace_out_printf_(s->o, "<g><title>");
+    mtrace_print_escaped_(s->o, mark->name, mtrace_xml_escapes_);
     mtrace_format_size(held, sizeof held, (int64_t)(mark->span.end_bytes - mark->span.start_bytes),
                        true);
-    mtrace_say_(s->o, ": %s, %s</title>",
-                mtrace_label_time_(time, mark->span.end - mark->span.start), held);
-    mtrace_say_(s->o, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"16\" fill=\"#d7e6f4\"/>", x, y,
-                width);
-    mtrace_say_(s->o,
-                "<path d=\"M%u %uH%uv16h%uM%u %uh%uv16h-%u\" fill=\"none\" "
-                "stroke=\"#3b75af\"/>",
-                x + foot, y, x, foot, x + width - foot, y, foot, foot);
+    mtrace_out_printf_(s->o, ": %s, %s</title>",
+                       mtrace_label_time_(time, mark->span.end - mark->span.start), held);
+    mtrace_out_printf_(
+        s->o, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"16\" fill=\"#d7e6f4\"/>", x, y, width);
+    mtrace_out_printf_(s->o,
+                       "<path d=\"M%u %uH%uv16h%uM%u %uh%uv16h-%u\" fill=\"none\" "
+                       "stroke=\"#3b75af\"/>",
+                       x + foot, y, x, foot, x + width - foot, y, foot, foot);
     if (width >= 10 + 7 * mtrace_svg_characters_(mark->name)) {
         mtrace_svg_text_(s, x + 6, y + 12, "c", mark->name);
     }
-    mtrace_say_(s->o, "</g>\n");
+    mtrace_out_printf_(s->o, "</g>\n");
 }
 
 static void mtrace_svg_calls_(const mtrace_svg_ *s) {
@@ -4046,14 +4058,14 @@ static void mtrace_write_svg_(mtrace_out_ *o, const mtrace_recording_ *r) {
     s.o = o;
     s.r = r;
     mtrace_svg_measure_(&s);
-    mtrace_svg_head_(&s);
+    mtrace_svg_header_(&s);
     mtrace_svg_areas_(&s);
     mtrace_svg_axes_(&s);
     mtrace_svg_lines_(&s);
     mtrace_svg_instants_(&s);
     mtrace_svg_calls_(&s);
     mtrace_svg_legend_(&s);
-    mtrace_say_(o, "</svg>\n");
+    mtrace_out_printf_(o, "</svg>\n");
 }
 
 /* --- which --- */
@@ -4290,7 +4302,7 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 /* ============================================================================================== */
 
 /* clang-format off */
-/* A thread inside of profiled calls has a *worker*, which its watcher feeds. Of each call under way
+/* A thread inside of profiled calls has a *worker*, fed by its observer. Of each call under way
    it has a *cell* for each line that ran, with what that line has done so far in this call. An
    event changes the cell of the line that runs in the innermost call, and nothing else. A call that
    ends was part of the line that made it, to which all that it did is then put at once; and its
@@ -4381,7 +4393,7 @@ typedef struct mtrace_worker_ {
     int64_t limit;
     bool is_above; /* the limit, and that was told */
     uint64_t serial;
-    mtrace_watcher before;
+    mtrace_observer before;
     uint64_t dropped;       /* allocations the tracer could not trace */
     uint64_t lost_lines;    /* changes of line without a cell */
     uint64_t lost_calls;    /* too deep */
@@ -4446,8 +4458,8 @@ static uint32_t mtrace_line_of_(mtrace_worker_ *w, uint32_t function, uint64_t k
     return number;
 }
 
-static mtrace_change_ *mtrace_cell_of_(mtrace_worker_ *w, const mtrace_call_ *call,
-                                       uint32_t number) {
+static mtrace_change_ *mtrace_change_of_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                         uint32_t number) {
     mtrace_line_ *line = &w->lines[number];
     mtrace_change_ *cell;
     if (number == 0 || line->cell >= call->first_cell) {
@@ -4465,9 +4477,9 @@ static mtrace_change_ *mtrace_cell_of_(mtrace_worker_ *w, const mtrace_call_ *ca
     return cell;
 }
 
-static mtrace_change_ *mtrace_cell_find_(mtrace_worker_ *w, const mtrace_call_ *call,
-                                         uint64_t key) {
-    mtrace_change_ *cell = mtrace_cell_of_(w, call, mtrace_line_of_(w, call->function, key));
+static mtrace_change_ *mtrace_change_find_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                           uint64_t key) {
+    mtrace_change_ *cell = mtrace_change_of_(w, call, mtrace_line_of_(w, call->function, key));
     w->lost_lines += cell == w->cells; /* nobody's */
     return cell;
 }
@@ -4486,8 +4498,8 @@ static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, 
 }
 
 /* Another line begins to run, or the same once more. */
-static MTRACE_HOT_ void mtrace_call_turn_(mtrace_worker_ *w, mtrace_call_ *call,
-                                          mtrace_change_ *cell) {
+static MTRACE_HOT_ void mtrace_call_begin_line_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                mtrace_change_ *cell) {
     mtrace_raise_(&call->cell->held, w->level);
     call->start = cell != call->cell ? w->level : call->start;
     call->cell = cell;
@@ -4526,18 +4538,19 @@ static bool mtrace_site_is_own_(const mtrace_call_ *call, const mtrace_site *sit
 
 /* The line begins, unless it runs; a macro of the function's own that runs again is the line once
    more. */
-static MTRACE_HOT_ void mtrace_call_go_(mtrace_worker_ *w, mtrace_call_ *call, uint64_t key,
-                                        mtrace_change_ *cell, const mtrace_site *own_site) {
+static MTRACE_HOT_ void mtrace_call_switch_line_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                 uint64_t key, mtrace_change_ *cell,
+                                                 const mtrace_site *own_site) {
     if (cell != call->cell || (own_site != NULL && own_site == call->site)) {
-        mtrace_call_turn_(w, call, cell);
+        mtrace_call_begin_line_(w, call, cell);
     }
     call->key = key;
     call->site = own_site;
 }
 
-static MTRACE_NOINLINE_ void mtrace_call_go_slow_(mtrace_worker_ *w, mtrace_call_ *call,
-                                                  const mtrace_site *site, const void *frame,
-                                                  bool own) {
+static MTRACE_NOINLINE_ void mtrace_call_switch_line_slow_(mtrace_worker_ *w, mtrace_call_ *call,
+                                                           const mtrace_site *site,
+                                                           const void *frame, bool own) {
     uint64_t key;
     mtrace_recent_ *recent;
     if ((call->mark & MTRACE_MARK_ONLY_) != 0 && (!own || site->line == call->mark >> 1)) {
@@ -4553,14 +4566,14 @@ static MTRACE_NOINLINE_ void mtrace_call_go_slow_(mtrace_worker_ *w, mtrace_call
     }
     recent = mtrace_recent_of_(call, key);
     recent->key = key;
-    recent->cell = mtrace_cell_find_(w, call, key);
-    mtrace_call_go_(w, call, key, recent->cell, own ? site : NULL);
+    recent->cell = mtrace_change_find_(w, call, key);
+    mtrace_call_switch_line_(w, call, key, recent->cell, own ? site : NULL);
 }
 
 static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call,
                                            const mtrace_event *event, int64_t after) {
-    call->cell->frees += event->went;
-    call->cell->allocs += event->came;
+    call->cell->frees += event->freed;
+    call->cell->allocs += event->allocated;
     mtrace_call_change_(call, after - w->level, after);
     w->level = after;
 }
@@ -4568,7 +4581,7 @@ static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call
 static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
 
 static MTRACE_HOT_ int64_t mtrace_level_after_(const mtrace_worker_ *w, const mtrace_event *event) {
-    return w->level + (int64_t)(event->came_size - event->went_size);
+    return w->level + (int64_t)(event->allocated_size - event->freed_size);
 }
 
 /* The call is being changed: what a handler does meanwhile is only counted. */
@@ -4582,8 +4595,8 @@ static MTRACE_HOT_ void mtrace_worker_open_again_(mtrace_worker_ *w, mtrace_call
     w->call = call;
 }
 
-static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, uint32_t function,
-                                const void *place);
+static void mtrace_worker_unwind_abandoned_(mtrace_worker_ *w, const void *frame, uint32_t function,
+                                            const void *place);
 
 /* Does the event come from further out than the innermost call? Then a longjmp has left that. */
 static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtrace_event *event) {
@@ -4592,20 +4605,20 @@ static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtr
 
 static MTRACE_NOINLINE_ void mtrace_worker_event_slow_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
-    mtrace_watcher before = w->before;
+    mtrace_observer before = w->before;
     bool exceeded = false;
     if (w->call != NULL && mtrace_call_is_left_(w->call, event)) {
-        mtrace_worker_heal_(w, event->frame, UINT32_MAX, NULL);
+        mtrace_worker_unwind_abandoned_(w, event->frame, UINT32_MAX, NULL);
     }
     if (w->call == NULL) { /* a handler has interrupted these lines, or those below */
         w->interruptions += w->depth > 0;
     } else {
         mtrace_call_ *call = w->call;
         mtrace_worker_close_off_(w);
-        mtrace_call_go_slow_(w, call, event->site, event->frame,
-                             mtrace_site_is_own_(call, event->site));
+        mtrace_call_switch_line_slow_(w, call, event->site, event->frame,
+                                      mtrace_site_is_own_(call, event->site));
         mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
-        exceeded = w->level > w->limit && !w->is_above && event->came_size > 0;
+        exceeded = w->level > w->limit && !w->is_above && event->allocated_size > 0;
         w->is_above = w->level > w->limit && (w->is_above || exceeded);
         w->dropped += event->dropped;
         mtrace_worker_open_again_(w, call);
@@ -4631,7 +4644,7 @@ static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call
         cell = recent->cell;
     }
     mtrace_worker_close_off_(w);
-    mtrace_call_go_(w, call, key, cell, own_site);
+    mtrace_call_switch_line_(w, call, key, cell, own_site);
     mtrace_call_count_(w, call, event, mtrace_level_after_(w, event));
     mtrace_worker_open_again_(w, call);
     return true;
@@ -4681,7 +4694,7 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
    have a copy of mtrace_worker_event_ (see mtrace_tracer_). */
 static mtrace_worker_ *mtrace_worker_here_(void) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_worker_ *w = (mtrace_worker_ *)mtrace_get_watcher().user;
+    mtrace_worker_ *w = (mtrace_worker_ *)mtrace_get_observer().user;
     uintptr_t offset = (uintptr_t)w - (uintptr_t)MTRACE_GET_(&p->workers);
     return offset < MTRACE_GET_(&p->worker_count) * sizeof *w ? w : NULL;
 }
@@ -4694,7 +4707,7 @@ static int64_t mtrace_limit_(uint64_t bytes) {
 /* A worker that no thread has, for this one; NULL: there is none. */
 static mtrace_worker_ *mtrace_worker_take_(void) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_watcher watcher;
+    mtrace_observer observer;
     mtrace_worker_ *w = NULL;
     size_t i;
     for (i = 0; i < p->worker_count && w == NULL; i++) {
@@ -4710,9 +4723,9 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     w->level = (int64_t)mtrace_get_traced_memory().current;
     w->limit = mtrace_limit_(p->desc.limit);
     w->is_above = false;
-    watcher.call = mtrace_worker_event_;
-    watcher.user = w;
-    w->before = mtrace_watch(watcher);
+    observer.call = mtrace_worker_event_;
+    observer.user = w;
+    w->before = mtrace_set_observer(observer);
     return w;
 }
 
@@ -4733,7 +4746,7 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
     if (cached >> 32 == p->session) {
         return (uint32_t)cached;
     }
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     for (i = 0; i < p->function_count; i++) {
         const mtrace_site *f = &p->functions[i];
         if (f->line == site->line && strcmp(f->file, site->file) == 0 &&
@@ -4744,7 +4757,7 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
     if (i < MTRACE_MAX_PROFILED_ && i == p->function_count) {
         mtrace_function_add_(i, site);
     }
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     if (i == MTRACE_MAX_PROFILED_) {
         MTRACE_ADD_(&p->lost_calls, 1);
         return 0;
@@ -4777,7 +4790,7 @@ static uint32_t mtrace_call_end_(const mtrace_worker_ *w, uint32_t depth) {
 }
 
 /* What the cell's line has done is put to its record, and to the line that made the call. */
-static void mtrace_cell_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
+static void mtrace_change_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
     mtrace_line_ *line = &w->lines[cell->line];
     MTRACE_GROW_(&line->runs, cell->runs);
     MTRACE_GROW_(&line->allocs, cell->allocs);
@@ -4803,7 +4816,7 @@ static void mtrace_call_flush_(mtrace_worker_ *w, uint32_t depth) {
     MTRACE_RAISE_(&total->rise, call->peak - call->start_level);
     MTRACE_RAISE_(&total->after, w->level);
     for (i = call->first_cell; i < end; i++) {
-        mtrace_cell_put_(w, &w->cells[i], outer);
+        mtrace_change_put_(w, &w->cells[i], outer);
     }
     if (depth > 0) {
         mtrace_call_change_(call - 1, w->level - call->entry, call->peak);
@@ -4839,8 +4852,8 @@ static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, ui
            (its < now || (its == now && call->function == function && call->place == place));
 }
 
-static void mtrace_worker_heal_(mtrace_worker_ *w, const void *frame, uint32_t function,
-                                const void *place) {
+static void mtrace_worker_unwind_abandoned_(mtrace_worker_ *w, const void *frame, uint32_t function,
+                                            const void *place) {
     while (w->depth > 0 && mtrace_call_is_over_(&w->calls[w->depth - 1], frame, function, place)) {
         mtrace_call_close_(w);
         w->left_calls++;
@@ -4852,18 +4865,19 @@ static bool mtrace_worker_is_busy_(const mtrace_worker_ *w) {
 }
 
 /* The line of the innermost call that makes another one; that may be a block of the same one. */
-static void mtrace_worker_calls_(mtrace_worker_ *w, const mtrace_site *site, const void *frame) {
+static void mtrace_worker_enter_call_(mtrace_worker_ *w, const mtrace_site *site,
+                                      const void *frame) {
     mtrace_call_ *call = w->call;
     if (call != NULL) {
         bool own = frame != NULL && frame == call->frame &&
                    mtrace_is_same_text_(site->function, call->name);
-        mtrace_call_go_slow_(w, call, site, MTRACE_FRAME_(), own);
+        mtrace_call_switch_line_slow_(w, call, site, MTRACE_FRAME_(), own);
     }
 }
 
-MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint64_t limit,
-                                                         const void *frame) {
-    mtrace_profile_way way = MTRACE_ZERO_;
+MTRACE_NOINLINE_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                           const void *frame) {
+    mtrace_profile_token way = MTRACE_ZERO_;
     uint32_t function = mtrace_function_of_(site);
     mtrace_worker_ *w = function == 0 ? NULL : mtrace_worker_here_();
     mtrace_call_ *call;
@@ -4873,8 +4887,8 @@ MTRACE_NOINLINE_ mtrace_profile_way mtrace_profile_push_(mtrace_site *site, uint
     if (w == NULL || mtrace_worker_is_busy_(w)) {
         return way;
     }
-    mtrace_worker_heal_(w, frame, function - 1, MTRACE_CALLER_());
-    mtrace_worker_calls_(w, site, frame);
+    mtrace_worker_unwind_abandoned_(w, frame, function - 1, MTRACE_CALLER_());
+    mtrace_worker_enter_call_(w, site, frame);
     if (w->depth == mtrace_profiler_g_.desc.max_depth) {
         w->lost_calls++;
         return way;
@@ -4937,7 +4951,7 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
     }
 }
 
-void mtrace_profile_pop_(mtrace_profile_way way) {
+void mtrace_profile_pop_(mtrace_profile_token way) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
     mtrace_worker_ *w = way.context < p->worker_count ? &p->workers[way.context] : NULL;
     if (w == NULL || mtrace_worker_is_busy_(w) || way.depth >= w->depth ||
@@ -4948,7 +4962,7 @@ void mtrace_profile_pop_(mtrace_profile_way way) {
         uint32_t function = w->calls[w->depth - 1].function;
         mtrace_call_close_(w);
         if (w->depth == 0) {
-            mtrace_watch(w->before);
+            mtrace_set_observer(w->before);
         }
         mtrace_call_mark_(w, &w->calls[w->depth]);
         if (p->desc.after_every_call && w->totals[function].active == 0) {
@@ -4967,8 +4981,8 @@ static mtrace_call_ *mtrace_call_here_(const mtrace_worker_ *w, const char *name
     return is_here ? w->call : NULL;
 }
 
-mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {
-    mtrace_line_way way = MTRACE_ZERO_;
+mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {
+    mtrace_line_token way = MTRACE_ZERO_;
     mtrace_worker_ *w = mtrace_worker_here_();
     mtrace_call_ *call = mtrace_call_here_(w, name);
     if (call == NULL) {
@@ -4979,13 +4993,13 @@ mtrace_line_way mtrace_profile_mark_(const char *name, uint32_t line, bool only_
     w->call = NULL;
     call->key = MTRACE_KEY_OF_LINE_(line);
     call->site = NULL;
-    mtrace_call_turn_(w, call, mtrace_cell_find_(w, call, call->key));
+    mtrace_call_begin_line_(w, call, mtrace_change_find_(w, call, call->key));
     call->mark = line << 1 | (only_here ? MTRACE_MARK_ONLY_ : 0);
     w->call = call;
     return way;
 }
 
-void mtrace_profile_unmark_(mtrace_line_way way) {
+void mtrace_profile_unmark_(mtrace_line_token way) {
     mtrace_call_ *call = mtrace_call_here_(mtrace_worker_here_(), way.name);
     if (call != NULL) {
         call->mark = way.before;
@@ -5001,8 +5015,8 @@ static size_t mtrace_part_(size_t *end, size_t count, size_t size) {
 }
 
 /* Where a worker's arrays lie in its memory; returns its bytes. memory NULL: only that. */
-static size_t mtrace_worker_place_(mtrace_worker_ *w, char *memory,
-                                   const mtrace_profile_desc *desc) {
+static size_t mtrace_worker_layout_(mtrace_worker_ *w, char *memory,
+                                    const mtrace_profile_desc *desc) {
     size_t end = 0, calls, cells, records, index, chains, totals, slots = 2;
     while (slots < 2 * desc->max_lines) {
         slots *= 2;
@@ -5037,7 +5051,7 @@ static void mtrace_profile_defaults_(mtrace_profile_desc *desc) {
 static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     size_t head = (desc->max_threads * sizeof(mtrace_worker_) + 63) / 64 * 64, i;
-    size_t size = mtrace_worker_place_(NULL, NULL, desc);
+    size_t size = mtrace_worker_layout_(NULL, NULL, desc);
     bool fits = size <= (SIZE_MAX - head) / desc->max_threads;
     char *memory = fits ? (char *)calloc(1, head + desc->max_threads * size) : NULL;
     if (memory == NULL) {
@@ -5048,7 +5062,7 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     MTRACE_SET_(&p->workers, (mtrace_worker_ *)(void *)memory);
     MTRACE_SET_(&p->worker_count, desc->max_threads);
     for (i = 0; i < p->worker_count; i++) {
-        mtrace_worker_place_(&p->workers[i], memory + head + i * size, desc);
+        mtrace_worker_layout_(&p->workers[i], memory + head + i * size, desc);
         p->workers[i].number = (uint32_t)i;
         p->workers[i].serial = (uint64_t)p->session << 40; /* no two sessions' calls are one */
     }
@@ -5081,12 +5095,12 @@ static void mtrace_profile_at_exit_(void) {
 }
 
 /* The thread's own calls that a longjmp has left are over. */
-static void mtrace_worker_heal_here_(void) {
+static void mtrace_worker_unwind_here_(void) {
     mtrace_worker_ *w = mtrace_worker_here_();
     if (w != NULL) {
-        mtrace_worker_heal_(w, MTRACE_FRAME_(), UINT32_MAX, NULL);
+        mtrace_worker_unwind_abandoned_(w, MTRACE_FRAME_(), UINT32_MAX, NULL);
         if (w->depth == 0) {
-            mtrace_watch(w->before);
+            mtrace_set_observer(w->before);
             MTRACE_SET_RELEASE_(&w->taken, 0);
         }
     }
@@ -5109,16 +5123,16 @@ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
     if (chosen.at_exit && !mtrace_has_exit_()) {
         return MTRACE_ERR_FULL_AT_EXIT;
     }
-    mtrace_worker_heal_here_();
+    mtrace_worker_unwind_here_();
     if (!mtrace_ticker_forks_()) {
         return MTRACE_ERR_NO_MEMORY;
     }
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     if (!mtrace_profiling_ && !mtrace_profile_is_busy_()) {
         result = mtrace_profile_make_(&chosen);
         MTRACE_SET_(&mtrace_profiling_, result == MTRACE_OK);
     }
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     return result;
 }
 
@@ -5358,7 +5372,7 @@ static const char *mtrace_base_name_(const char *path) {
 }
 
 /* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
-static uint32_t mtrace_line_of_place_(char *place, const char *file) {
+static uint32_t mtrace_line_of_location_(char *place, const char *file) {
     char *colon = strrchr(place, ':');
     if (colon == NULL) {
         return 0;
@@ -5388,7 +5402,7 @@ static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t cou
             break;
         }
         is_named = mtrace_is_name_of_(name, symbol->function->function);
-        line = mtrace_line_of_place_(place, symbol->function->file);
+        line = mtrace_line_of_location_(place, symbol->function->file);
         if (line != 0 && !named) {
             symbol->line = line;
             named = is_named;
@@ -5980,7 +5994,7 @@ static void mtrace_csv_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32
     mtrace_put_(t, "\r\n");
 }
 
-static void mtrace_csv_head_(mtrace_text_ *t) {
+static void mtrace_csv_header_(mtrace_text_ *t) {
     int i;
     mtrace_put_(t, "file,function");
     for (i = 0; i < MTRACE_FIELDS_; i++) {
@@ -6061,7 +6075,7 @@ static void mtrace_profile_put_lost_(mtrace_text_ *t, uint64_t count, const char
     }
 }
 
-static void mtrace_profile_doubts_(mtrace_text_ *t, const mtrace_worker_ *only) {
+static void mtrace_profile_caveats_(mtrace_text_ *t, const mtrace_worker_ *only) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
     uint64_t calls = only == NULL ? p->lost_calls : 0, lines = 0, dropped = 0, handlers = 0,
              left = 0;
@@ -6118,7 +6132,7 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     mtrace_result result;
     mtrace_symbols_resolve_();
     if (desc->style == MTRACE_PROFILE_CSV) {
-        mtrace_csv_head_(t);
+        mtrace_csv_header_(t);
     } else if (desc->style == MTRACE_PROFILE_JSON) {
         mtrace_put_char_(t, '[');
     }
@@ -6126,7 +6140,7 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     if (desc->style == MTRACE_PROFILE_JSON) {
         mtrace_put_(t, "]\n");
     } else if (desc->style == MTRACE_PROFILE_TABLE) {
-        mtrace_profile_doubts_(t, only);
+        mtrace_profile_caveats_(t, only);
     }
     mtrace_text_end_(t);
     return result;
@@ -6190,7 +6204,7 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
     if (mtrace_profiler_g_.workers == NULL) {
         return mtrace_profile_missing_(desc);
     }
-    mtrace_worker_heal_here_();
+    mtrace_worker_unwind_here_();
     if (w != NULL && w->call != NULL) {
         mtrace_worker_flush_(w);
     }
@@ -6202,12 +6216,12 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
 /* ============================================================================================== */
 
 /* A measurement under way. Not on the stack: a longjmp out of the function leaves it behind, and
-   the thread's watcher with it. */
+   the thread's observer with it. */
 typedef struct mtrace_measurement_ {
     uint32_t taken;
     struct mtrace_measurement_ *outer; /* of the same thread */
     const void *frame;
-    mtrace_watcher before;
+    mtrace_observer before;
     int64_t level;
     int64_t peak;
     uint64_t allocations;
@@ -6219,10 +6233,10 @@ MTRACE_SHARED_(mtrace_measurement_ mtrace_measurements_[MTRACE_USAGES_]);
 
 static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
     mtrace_measurement_ *m = (mtrace_measurement_ *)user;
-    m->level += (int64_t)(event->came_size - event->went_size);
+    m->level += (int64_t)(event->allocated_size - event->freed_size);
     m->peak = m->level > m->peak ? m->level : m->peak;
-    m->allocations += event->came;
-    m->frees += event->went;
+    m->allocations += event->allocated;
+    m->frees += event->freed;
     m->dropped += event->dropped;
     if (m->before.call != NULL) {
         m->before.call(event, m->before.user);
@@ -6232,7 +6246,7 @@ static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
 static mtrace_measurement_ *mtrace_measurement_take_(void) {
     mtrace_measurement_ *m = NULL;
     int i;
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     for (i = 0; i < MTRACE_USAGES_ && m == NULL; i++) {
         m = mtrace_measurements_[i].taken ? NULL : &mtrace_measurements_[i];
     }
@@ -6240,7 +6254,7 @@ static mtrace_measurement_ *mtrace_measurement_take_(void) {
         memset(m, 0, sizeof *m);
         m->taken = 1;
     }
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     return m;
 }
 
@@ -6249,7 +6263,7 @@ static bool mtrace_is_measurement_(const void *user) {
 }
 
 /* Gives back the thread's measurements from `m` outwards up to `end`, which stays. */
-static void mtrace_measurements_give_back_(mtrace_measurement_ *m, const mtrace_measurement_ *end) {
+static void mtrace_measurements_release_(mtrace_measurement_ *m, const mtrace_measurement_ *end) {
     while (m != NULL && m != end) {
         mtrace_measurement_ *outer = m->outer;
         MTRACE_SET_RELEASE_(&m->taken, 0);
@@ -6260,41 +6274,41 @@ static void mtrace_measurements_give_back_(mtrace_measurement_ *m, const mtrace_
 /* The thread ends inside of them. What else ends with it may free memory: no observer is
    called for that. */
 static void mtrace_measurements_end_(void *innermost) {
-    static const mtrace_watcher none = MTRACE_ZERO_;
-    mtrace_watch(none);
-    mtrace_measurements_give_back_((mtrace_measurement_ *)innermost, NULL);
+    static const mtrace_observer none = MTRACE_ZERO_;
+    mtrace_set_observer(none);
+    mtrace_measurements_release_((mtrace_measurement_ *)innermost, NULL);
 }
 
 /* Measurements of this thread that a longjmp has left are over: their frames lie where this is, or
    below. */
-static void mtrace_measurement_heal_(const void *frame) {
-    mtrace_watcher watcher = mtrace_get_watcher();
-    while (frame != NULL && mtrace_is_measurement_(watcher.user)) {
-        mtrace_measurement_ *m = (mtrace_measurement_ *)watcher.user;
+static void mtrace_measurement_unwind_(const void *frame) {
+    mtrace_observer observer = mtrace_get_observer();
+    while (frame != NULL && mtrace_is_measurement_(observer.user)) {
+        mtrace_measurement_ *m = (mtrace_measurement_ *)observer.user;
         if ((uintptr_t)m->frame > (uintptr_t)frame) {
             break;
         }
-        watcher = m->before;
-        mtrace_watch(watcher);
+        observer = m->before;
+        mtrace_set_observer(observer);
         mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
         MTRACE_SET_RELEASE_(&m->taken, 0);
     }
 }
 
 static void mtrace_measurement_begin_(mtrace_measurement_ *m, const void *frame) {
-    mtrace_watcher watcher;
-    watcher.call = mtrace_measurement_event_;
-    watcher.user = m;
+    mtrace_observer observer;
+    observer.call = mtrace_measurement_event_;
+    observer.user = m;
     m->frame = frame;
     m->outer = (mtrace_measurement_ *)mtrace_thread_inside_();
-    m->before = mtrace_watch(watcher);
+    m->before = mtrace_set_observer(observer);
     mtrace_thread_enter_(m, mtrace_measurements_end_);
 }
 
 /* Those inside that a longjmp has left end with it. */
 static void mtrace_measurement_end_(mtrace_measurement_ *m) {
-    mtrace_watch(m->before);
-    mtrace_measurements_give_back_((mtrace_measurement_ *)mtrace_thread_inside_(), m);
+    mtrace_set_observer(m->before);
+    mtrace_measurements_release_((mtrace_measurement_ *)mtrace_thread_inside_(), m);
     mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
 }
 
@@ -6306,7 +6320,7 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     if (!mtrace_is_tracing()) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    mtrace_measurement_heal_(MTRACE_FRAME_());
+    mtrace_measurement_unwind_(MTRACE_FRAME_());
     m = mtrace_measurement_take_();
     if (m == NULL) {
         return MTRACE_ERR_FULL_USAGE;
@@ -6323,9 +6337,9 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     out->allocations = m->allocations;
     out->frees = m->frees;
     out->dropped = m->dropped;
-    mtrace_hold_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.profile);
     m->taken = 0;
-    mtrace_let_go_(&mtrace_locks_.profile);
+    mtrace_unlock_(&mtrace_locks_.profile);
     return MTRACE_OK;
 }
 

@@ -402,13 +402,13 @@ static void make_pool(const struct pattern *pattern, uintptr_t *pool, size_t siz
 }
 
 static uint32_t step_of(uintptr_t key) {
-    return mtrace_step_(key, false) & mtrace_g_.mask;
+    return mtrace_probe_step_(key, false) & mtrace_g_.mask;
 }
 
 /* How many other slots a search looks at before it comes to a trace. */
 static uint32_t looked_at(const mtrace_slot_ *slot, uint32_t at) {
     uint32_t line = mtrace_slot_home_(slot), step = step_of(slot->key), looked = 0;
-    for (; (line ^ at) >= MTRACE_LINE_SLOTS_; line = mtrace_next_line_(line, &step)) {
+    for (; (line ^ at) >= MTRACE_LINE_SLOTS_; line = mtrace_probe_next_line_(line, &step)) {
         looked += MTRACE_LINE_SLOTS_;
     }
     return looked + (line ^ at);

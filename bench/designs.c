@@ -53,7 +53,7 @@ typedef struct design {
 static table tables[NINE];
 static const design *tested;
 static mtrace_shard_ shards[2] __attribute__((aligned(128)));
-static mtrace_cell_ cells[2][SITES] __attribute__((aligned(128)));
+static mtrace_counters_ cells[2][SITES] __attribute__((aligned(128)));
 static struct {
     char taken;
     pthread_mutex_t mutex; /* zero: glibc's PTHREAD_MUTEX_INITIALIZER */
@@ -129,9 +129,9 @@ static inline void count(bool in, bool done, uint32_t account, size_t size) {
     if (!done) {
         mine->events[in ? MTRACE_DROPS_ : MTRACE_FOREIGN_]++;
     } else if (in) {
-        mtrace_add_in_(mine, &mine->cells[account], size);
+        mtrace_count_own_alloc_(mine, &mine->cells[account], size);
     } else {
-        mtrace_add_out_(mine, &mine->cells[account], size);
+        mtrace_count_own_free_(mine, &mine->cells[account], size);
     }
 }
 
@@ -337,7 +337,7 @@ static void make_tables(void) {
 /* All is out of the tables, and the counters agree. The share of blocks that found no room. */
 static double check(void) {
     const mtrace_shard_ *a = &shards[0], *b = &shards[1];
-    const mtrace_cell_ *c = &cells[0][SITE], *d = &cells[1][SITE];
+    const mtrace_counters_ *c = &cells[0][SITE], *d = &cells[1][SITE];
     uint64_t dropped = a->events[MTRACE_DROPS_] + b->events[MTRACE_DROPS_];
     uint64_t foreign = a->events[MTRACE_FOREIGN_] + b->events[MTRACE_FOREIGN_];
     uint64_t kept = c->total_count + d->total_count, all = allocated[0] + allocated[1];

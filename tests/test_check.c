@@ -84,7 +84,7 @@ static void test_i2_trace_in_a_wrong_place(void **state) {
     slot = live_slot();
     key = slot->key;
     while (mtrace_home_(slot->key, true) == mtrace_home_(key, true) ||
-           mtrace_g_.slots[mtrace_home_(slot->key, true)].displaced != 0) {
+           mtrace_g_.slots[mtrace_home_(slot->key, true)].overflow != 0) {
         slot->key += 1000003;
     }
     expect("I2");
@@ -97,23 +97,23 @@ static void test_i3_wrong_count_of_displaced(void **state) {
     (void)state;
     start();
     displaced_slot(&home);
-    mtrace_g_.slots[home].displaced++;
+    mtrace_g_.slots[home].overflow++;
     expect("I3");
-    mtrace_g_.slots[home].displaced--;
+    mtrace_g_.slots[home].overflow--;
     finish();
 }
 
 static void test_i4_counters_that_do_not_add_up(void **state) {
-    mtrace_cell_ *cell;
+    mtrace_counters_ *counters;
     (void)state;
     start();
-    cell = &shard_in_use()->cells[live_slot()->account];
-    cell->total_bytes++;
+    counters = &shard_in_use()->counters[live_slot()->account];
+    counters->total_bytes++;
     expect("I4");
-    cell->total_bytes--;
-    cell->freed_count++;
+    counters->total_bytes--;
+    counters->freed_count++;
     expect("I4");
-    cell->freed_count--;
+    counters->freed_count--;
     mtrace_g_.accounts[live_slot()->account].estimated_bytes++; /* not sampling: 0 */
     expect("I4");
     mtrace_g_.accounts[live_slot()->account].estimated_bytes--;
@@ -131,14 +131,14 @@ static void test_i5_totals_that_do_not_add_up(void **state) {
 
 /* A place, a node, an account: a number in the index that is none breaks each. */
 static void test_i6_index_that_misses(void **state) {
-    mtrace_pool_ *pools[3];
+    mtrace_intern_table_ *pools[3];
     size_t i;
     (void)state;
     start();
     mtrace_scope_pop(mtrace_scope_push_at(&site));
-    pools[0] = &mtrace_g_.place_pool;
-    pools[1] = &mtrace_g_.node_pool;
-    pools[2] = &mtrace_g_.account_pool;
+    pools[0] = &mtrace_g_.location_table;
+    pools[1] = &mtrace_g_.node_table;
+    pools[2] = &mtrace_g_.account_table;
     for (i = 0; i < 3; i++) {
         uint32_t at = 0;
         mtrace_number_t_ entry;
@@ -206,8 +206,8 @@ static void test_words_do_not_cross_cache_lines(void **state) {
         expect_on_eight(&shards[i]->held);
         expect_on_eight(&shards[i]->quota);
         expect_on_eight(&shards[i]->events[0]);
-        expect_on_eight(&shards[i]->cells[0].total_bytes);
-        expect_on_eight(&shards[i]->cells[1].peak_bytes);
+        expect_on_eight(&shards[i]->counters[0].total_bytes);
+        expect_on_eight(&shards[i]->counters[1].peak_bytes);
     }
     expect_on_eight(&mtrace_g_.accounts[0].dropped_count);
     expect_on_eight(&mtrace_g_.accounts[1].large_bytes);
@@ -216,7 +216,7 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     expect_on_eight(&mtrace_g_.closed);
     expect_on_eight(&mtrace_g_.started);
     expect_on_eight(&mtrace_g_.samples);
-    expect_on_eight(&mtrace_g_.account_pool.numbers.again);
+    expect_on_eight(&mtrace_g_.account_table.numbers.free_list);
     expect_on_eight(&mtrace_g_.accounts[1].left);
     expect_on_eight(&mtrace_g_.peak);
     expect_on_eight(&mtrace_g_.high_water);

@@ -335,22 +335,22 @@ static void test_records_come_back(void **state) {
     mtrace_interned_ *table = mtrace_g_.interned;
     uint32_t used = table->used, first, second;
     (void)state;
-    first = mtrace_records_take_(table, 3);
+    first = mtrace_records_reserve_(table, 3);
     assert_int_equal(first, used + 1);
-    mtrace_records_give_back_(table, first, 3);
+    mtrace_records_release_(table, first, 3);
     assert_int_equal(table->used, used);
-    first = mtrace_records_take_(table, 2);
-    second = mtrace_records_take_(table, 1);
-    mtrace_records_give_back_(table, first, 2);
+    first = mtrace_records_reserve_(table, 2);
+    second = mtrace_records_reserve_(table, 1);
+    mtrace_records_release_(table, first, 2);
     assert_int_equal(table->used, used + 3);
-    mtrace_records_give_back_(table, second, 1);
+    mtrace_records_release_(table, second, 1);
     assert_int_equal(table->used, used + 2);
     table->used = used;
     memset(table->records[used + 1].bytes, 0xff, sizeof(mtrace_site_record_)); /* a loser's text */
     assert_int_equal(at_line(8)->cache, 0);
     used = table->used;
-    assert_int_equal(mtrace_records_take_(table, MTRACE_RECORDS_ - used + 1), 0);
-    assert_int_equal(mtrace_records_take_(table, (uint64_t)1 << 32), 0);
+    assert_int_equal(mtrace_records_reserve_(table, MTRACE_RECORDS_ - used + 1), 0);
+    assert_int_equal(mtrace_records_reserve_(table, (uint64_t)1 << 32), 0);
     assert_int_equal(table->used, used);
 }
 

@@ -36,7 +36,7 @@ static void test_many_accounts(void **state) {
     uintptr_t i;
     (void)state;
     if (test_max_sites() < ACCOUNTS) {
-        return; /* 16 bits here: test_life fills them */
+        return; /* 16 bits here: test_lifecycle fills them */
     }
     start(ACCOUNTS, 0, 1);
     for (i = 1; i <= ACCOUNTS; i++) {

@@ -135,10 +135,10 @@ static void start(void) {
 
 /* No call is under way, the thread is not watched any more, the tracer is sound. */
 static int stop(void **state) {
-    bool watched = mtrace_get_watcher().call != NULL;
+    bool watched = mtrace_get_observer().call != NULL;
     const char *broken = mtrace_check();
-    mtrace_watcher none = MTRACE_ZERO_;
-    mtrace_watch(none); /* a test that failed may have left calls behind */
+    mtrace_observer none = MTRACE_ZERO_;
+    mtrace_set_observer(none); /* a test that failed may have left calls behind */
     test_forget_workers();
     mtrace_profile_stop();
     test_stop_after(state);
@@ -254,7 +254,7 @@ static void test_every_way_out(void **state) {
     MT_FREE(leaves(0));
     for (how = 1; how < 4; how++) {
         assert_null(leaves(how));
-        assert_null(mtrace_get_watcher().call);
+        assert_null(mtrace_get_observer().call);
     }
     MT_FREE(MT_MALLOC(1)); /* no call is under way: not charged */
     report();
@@ -285,7 +285,7 @@ static void test_longjmp_within(void **state) {
     (void)state;
     start();
     around();
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
     report();
     expect("jumps", first_line + 1, 1, 1, 1, 0);
 }
@@ -298,7 +298,7 @@ static NOINLINE void jump_once(void) {
 
 /* Left by a longjmp and none around it: the next one at the same place ends it. */
 static void test_longjmp_out_of_all(void **state) {
-    mtrace_watcher none = MTRACE_ZERO_;
+    mtrace_observer none = MTRACE_ZERO_;
     int i;
     (void)state;
     start();
@@ -308,7 +308,7 @@ static void test_longjmp_out_of_all(void **state) {
     report();
     assert_int_equal(row("jumps", first_line + 1)->calls, 1000);
     assert_int_equal(row("jumps", first_line + 1)->allocs, 1000);
-    mtrace_watch(none);
+    mtrace_set_observer(none);
 }
 
 #ifdef __cplusplus
@@ -329,7 +329,7 @@ static void test_exceptions(void **state) {
         caught = true;
     }
     assert_true(caught);
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
     report();
     expect("throws", first_line + 1, 1, 1, 1, 0);
 }
@@ -855,7 +855,7 @@ static NOINLINE void starts_inside(void) {
 }
 
 static void test_order_of_calls(void **state) {
-    mtrace_profile_way way = MTRACE_ZERO_, stale;
+    mtrace_profile_token way = MTRACE_ZERO_, stale;
     mtrace_profile_desc desc = MTRACE_ZERO_;
     mtrace_desc tracer = MTRACE_ZERO_;
     (void)state;
@@ -889,7 +889,7 @@ static void test_order_of_calls(void **state) {
     MT_FREE(MT_MALLOC(10));
     mtrace_profile_pop(way);
     own(1);
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
 }
 
 static NOINLINE void recurs(int depth) {
@@ -967,7 +967,7 @@ static NOINLINE char *keep_one(size_t size) {
 }
 
 static void run_fixture(fixture *f) {
-    mtrace_profile_way way = mtrace_profile_push_at(&f->function, 0, NULL);
+    mtrace_profile_token way = mtrace_profile_push_at(&f->function, 0, NULL);
     void *p = mtrace_malloc_at(3 * MIB, line_of(f, 9));
     void *q = mtrace_malloc_at(MIB, line_of(f, 9));
     mtrace_free_at(p, line_of(f, 12));
@@ -1348,7 +1348,7 @@ static void test_usage_left_by_longjmp(void **state) {
     report();
     expect("own", first_line + 3, 1, 1, 0, 4 * MIB);
     test_measurement_heal((const void *)UINTPTR_MAX);
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
 }
 
 static void *nests(void *depth) {
@@ -1428,7 +1428,7 @@ static void test_usage_around_one_left_by_longjmp(void **state) {
     for (i = 0; i < 20; i++) {
         assert_int_equal(mtrace_memory_usage(is_left_inside, NULL, &usage), MTRACE_OK);
     }
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
     assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, 0);
 }
@@ -1517,14 +1517,14 @@ static void test_blocks_of_a_function(void **state) {
 /* A thread frees what another has allocated: levels do not fall below nothing. */
 static void test_levels_of_what_others_hold(void **state) {
     void *kept;
-    mtrace_profile_way way;
-    mtrace_watcher watcher, none = MTRACE_ZERO_;
+    mtrace_profile_token way;
+    mtrace_observer observer, none = MTRACE_ZERO_;
     (void)state;
     start();
     way = MT_PROFILE_PUSH(0);
-    watcher = mtrace_watch(none);
+    observer = mtrace_set_observer(none);
     kept = MT_MALLOC(1000); /* as if another thread did */
-    mtrace_watch(watcher);
+    mtrace_set_observer(observer);
     MT_FREE(kept);
     MT_FREE(MT_MALLOC(1));
     mtrace_profile_pop(way);
@@ -1579,8 +1579,8 @@ static struct {
     uint64_t count[FUNCTIONS];
     void *blocks[MODEL_BLOCKS];
     size_t sizes[MODEL_BLOCKS];
-    mtrace_profile_way ways[DEPTH];
-    mtrace_line_way marks[DEPTH];
+    mtrace_profile_token ways[DEPTH];
+    mtrace_line_token marks[DEPTH];
 } m;
 
 static const char names[FUNCTIONS][4] = {"f0", "f1", "f2"};
@@ -1679,7 +1679,7 @@ static void model_mark(void) {
     model_call *c = &m.calls[m.depth - 1];
     int to = (int)model_random(MODEL_LINES - 1) + 1;
     bool only = model_random(2) != 0;
-    mtrace_line_way way;
+    mtrace_line_token way;
     if (c->only) {
         mtrace_profile_unmark_at(m.marks[m.depth - 1]);
         c->only = false;

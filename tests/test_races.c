@@ -299,17 +299,17 @@ static void restart_from_the_observer(const mtrace_event *event, void *user) {
 
 /* An observer is not inside of a call: it may stop and start, and the call goes on. */
 static void test_an_observer_restarts(void **state) {
-    mtrace_watcher watcher, none = MTRACE_ZERO_;
+    mtrace_observer observer, none = MTRACE_ZERO_;
     int calls = 0;
     void *block;
     (void)state;
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
-    watcher.call = restart_from_the_observer;
-    watcher.user = &calls;
-    mtrace_watch(watcher);
+    observer.call = restart_from_the_observer;
+    observer.user = &calls;
+    mtrace_set_observer(observer);
     block = MT_MALLOC(10);
     block = MT_REALLOC(block, 20);
-    mtrace_watch(none);
+    mtrace_set_observer(none);
     assert_int_equal(calls, 2);
     assert_int_equal(mtrace_get_info().live, 0); /* each was recorded in the session before */
     MT_FREE(block);

@@ -628,7 +628,7 @@ static void test_sweep_takes_retired_alone(void **state) {
         mtrace_record_((void *)0x9000, 100, &stepped_site);
         mtrace_clear();
         step_begin();
-        mtrace_retired_sweep_();
+        mtrace_sweep_retired_();
         step_end();
         test_sound();
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
@@ -749,10 +749,10 @@ static void *wait_for_calls(void *waited) {
 }
 
 static void wait_begins(pthread_t *thread, bool *waited) {
-    size_t turn = MTRACE_GET_(&mtrace_g_.turn);
+    size_t turn = MTRACE_GET_(&mtrace_g_.epoch);
     *waited = false;
     assert_int_equal(pthread_create(thread, NULL, wait_for_calls, waited), 0);
-    while (MTRACE_GET_(&mtrace_g_.turn) == turn) {
+    while (MTRACE_GET_(&mtrace_g_.epoch) == turn) {
         sched_yield();
     }
 }

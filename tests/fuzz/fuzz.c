@@ -356,7 +356,7 @@ static void mend_header(mtrace_load_ *l, uint8_t *file, size_t size) {
         file[l->header_size + l->names - 1] = 0;
     }
     EXPECT(mtrace_load_size_(l) == size);
-    mtrace_load_places_(l, file);
+    mtrace_load_locations_(l, file);
 }
 
 static void mend(uint8_t *file, size_t size, unsigned wild) {

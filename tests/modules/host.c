@@ -35,7 +35,7 @@ static void append(const char *more, size_t length, void *user) {
 }
 
 static void hear(const mtrace_event *event, void *user) {
-    *(uint64_t *)user += event->came_size;
+    *(uint64_t *)user += event->allocated_size;
 }
 
 static uint64_t held(void) {
@@ -110,13 +110,13 @@ static void scopes(void) {
 
 static void observers(void) {
     uint64_t heard = 0;
-    mtrace_watcher watcher, none = MTRACE_ZERO_;
-    watcher.call = hear;
-    watcher.user = &heard;
-    mtrace_watch(watcher);
+    mtrace_observer observer, none = MTRACE_ZERO_;
+    observer.call = hear;
+    observer.user = &heard;
+    mtrace_set_observer(observer);
     MT_FREE(MT_MALLOC(100));
     p->drop(p->make(200));
-    mtrace_watch(none);
+    mtrace_set_observer(none);
     CHECK(heard == (one ? 300 : 100));
 }
 

@@ -111,17 +111,18 @@ TEST_CODE void test_dirty_kept(void) {
 }
 
 TEST_CODE size_t test_scope_homes(uint32_t homes[], size_t room) {
-    const mtrace_pool_ *pool = &mtrace_g_.node_pool;
+    const mtrace_intern_table_ *pool = &mtrace_g_.node_table;
     size_t count = 0;
     uint32_t node;
     for (node = MTRACE_FIRST_; node < pool->count && count < room; node++) {
-        homes[count++] = mtrace_probe_(&pool->shape, mtrace_node_hash_(&mtrace_g_.nodes[node]), 0);
+        homes[count++] =
+            mtrace_index_probe_(&pool->shape, mtrace_node_hash_(&mtrace_g_.nodes[node]), 0);
     }
     return count;
 }
 
 TEST_CODE uint32_t test_scope_line(void) {
-    return mtrace_g_.places[mtrace_g_.nodes[MTRACE_CONTEXT_.number].place].line;
+    return mtrace_g_.locations[mtrace_g_.nodes[MTRACE_CONTEXT_.number].location].line;
 }
 
 #endif

@@ -20,11 +20,11 @@ typedef struct told {
 } told;
 
 static void add(mtrace_event *sum, const mtrace_event *event) {
-    sum->went_size += event->went_size;
-    sum->came_size += event->came_size;
+    sum->freed_size += event->freed_size;
+    sum->allocated_size += event->allocated_size;
     sum->dropped_size += event->dropped_size;
-    sum->went += event->went;
-    sum->came += event->came;
+    sum->freed += event->freed;
+    sum->allocated += event->allocated;
     sum->dropped += event->dropped;
 }
 
@@ -41,16 +41,16 @@ static void listen(const mtrace_event *event, void *user) {
     }
 }
 
-static mtrace_watcher watch(told *t) {
-    mtrace_watcher watcher;
-    watcher.call = listen;
-    watcher.user = t;
-    return mtrace_watch(watcher);
+static mtrace_observer watch(told *t) {
+    mtrace_observer observer;
+    observer.call = listen;
+    observer.user = t;
+    return mtrace_set_observer(observer);
 }
 
 static void unwatch(void) {
-    mtrace_watcher none = MTRACE_ZERO_;
-    mtrace_watch(none);
+    mtrace_observer none = MTRACE_ZERO_;
+    mtrace_set_observer(none);
 }
 
 static int stop(void **state) {
@@ -67,10 +67,10 @@ static void start(void) {
 
 static void expect(told *t, uint64_t went, uint64_t came, uint32_t line) {
     assert_int_equal(t->calls, 1);
-    assert_int_equal(t->last.went_size, went);
-    assert_int_equal(t->last.came_size, came);
-    assert_int_equal(t->last.went, went != 0);
-    assert_int_equal(t->last.came, came != 0);
+    assert_int_equal(t->last.freed_size, went);
+    assert_int_equal(t->last.allocated_size, came);
+    assert_int_equal(t->last.freed, went != 0);
+    assert_int_equal(t->last.allocated, came != 0);
     assert_int_equal(t->last.dropped, 0);
     if (line != ANY) {
         assert_int_equal(t->last.site->line, line);
@@ -152,18 +152,18 @@ static void test_stale_traces_and_drops_are_told(void **state) {
     watch(&t);
     mtrace_track_at(0, (uintptr_t)things[0], 10, NULL);
     mtrace_track_at(0, (uintptr_t)things[0], 20, NULL); /* the same address: the first was stale */
-    assert_int_equal(t.last.went_size, 10);
-    assert_int_equal(t.last.came_size, 20);
+    assert_int_equal(t.last.freed_size, 10);
+    assert_int_equal(t.last.allocated_size, 20);
     for (i = 1; i < 64; i++) {
         mtrace_track_at(0, (uintptr_t)things[i], 1, NULL);
     }
     assert_int_equal(t.sum.dropped, mtrace_get_info().dropped_count);
     assert_int_equal(t.sum.dropped_size, mtrace_get_info().dropped_bytes);
     assert_true(t.sum.dropped > 0);
-    assert_int_equal(t.sum.came_size - t.sum.went_size, mtrace_get_traced_memory().current);
+    assert_int_equal(t.sum.allocated_size - t.sum.freed_size, mtrace_get_traced_memory().current);
 }
 
-static void test_a_watcher_may_allocate(void **state) {
+static void test_an_observer_may_allocate(void **state) {
     told t = MTRACE_ZERO_;
     mtrace_block found;
     void *block;
@@ -205,15 +205,15 @@ static int track_below(int depth) {
 }
 
 /* Where a thread has atomics of its own it is known by its stack that the callback is over. */
-static void test_a_watcher_left_by_longjmp(void **state) {
+static void test_an_observer_left_by_longjmp(void **state) {
     static int calls;
-    mtrace_watcher watcher;
+    mtrace_observer observer;
     (void)state;
     start();
     calls = 0;
-    watcher.call = leap;
-    watcher.user = &calls;
-    mtrace_watch(watcher);
+    observer.call = leap;
+    observer.user = &calls;
+    mtrace_set_observer(observer);
     if (setjmp(way_out) == 0) {
         track_below(64);
     }
@@ -320,26 +320,26 @@ static void test_a_source_may_allocate(void **state) {
     assert_int_equal(mtrace_get_info().foreign_frees, 1);
 }
 
-static void test_watchers_around_each_other(void **state) {
+static void test_observers_around_each_other(void **state) {
     told a = MTRACE_ZERO_, b = MTRACE_ZERO_;
-    mtrace_watcher before;
+    mtrace_observer before;
     (void)state;
     start();
     assert_null(watch(&a).call);
     before = watch(&b);
     assert_ptr_equal(before.user, &a);
-    assert_ptr_equal(mtrace_get_watcher().user, &b);
+    assert_ptr_equal(mtrace_get_observer().user, &b);
     MT_FREE(MT_MALLOC(10));
-    mtrace_watch(before);
+    mtrace_set_observer(before);
     MT_FREE(MT_MALLOC(20));
-    assert_int_equal(b.sum.came_size, 10);
-    assert_int_equal(a.sum.came_size, 20);
+    assert_int_equal(b.sum.allocated_size, 10);
+    assert_int_equal(a.sum.allocated_size, 20);
 }
 
 static void *other_thread(void *user) {
     told *t = (told *)user;
     void *block = MT_MALLOC(100);
-    assert_null(mtrace_get_watcher().call);
+    assert_null(mtrace_get_observer().call);
     watch(t);
     MT_FREE(block);
     unwatch();
@@ -353,13 +353,13 @@ static void test_a_thread_of_its_own(void **state) {
     start();
     watch(&mine);
     if (!TEST_ATOMICS) {
-        return; /* then all threads share one: see test_watchers_around_each_other */
+        return; /* then all threads share one: see test_observers_around_each_other */
     }
     assert_int_equal(pthread_create(&thread, NULL, other_thread, &its), 0);
     pthread_join(thread, NULL);
     assert_int_equal(mine.calls, 0);
-    assert_int_equal(its.sum.went_size, 100);
-    assert_int_equal(its.sum.came_size, 0);
+    assert_int_equal(its.sum.freed_size, 100);
+    assert_int_equal(its.sum.allocated_size, 0);
 }
 
 /* 20,000 random calls: what is told adds up to what is traced, after each of them. */
@@ -384,8 +384,9 @@ static void test_told_adds_up(void **state) {
         } else {
             blocks[at] = MT_REALLOC(blocks[at], (random >> 12) % 1000 + 1);
         }
-        assert_int_equal(t.sum.came_size - t.sum.went_size, mtrace_get_traced_memory().current);
-        assert_int_equal(t.sum.came - t.sum.went, mtrace_get_info().live);
+        assert_int_equal(t.sum.allocated_size - t.sum.freed_size,
+                         mtrace_get_traced_memory().current);
+        assert_int_equal(t.sum.allocated - t.sum.freed, mtrace_get_info().live);
     }
     unwatch();
     for (i = 0; i < BLOCKS; i++) {
@@ -398,11 +399,11 @@ int main(void) {
         cmocka_unit_test_teardown(test_each_call_is_told, stop),
         cmocka_unit_test_teardown(test_what_changes_nothing_is_not_told, stop),
         cmocka_unit_test_teardown(test_stale_traces_and_drops_are_told, stop),
-        cmocka_unit_test_teardown(test_a_watcher_may_allocate, stop),
-        cmocka_unit_test_teardown(test_a_watcher_left_by_longjmp, stop),
+        cmocka_unit_test_teardown(test_an_observer_may_allocate, stop),
+        cmocka_unit_test_teardown(test_an_observer_left_by_longjmp, stop),
         cmocka_unit_test_teardown(test_a_writer_may_allocate, stop),
         cmocka_unit_test_teardown(test_a_source_may_allocate, stop),
-        cmocka_unit_test_teardown(test_watchers_around_each_other, stop),
+        cmocka_unit_test_teardown(test_observers_around_each_other, stop),
         cmocka_unit_test_teardown(test_a_thread_of_its_own, stop),
         cmocka_unit_test_teardown(test_told_adds_up, stop),
     };
