@@ -39,19 +39,19 @@ typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
 /* --- memory over time, see RECORDER --- */
 
 /* A call that has ended. */
-typedef struct mtrace_span {
-    uint64_t start; /* ns, as mtrace_now() */
+typedef struct mtrace_recorder_span {
+    uint64_t start; /* ns, as mtrace_recorder_now() */
     uint64_t end;
     uint64_t start_bytes; /* bytes held at its start */
     uint64_t end_bytes;
     uint32_t level;  /* of nesting in its thread, 0 outermost */
     uint32_t thread; /* a number of your own that tells threads apart */
-} mtrace_span;
+} mtrace_recorder_span;
 
 /* What to record. All zero is a good default: NULL may stand for it. */
 typedef struct mtrace_recorder_desc {
     uint32_t interval;          /* ms between the samples of its own thread. 0: 100 */
-    bool no_thread;             /* mtrace_tick() alone takes samples */
+    bool no_thread;             /* mtrace_recorder_tick() alone takes samples */
     size_t max_samples;         /* kept, 2 at least. 0: 4,096 */
     size_t max_marks;           /* kept. 0: 1,024 */
     const mtrace_filter *sites; /* at most 8: the bytes held by the rows that match; copied */
@@ -71,7 +71,7 @@ typedef struct mtrace_recorder_info {
     size_t marks;           /* kept */
     uint64_t dropped_marks; /* there was no room for */
     uint64_t peak;          /* the most bytes seen held at once */
-    uint64_t peak_time;     /* ns, as mtrace_now(): when that was seen first */
+    uint64_t peak_time;     /* ns, as mtrace_recorder_now(): when that was seen first */
     size_t memory;          /* bytes of the recorder's own */
 } mtrace_recorder_info;
 
@@ -220,9 +220,9 @@ MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot
    Two files of one run of a program compare as their snapshots did; compared with another run's,
    totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
 MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                              const mtrace_memory *memory);
+                                              const mtrace_buffer *memory);
 MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                   void *user, const mtrace_memory *memory);
+                                                   void *user, const mtrace_buffer *memory);
 
 /* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
    block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
@@ -344,17 +344,17 @@ MTRACE_API mtrace_recorder_info mtrace_recorder_get_info(void);
 
 /* A sample, now; no-op when not recording. O(1), and with domains or sites O(call sites x sites).
    Any thread; waits for a sample under way. Not a signal handler. */
-MTRACE_API void mtrace_tick(void);
+MTRACE_API void mtrace_recorder_tick(void);
 
 /* An instant ("level loaded"), and a call that has ended. The name (NULL: "") is copied, cut at 47
    bytes; in it characters of control are blanks and what is not UTF-8 is "?". No-op when not
    recording. O(1) on average. Any thread; with desc.write it waits for a sample under way. Not a
    signal handler. */
-MTRACE_API void mtrace_mark(const char *name);
-MTRACE_API void mtrace_mark_span(const char *name, const mtrace_span *span);
+MTRACE_API void mtrace_recorder_mark(const char *name);
+MTRACE_API void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span);
 
 /* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
-MTRACE_API uint64_t mtrace_now(void);
+MTRACE_API uint64_t mtrace_recorder_now(void);
 
 /* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
    O(1), a file of /proc is read. Any context. Source: /proc/self/statm. */
@@ -409,14 +409,14 @@ static inline mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snaps
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                                 const mtrace_memory *memory) {
+                                                 const mtrace_buffer *memory) {
     (void)path;
     (void)memory;
     *out = MTRACE_NULL_;
     return MTRACE_ERR_COMPILED_OUT;
 }
 static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                      void *user, const mtrace_memory *memory) {
+                                                      void *user, const mtrace_buffer *memory) {
     (void)read;
     (void)user;
     (void)memory;
@@ -454,15 +454,15 @@ static inline mtrace_recorder_info mtrace_recorder_get_info(void) {
     mtrace_recorder_info zero = MTRACE_ZERO_;
     return zero;
 }
-static inline void mtrace_tick(void) {}
-static inline void mtrace_mark(const char *name) {
+static inline void mtrace_recorder_tick(void) {}
+static inline void mtrace_recorder_mark(const char *name) {
     (void)name;
 }
-static inline void mtrace_mark_span(const char *name, const mtrace_span *span) {
+static inline void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
     (void)name;
     (void)span;
 }
-static inline uint64_t mtrace_now(void) {
+static inline uint64_t mtrace_recorder_now(void) {
     return 0;
 }
 static inline bool mtrace_get_resident(uint64_t *bytes) {
@@ -959,7 +959,7 @@ static void mtrace_file_write_(const char *text, size_t length, void *user) {
 static void mtrace_file_name_(mtrace_file_ *f, size_t folder, int attempt) {
     uint64_t seed[5];
     seed[0] = mtrace_system_random_();
-    seed[1] = mtrace_now();
+    seed[1] = mtrace_recorder_now();
     seed[2] = mtrace_process_();
     seed[3] = (uint64_t)(uintptr_t)f;
     seed[4] = (uint64_t)attempt;
@@ -1371,7 +1371,7 @@ static void mtrace_dump_frame_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_out_number_(d->out, mtrace_locate_(d, frame).number, 4);
 }
 
-static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_statistic *row) {
+static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_row *row) {
     mtrace_out_number_(o, row->traceback.count, 4);
     mtrace_out_number_(o, row->traceback.total, 4);
     mtrace_out_number_(o, mtrace_name_at_(n, row->type), 4);
@@ -1687,7 +1687,7 @@ static uint64_t mtrace_load_estimated_(const mtrace_load_ *l, const unsigned cha
     return l->version > 1 ? value : interval == 0 ? 0 : value / interval;
 }
 
-static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_statistic *row) {
+static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_row *row) {
     memset(row, 0, sizeof *row);
     row->traceback.count = (uint32_t)mtrace_number_at_(at, 4);
     row->traceback.total = (uint32_t)mtrace_number_at_(at + 4, 4);
@@ -1709,7 +1709,7 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_st
 }
 
 /* Every frame belongs to one row, in order, and every row has one. */
-static void mtrace_load_rows_(mtrace_load_ *l, const mtrace_frame *frames, mtrace_statistic *rows) {
+static void mtrace_load_rows_(mtrace_load_ *l, const mtrace_frame *frames, mtrace_row *rows) {
     uint64_t i, used = 0;
     for (i = 0; i < l->rows && !l->bad; i++) {
         mtrace_traceback *t = &rows[i].traceback;
@@ -1767,7 +1767,7 @@ static void mtrace_load_info_(mtrace_load_ *l) {
 
 /* The arrays of the parts, in one block of scratch memory. */
 typedef struct mtrace_load_arrays_ {
-    mtrace_statistic *rows;
+    mtrace_row *rows;
     mtrace_live_block *blocks;
     mtrace_frame *frames;
     mtrace_module *modules;
@@ -1775,14 +1775,14 @@ typedef struct mtrace_load_arrays_ {
 
 /* NULL: they do not fit. */
 static void *mtrace_load_arrays_of_(const mtrace_load_ *l, mtrace_load_arrays_ *a) {
-    uint64_t rows = l->rows * sizeof(mtrace_statistic);
+    uint64_t rows = l->rows * sizeof(mtrace_row);
     uint64_t blocks = rows + l->blocks * sizeof(mtrace_live_block);
     uint64_t frames = blocks + l->frames * sizeof(mtrace_frame);
     uint64_t modules = frames + l->modules * sizeof(mtrace_module);
     unsigned char *scratch =
         modules >= SIZE_MAX / 2 ? NULL : (unsigned char *)MTRACE_BASE_MALLOC((size_t)modules + 1);
     if (scratch != NULL) {
-        a->rows = (mtrace_statistic *)(void *)scratch;
+        a->rows = (mtrace_row *)(void *)scratch;
         a->blocks = (mtrace_live_block *)(void *)(scratch + rows);
         a->frames = (mtrace_frame *)(void *)(scratch + blocks);
         a->modules = (mtrace_module *)(void *)(scratch + frames);
@@ -1806,7 +1806,7 @@ static void mtrace_load_parts_(mtrace_load_ *l, const mtrace_load_arrays_ *a) {
 }
 
 static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
-                                       const mtrace_memory *memory) {
+                                       const mtrace_buffer *memory) {
     mtrace_load_arrays_ a;
     void *scratch = mtrace_load_arrays_of_(l, &a);
     mtrace_result result = MTRACE_ERR_CORRUPT;
@@ -1860,7 +1860,7 @@ static mtrace_result mtrace_load_bytes_(mtrace_load_ *l, unsigned char **buffer,
 }
 
 mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read, void *user,
-                                        const mtrace_memory *memory) {
+                                        const mtrace_buffer *memory) {
     unsigned char *buffer;
     mtrace_load_ l;
     mtrace_result result;
@@ -1888,7 +1888,7 @@ static size_t mtrace_file_read_(void *buffer, size_t size, void *user) {
 }
 
 mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                   const mtrace_memory *memory) {
+                                   const mtrace_buffer *memory) {
     FILE *file;
     mtrace_result result;
     int error;
@@ -1990,7 +1990,7 @@ typedef struct mtrace_pickle_ {
     uint64_t traces;
 } mtrace_pickle_;
 
-static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_statistic *row, size_t number,
+static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_row *row, size_t number,
                                  uint64_t size) {
     mtrace_out_ *o = &p->out;
     if (p->traces++ % 1000 == 0) {
@@ -2011,7 +2011,7 @@ static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_statistic *row,
 
 static void mtrace_pickle_measure_(const mtrace_snapshot_parts *parts, size_t row, uint64_t *size,
                                    uint64_t *count) {
-    const mtrace_statistic *r = &parts->rows[row];
+    const mtrace_row *r = &parts->rows[row];
     *size = parts->view == MTRACE_VIEW_PEAK    ? r->peak_size
             : parts->view == MTRACE_VIEW_TOTAL ? r->total_size
                                                : r->size;
@@ -2166,7 +2166,7 @@ static uint64_t mtrace_unix_now_(void) {
     GetSystemTimeAsFileTime((struct _FILETIME *)(void *)&time);
     return (time - 116444736000000000u) * 100;
 }
-uint64_t mtrace_now(void) {
+uint64_t mtrace_recorder_now(void) {
     uint64_t ticks = 0, rate = 1, seconds, rest;
     QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&ticks);
     QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&rate);
@@ -2193,7 +2193,7 @@ static uint64_t mtrace_page_size_(void) {
 static uint64_t mtrace_unix_now_(void) {
     return 0;
 }
-uint64_t mtrace_now(void) {
+uint64_t mtrace_recorder_now(void) {
     return 0;
 }
 static void mtrace_yield_(void) {}
@@ -2231,7 +2231,7 @@ static uint64_t mtrace_unix_now_(void) {
     clock_gettime(0, &time); /* CLOCK_REALTIME everywhere */
     return mtrace_ns_(&time);
 }
-uint64_t mtrace_now(void) {
+uint64_t mtrace_recorder_now(void) {
     mtrace_time_ time = MTRACE_ZERO_;
     clock_gettime(MTRACE_CLOCK_, &time);
     return mtrace_ns_(&time);
@@ -2308,7 +2308,7 @@ MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
 
 /* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
 static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
-    uint64_t now = mtrace_now();
+    uint64_t now = mtrace_recorder_now();
     *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
     *next = *next < now ? now : *next;
     return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
@@ -2423,11 +2423,11 @@ static bool mtrace_ticker_can_(void) {
 }
 
 static unsigned __stdcall mtrace_ticker_run_(void *unused) {
-    uint64_t next = mtrace_now();
+    uint64_t next = mtrace_recorder_now();
     (void)unused;
     while (WaitForSingleObject(mtrace_ticker_.wake, (unsigned long)mtrace_until_next_(
                                                         &next, mtrace_ticker_.interval)) != 0) {
-        mtrace_tick();
+        mtrace_recorder_tick();
     }
     return 0;
 }
@@ -2495,7 +2495,7 @@ static bool mtrace_ticker_can_(void) {
 static void *mtrace_ticker_run_(void *unused) {
     struct pollfd wake = MTRACE_ZERO_;
     mtrace_signals_ signals;
-    uint64_t next = mtrace_now();
+    uint64_t next = mtrace_recorder_now();
     sigfillset(&signals);
     pthread_sigmask(MTRACE_SIG_BLOCK_, &signals, NULL);
     wake.fd = mtrace_ticker_.wake[0];
@@ -2504,7 +2504,7 @@ static void *mtrace_ticker_run_(void *unused) {
         if (poll(&wake, 1, mtrace_until_next_(&next, mtrace_ticker_.interval)) > 0) {
             return unused;
         }
-        mtrace_tick();
+        mtrace_recorder_tick();
     } while (true);
 }
 
@@ -2597,7 +2597,7 @@ typedef struct mtrace_series_ {
 } mtrace_series_;
 
 typedef struct mtrace_mark_ {
-    mtrace_span span;
+    mtrace_recorder_span span;
     bool is_span;
     char name[MTRACE_MARK_NAME_];
 } mtrace_mark_;
@@ -2628,7 +2628,7 @@ typedef struct mtrace_recorder_memory_ {
     mtrace_recording_ r;
     mtrace_write_fn write;
     void *write_user;
-    mtrace_memory snapshot; /* room for one */
+    mtrace_buffer snapshot; /* room for one */
     uint64_t last_peak;     /* the tracer's, at the last sample */
 } mtrace_recorder_memory_;
 MTRACE_SHARED_(mtrace_recorder_memory_ mtrace_recorder_);
@@ -2745,7 +2745,7 @@ static void mtrace_print_dat_sample_(mtrace_out_ *o, const mtrace_recording_ *r,
    mprof knows nothing, are in lines of a kind that it passes over. */
 static void mtrace_print_dat_mark_(mtrace_out_ *o, const mtrace_recording_ *r,
                                    const mtrace_mark_ *mark) {
-    const mtrace_span *s = &mark->span;
+    const mtrace_recorder_span *s = &mark->span;
     if (mark->is_span) {
         mtrace_print_dat_memory_(o, r, s->start_bytes, s->start);
         mtrace_print_dat_memory_(o, r, s->end_bytes, s->end);
@@ -2788,7 +2788,7 @@ static void mtrace_print_dat_header_(mtrace_out_ *o) {
 /* --- samples --- */
 
 /* A name that the program gave its domain since; not one that another domain has already. */
-static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_statistic *row) {
+static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_row *row) {
     size_t i;
     if (word >= r->first_site || r->series[word].is_named || row->domain_name == NULL) {
         return;
@@ -2803,7 +2803,7 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_s
 }
 
 /* What mtrace_snapshot_filter does with this filter alone. */
-static bool mtrace_row_matches_filter_(const mtrace_filter *f, const mtrace_statistic *row) {
+static bool mtrace_row_matches_filter_(const mtrace_filter *f, const mtrace_row *row) {
     return mtrace_row_matches_(f, row) != f->exclusive;
 }
 
@@ -2811,7 +2811,7 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
                              uint64_t *sample) {
     size_t i, word;
     for (i = 0; i < parts->row_count; i++) {
-        const mtrace_statistic *row = &parts->rows[i];
+        const mtrace_row *row = &parts->rows[i];
         for (word = MTRACE_W_CHOSEN_; row->size != 0 && word < r->words; word++) {
             if (mtrace_row_matches_filter_(&r->series[word].filter, row)) {
                 sample[word] += row->size;
@@ -2823,18 +2823,18 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
 
 /* Into the recorder's own memory, which grows when there are more call sites than ever. */
 static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
-    mtrace_memory *m = &mtrace_recorder_.snapshot;
+    mtrace_buffer *m = &mtrace_recorder_.snapshot;
     mtrace_result result = MTRACE_ERR_NO_MEMORY;
     int tries = 0;
     for (; tries < 4 && result == MTRACE_ERR_NO_MEMORY; tries++) {
         size_t size = mtrace_snapshot_size(false);
         if (m->size < size || tries > 0) {
-            MTRACE_BASE_FREE(m->memory);
+            MTRACE_BASE_FREE(m->data);
             m->size = size + size / 2;
-            m->memory = MTRACE_BASE_MALLOC(m->size);
-            m->size = m->memory == NULL ? 0 : m->size;
+            m->data = MTRACE_BASE_MALLOC(m->size);
+            m->size = m->data == NULL ? 0 : m->size;
         }
-        if (m->memory == NULL) {
+        if (m->data == NULL) {
             return MTRACE_ERR_NO_MEMORY;
         }
         result = mtrace_snapshot_take(snapshot, false, m);
@@ -2925,7 +2925,7 @@ static void mtrace_sample_(void) {
     if (!mtrace_get_resident(&sample[MTRACE_W_RESIDENT_])) {
         sample[MTRACE_W_RESIDENT_] = MTRACE_UNKNOWN_BYTES_;
     }
-    sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_now();
+    sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_recorder_now();
     if (mtrace_recorder_.write != NULL) {
         mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_sample_(&out, r, sample);
@@ -2951,7 +2951,7 @@ bool mtrace_recorder_is_on(void) {
     return mtrace_recorder_state_() != 0;
 }
 
-void mtrace_tick(void) {
+void mtrace_recorder_tick(void) {
     if (!mtrace_recorder_is_on()) {
         return;
     }
@@ -3029,7 +3029,7 @@ static void mtrace_add_mark_(const mtrace_mark_ *mark) {
     mtrace_unlock_(&mtrace_locks_.turn);
 }
 
-void mtrace_mark_span(const char *name, const mtrace_span *span) {
+void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
     mtrace_mark_ mark = MTRACE_ZERO_;
     if (mtrace_recorder_is_on() && span != NULL) {
         mark.span = *span;
@@ -3040,10 +3040,10 @@ void mtrace_mark_span(const char *name, const mtrace_span *span) {
     }
 }
 
-void mtrace_mark(const char *name) {
+void mtrace_recorder_mark(const char *name) {
     mtrace_mark_ mark = MTRACE_ZERO_;
     if (mtrace_recorder_is_on()) {
-        mark.span.start = mark.span.end = mtrace_now();
+        mark.span.start = mark.span.end = mtrace_recorder_now();
         mark.span.start_bytes = mark.span.end_bytes = mtrace_get_traced_memory().current;
         mtrace_copy_name_(mark.name, sizeof mark.name, name);
         mtrace_add_mark_(&mark);
@@ -3154,7 +3154,7 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     mtrace_recorder_.write = d->write;
     mtrace_recorder_.write_user = d->write_user;
     mtrace_recorder_.last_peak = mtrace_get_traced_memory().peak; /* of an earlier time */
-    mtrace_recorder_.r.start = mtrace_now();
+    mtrace_recorder_.r.start = mtrace_recorder_now();
     mtrace_recorder_.r.unix_start = mtrace_unix_now_();
     if (streams != 0) {
         mtrace_out_open_(&out, d->write, d->write_user);
@@ -3165,12 +3165,12 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
 }
 
 /* What was recorded, and the room for a snapshot, give way; d NULL: to nothing. */
-static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_memory snapshot,
+static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_buffer snapshot,
                                      const mtrace_recorder_desc *d) {
     mtrace_lock_(&mtrace_locks_.turn);
     mtrace_lock_(&mtrace_locks_.marks);
     MTRACE_BASE_FREE(mtrace_recorder_.r.samples);
-    MTRACE_BASE_FREE(mtrace_recorder_.snapshot.memory);
+    MTRACE_BASE_FREE(mtrace_recorder_.snapshot.data);
     mtrace_recorder_.r = *r;
     mtrace_recorder_.snapshot = snapshot;
     mtrace_unlock_(&mtrace_locks_.marks);
@@ -3183,18 +3183,18 @@ static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_memory s
 /* Nothing has changed until all is there; the thread finds nothing to do until then. */
 static mtrace_result mtrace_recorder_prepare_(const mtrace_recorder_desc *d) {
     mtrace_recording_ r = MTRACE_ZERO_;
-    mtrace_memory snapshot = MTRACE_ZERO_;
+    mtrace_buffer snapshot = MTRACE_ZERO_;
     mtrace_result result = mtrace_recording_make_(&r, d);
     if (result == MTRACE_OK && r.words > MTRACE_W_CHOSEN_) {
         snapshot.size = mtrace_snapshot_size(false) * 3 / 2;
-        snapshot.memory = MTRACE_BASE_MALLOC(snapshot.size);
-        result = snapshot.memory == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
+        snapshot.data = MTRACE_BASE_MALLOC(snapshot.size);
+        result = snapshot.data == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
     }
     if (result == MTRACE_OK && !d->no_thread) {
         result = mtrace_ticker_start_(d->interval != 0 ? d->interval : 100);
     }
     if (result != MTRACE_OK) {
-        MTRACE_BASE_FREE(snapshot.memory);
+        MTRACE_BASE_FREE(snapshot.data);
         MTRACE_BASE_FREE(r.samples);
         return result;
     }
@@ -3243,7 +3243,7 @@ void mtrace_recorder_stop(void) {
 
 void mtrace_recorder_free(void) {
     mtrace_recording_ nothing = MTRACE_ZERO_;
-    mtrace_memory none = MTRACE_ZERO_;
+    mtrace_buffer none = MTRACE_ZERO_;
     mtrace_lock_(&mtrace_locks_.life);
     mtrace_recorder_end_();
     mtrace_recorder_replace_(&nothing, none, NULL);
@@ -3438,7 +3438,7 @@ static void mtrace_print_counter_(mtrace_out_ *o, const mtrace_recording_ *r,
 }
 
 static void mtrace_print_mark_event_(mtrace_out_ *o, const mtrace_mark_ *mark) {
-    const mtrace_span *s = &mark->span;
+    const mtrace_recorder_span *s = &mark->span;
     uint64_t length = s->end - s->start;
     mtrace_print_event_(o, mark->name, mark->is_span ? "X" : "i", s->start, s->thread);
     if (mark->is_span) {
@@ -3719,7 +3719,7 @@ static void mtrace_svg_text_(const mtrace_svg_ *s, uint32_t x, uint32_t y, const
 }
 
 /* The row of a thread's calls of this level, counted from the first; false when it has none. */
-static bool mtrace_svg_row_(const mtrace_svg_ *s, const mtrace_span *span, uint32_t *row) {
+static bool mtrace_svg_row_(const mtrace_svg_ *s, const mtrace_recorder_span *span, uint32_t *row) {
     uint32_t i;
     *row = span->level;
     for (i = 0; i < s->thread_count; i++) {
@@ -4775,7 +4775,7 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     call->key = MTRACE_NO_KEY_;
     call->first_cell = w->cells_used;
     call->entry = call->peak = call->start = call->start_level = w->level;
-    call->start_time = mtrace_recorder_is_on() ? mtrace_now() : 0;
+    call->start_time = mtrace_recorder_is_on() ? mtrace_recorder_now() : 0;
     call->outer_limit = w->limit;
     if (total->active++ == 0) {
         MTRACE_GROW_(&total->base, w->level - (total->calls == 0 ? 0 : total->left));
@@ -4939,15 +4939,15 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
 
 /* A call that has ended, for who records over time. */
 static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call) {
-    mtrace_span span;
+    mtrace_recorder_span span;
     if (call->start_time != 0 && mtrace_recorder_is_on()) {
         span.start = call->start_time;
-        span.end = mtrace_now();
+        span.end = mtrace_recorder_now();
         span.start_bytes = mtrace_not_negative_(call->start_level);
         span.end_bytes = mtrace_not_negative_(w->level);
         span.level = w->depth;
         span.thread = w->number;
-        mtrace_mark_span(mtrace_profiler_g_.functions[call->function].function, &span);
+        mtrace_recorder_mark_span(mtrace_profiler_g_.functions[call->function].function, &span);
     }
 }
 
@@ -6328,9 +6328,9 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     memset(out, 0, sizeof *out);
     out->before = mtrace_get_traced_memory().current;
     mtrace_measurement_begin_(m, MTRACE_FRAME_());
-    out->nanoseconds = mtrace_now();
+    out->nanoseconds = mtrace_recorder_now();
     out->result = function(argument);
-    out->nanoseconds = mtrace_now() - out->nanoseconds;
+    out->nanoseconds = mtrace_recorder_now() - out->nanoseconds;
     mtrace_measurement_end_(m);
     out->after = mtrace_get_traced_memory().current;
     out->peak = out->before + (uint64_t)m->peak;

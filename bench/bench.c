@@ -89,13 +89,13 @@ static void questions(size_t threads) {
     }
     for (i = 0; i < TIMES; i++) {
         mtrace_snapshot *snapshot;
-        mtrace_statistics *statistics;
+        mtrace_rows *statistics;
         double begun = now(), middle, end;
         mtrace_snapshot_take(&snapshot, false, NULL);
         middle = now();
         mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL);
         end = now();
-        mtrace_statistics_free(statistics);
+        mtrace_rows_free(statistics);
         mtrace_snapshot_free(snapshot);
         snapshot_best = middle - begun < snapshot_best ? middle - begun : snapshot_best;
         statistics_best = end - middle < statistics_best ? end - middle : statistics_best;

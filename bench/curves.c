@@ -194,7 +194,7 @@ static void time_questions(costs *c, void **blocks, size_t live, mtrace_site *si
     c->ns[SNAPSHOT] = c->ns[STATISTICS] = c->ns[COMPARE] = 1e30;
     for (round = 0; round < 5 * ROUNDS; round++) {
         mtrace_snapshot *old = NULL, *snapshot = NULL;
-        mtrace_statistics *statistics = NULL, *diff = NULL;
+        mtrace_rows *statistics = NULL, *diff = NULL;
         double t[4];
         mtrace_snapshot_take(&old, false, NULL);
         churn_traced(blocks, live, sites, count, 1000);
@@ -210,8 +210,8 @@ static void time_questions(costs *c, void **blocks, size_t live, mtrace_site *si
         c->ns[COMPARE] = least(c->ns[COMPARE], t[3] - t[2]);
         expect(diff != NULL && statistics->count <= count && diff->count >= statistics->count,
                "the rows of statistics and comparison");
-        mtrace_statistics_free(diff);
-        mtrace_statistics_free(statistics);
+        mtrace_rows_free(diff);
+        mtrace_rows_free(statistics);
         mtrace_snapshot_free(snapshot);
         mtrace_snapshot_free(old);
     }

@@ -85,8 +85,8 @@ static inline bool change(int how, uintptr_t *key, uintptr_t from, uintptr_t to)
 /* A trace has come to the i-th place from its home, or leaves it. */
 static inline void displaced_add(int how, mtrace_slot_ *home, uint32_t i, int n) {
     if (i != 0) {
-        how == LOCKED ? (void)(home->displaced = (uint8_t)(home->displaced + n))
-                      : MTRACE_ADD_(&home->displaced, (uint8_t)n);
+        how == LOCKED ? (void)(home->overflow = (uint8_t)(home->overflow + n))
+                      : MTRACE_ADD_(&home->overflow, (uint8_t)n);
     }
 }
 
@@ -110,7 +110,7 @@ static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint3
 static inline bool take_out(int how, table *t, uint32_t home, uintptr_t key, mtrace_slot_ *out) {
     mtrace_slot_ *first = &t->slots[home];
     uint32_t i;
-    for (i = 0; i < REGION && (i == 0 || MTRACE_GET_ACQUIRE_(&first->displaced) != 0); i++) {
+    for (i = 0; i < REGION && (i == 0 || MTRACE_GET_ACQUIRE_(&first->overflow) != 0); i++) {
         mtrace_slot_ *s = &t->slots[home ^ i];
         if (MTRACE_GET_ACQUIRE_(&s->key) == key) {
             out->size_low = MTRACE_GET_(&s->size_low);
@@ -129,9 +129,9 @@ static inline void count(bool in, bool done, uint32_t account, size_t size) {
     if (!done) {
         mine->events[in ? MTRACE_DROPS_ : MTRACE_FOREIGN_]++;
     } else if (in) {
-        mtrace_count_own_alloc_(mine, &mine->cells[account], size);
+        mtrace_count_own_alloc_(mine, &mine->counters[account], size);
     } else {
-        mtrace_count_own_free_(mine, &mine->cells[account], size);
+        mtrace_count_own_free_(mine, &mine->counters[account], size);
     }
 }
 
@@ -311,7 +311,7 @@ static void *thread(void *number) {
     int i = *(int *)number, times;
     own = &tables[i == 0 || tested->tables == 0 ? 0 : tested->tables - 1];
     mine = &shards[i];
-    mine->cells = cells[i];
+    mine->counters = cells[i];
     for (times = 0; times < 2; times++) {
         pthread_barrier_wait(&barrier);
         ns[i] = -now();
@@ -347,7 +347,7 @@ static double check(void) {
     for (i = 0; i < tested->tables; i++) {
         for (at = 0; at < tested->capacity; at++) {
             const mtrace_slot_ *s = &tables[i].slots[at];
-            expect(s->key == 0 && s->displaced == 0, "the table is empty");
+            expect(s->key == 0 && s->overflow == 0, "the table is empty");
         }
     }
     expect(a->held + b->held == 0 &&

@@ -180,7 +180,7 @@ int main(int argc, char **argv) {
     mtrace_print_diff(level1, 10);
 
     puts("\n== Level 1 was unloaded: the lines that hold more than before it was loaded");
-    mtrace_statistics *leaks;
+    mtrace_rows *leaks;
     mtrace_report_desc warnings = {.style = MTRACE_STYLE_WARNINGS};
     mtrace_result result = mtrace_snapshot_compare(&leaks, unloaded, before, MTRACE_BY_LINE, NULL);
     if (result == MTRACE_OK) {
@@ -189,7 +189,7 @@ int main(int argc, char **argv) {
         puts(mtrace_result_text(result));
     }
 
-    mtrace_statistics_free(leaks);
+    mtrace_rows_free(leaks);
     mtrace_snapshot_free(unloaded);
     mtrace_snapshot_free(level1);
     mtrace_snapshot_free(before);

@@ -113,9 +113,9 @@ int main(int argc, char **argv) {
     for (number = 1; number <= 2; number++) {
         memset(&l, 0, sizeof l);
         load_level(&l, number);
-        mtrace_mark(number == 1 ? "level 1 loaded" : "level 2 loaded");
+        mtrace_recorder_mark(number == 1 ? "level 1 loaded" : "level 2 loaded");
         play(&l);
-        mtrace_mark("game over");
+        mtrace_recorder_mark("game over");
         unload(&l);
         work(20);
     }

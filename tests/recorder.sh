@@ -108,11 +108,11 @@ cat >nothing.c <<'C'
 #include "mtrace_ext.h"
 int main(int argc, char **argv) {
     mtrace_recorder_desc desc = MTRACE_ZERO_;
-    mtrace_span span = MTRACE_ZERO_;
+    mtrace_recorder_span span = MTRACE_ZERO_;
     desc.no_thread = true;
     if (argc > 1 && (mtrace_start(NULL) != MTRACE_OK || mtrace_recorder_start(&desc) != MTRACE_OK)) { return 1; }
-    mtrace_mark(argv[argc - 1]);
-    mtrace_mark_span(argv[argc - 1], &span);
+    mtrace_recorder_mark(argv[argc - 1]);
+    mtrace_recorder_mark_span(argv[argc - 1], &span);
     return mtrace_recorder_save(MTRACE_RECORDER_DAT, "n.dat") || mtrace_recorder_save(MTRACE_RECORDER_CHROME, "n.json") ||
            mtrace_recorder_save(MTRACE_RECORDER_CSV, "n.csv") || mtrace_recorder_save(MTRACE_RECORDER_SVG, "n.svg");
 }

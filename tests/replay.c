@@ -60,7 +60,7 @@ static mtrace_key_type key_type(const char *key, const char *cumulative) {
     uint64_t flag = number(cumulative, 1);
     for (i = 0; i < sizeof names / sizeof *names; i++) {
         if (strcmp(key, names[i]) == 0) {
-            return flag != 0 ? i | MTRACE_CUMULATIVE : i;
+            return flag != 0 ? i | MTRACE_KEY_CUMULATIVE : i;
         }
     }
     fail("unknown key", key);
@@ -352,8 +352,8 @@ static void do_filter(char **words, size_t n) {
     printf("filter %zu\n", mtrace_snapshot_traces(s));
 }
 
-static void print_key(const mtrace_statistic *row, mtrace_key_type key) {
-    switch (key & ~(mtrace_key_type)MTRACE_CUMULATIVE) {
+static void print_key(const mtrace_row *row, mtrace_key_type key) {
+    switch (key & ~(mtrace_key_type)MTRACE_KEY_CUMULATIVE) {
     case MTRACE_BY_LINE:
         printf("%s:%u\n", row->file, (unsigned)row->line);
         break;
@@ -379,10 +379,10 @@ static void print_key(const mtrace_statistic *row, mtrace_key_type key) {
 
 /* Rows to print. Those that hold nothing, but tell of blocks that could not be traced, are taken
    out: CPython has no such rows. */
-static size_t shown(mtrace_statistics *s, char **words, size_t n, size_t at) {
+static size_t shown(mtrace_rows *s, char **words, size_t n, size_t at) {
     size_t top = n > at ? (size_t)number(words[at], SIZE_MAX) : SIZE_MAX, i, rows = 0;
     for (i = 0; i < s->count; i++) {
-        const mtrace_statistic *row = &s->rows[i];
+        const mtrace_row *row = &s->rows[i];
         if (row->count != 0 || row->count_diff != 0 || row->size_diff != 0) {
             s->rows[rows++] = *row;
         }
@@ -391,7 +391,7 @@ static size_t shown(mtrace_statistics *s, char **words, size_t n, size_t at) {
 }
 
 static void do_stats(char **words, size_t n) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_key_type key = key_type(words[2], words[3]);
     size_t i, rows;
     check(mtrace_snapshot_statistics(&s, snapshot_of(words[1]), key, NULL));
@@ -402,40 +402,40 @@ static void do_stats(char **words, size_t n) {
                (unsigned long long)s->rows[i].count);
         print_key(&s->rows[i], key);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void do_compare(char **words, size_t n) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_key_type key = key_type(words[3], words[4]);
     size_t i, rows;
     check(mtrace_snapshot_compare(&s, snapshot_of(words[1]), snapshot_of(words[2]), key, NULL));
     rows = shown(s, words, n, 5);
     printf("compare %zu\n", rows);
     for (i = 0; i < rows; i++) {
-        const mtrace_statistic *row = &s->rows[i];
+        const mtrace_row *row = &s->rows[i];
         printf("%llu %lld %llu %lld ", (unsigned long long)row->size, (long long)row->size_diff,
                (unsigned long long)row->count, (long long)row->count_diff);
         print_key(row, key);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void do_text(char **words, size_t n) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_key_type key = key_type(words[2], words[3]);
     size_t i, rows;
     check(mtrace_snapshot_statistics(&s, snapshot_of(words[1]), key, NULL));
     rows = shown(s, words, n, 4);
     printf("text %zu\n", rows);
     for (i = 0; i < rows; i++) {
-        size_t length = mtrace_format_statistic(NULL, 0, &s->rows[i], key, false);
+        size_t length = mtrace_format_row(NULL, 0, &s->rows[i], key, false);
         char *text = (char *)checked(malloc(length + 1));
-        mtrace_format_statistic(text, length + 1, &s->rows[i], key, false);
+        mtrace_format_row(text, length + 1, &s->rows[i], key, false);
         puts(text);
         free(text);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void do_dump(char **words, size_t n) {

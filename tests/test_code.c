@@ -4,7 +4,7 @@
 #include "support/test.h"
 #include "support/traces.h"
 
-#define LINE_ALL (MTRACE_BY_LINE | MTRACE_CUMULATIVE)
+#define LINE_ALL (MTRACE_BY_LINE | MTRACE_KEY_CUMULATIVE)
 
 /* 1 and 2 are one library, loaded at two addresses, once by another path. 3 has the first one's
    path and address, but is another build. 4 and 5 have no build id and one size; 6 has another. */
@@ -78,7 +78,7 @@ static void expect_bad(const mtrace_snapshot_parts *parts) {
 
 static void test_bad_parts(void **state) {
     mtrace_module table[2];
-    mtrace_statistic row = MTRACE_ZERO_;
+    mtrace_row row = MTRACE_ZERO_;
     mtrace_frame frame = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *s;
@@ -204,10 +204,10 @@ static void test_with_a_line(void **state) {
     static const mtrace_frame frames[] = {{"a.c", "f", 7, modules, 0x10},
                                           {"a.c", "f", 7, modules + 2, 0x99},
                                           {"a.c", "f", 7, NULL, 0}};
-    mtrace_statistic rows[3] = MTRACE_ZERO_;
+    mtrace_row rows[3] = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *s;
-    mtrace_statistics *by_line;
+    mtrace_rows *by_line;
     size_t i;
     (void)state;
     for (i = 0; i < 3; i++) {
@@ -228,7 +228,7 @@ static void test_with_a_line(void **state) {
     assert_int_equal(mtrace_snapshot_statistics(&by_line, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_null(by_line->rows[0].module);
     assert_int_equal(by_line->rows[0].address, 0);
-    mtrace_statistics_free(by_line);
+    mtrace_rows_free(by_line);
     mtrace_snapshot_free(s);
 }
 
@@ -243,7 +243,7 @@ static void test_cumulative(void **state) {
                            "m.c:1>/lib/m.so+0x10>/new/m.so+0x10>/lib/m.so+0x10 15 2 | "
                            "m.c:1>/lib/m.so+0x10>/lib/m.so+0x10>/lib/m.so+0x10 1 1");
     test_expect_statistics(s, LINE_ALL, "/lib/m.so+0x10 31 5 | /lib/m.so+0x10 17 4 | m.c:1 16 3");
-    test_expect_statistics(s, LINE_ALL | MTRACE_ONCE,
+    test_expect_statistics(s, LINE_ALL | MTRACE_KEY_ONCE,
                            "/lib/m.so+0x10 16 3 | /lib/m.so+0x10 16 3 | m.c:1 16 3");
     mtrace_snapshot_free(s);
 }
@@ -294,7 +294,7 @@ static bool same_place(const mtrace_frame *a, const mtrace_frame *b) {
 }
 
 /* Rows that are the first of their place, and the most that one place sums up to. */
-static size_t count_places(const mtrace_statistic *rows, size_t count, uint64_t *most) {
+static size_t count_places(const mtrace_row *rows, size_t count, uint64_t *most) {
     size_t i, j, n = 0;
     for (*most = 0, i = 0; i < count; i++) {
         bool first = true;
@@ -324,7 +324,7 @@ static void random_frame(mtrace_frame *frame) {
 static void test_against_brute_force(void **state) {
     enum { ROWS = 40 };
     static mtrace_frame frames[ROWS];
-    static mtrace_statistic rows[ROWS];
+    static mtrace_row rows[ROWS];
     int round;
     size_t i;
     (void)state;
@@ -332,7 +332,7 @@ static void test_against_brute_force(void **state) {
     for (round = 0; round < 500; round++) {
         mtrace_snapshot_parts parts = MTRACE_ZERO_;
         mtrace_snapshot *s;
-        mtrace_statistics *by_line, *by_traceback;
+        mtrace_rows *by_line, *by_traceback;
         uint64_t most;
         for (i = 0; i < ROWS; i++) {
             random_frame(&frames[i]);
@@ -354,8 +354,8 @@ static void test_against_brute_force(void **state) {
         assert_int_equal(by_line->rows[0].size, most);
         assert_int_equal(by_traceback->count, by_line->count);
         assert_int_equal(by_traceback->rows[0].size, most);
-        mtrace_statistics_free(by_line);
-        mtrace_statistics_free(by_traceback);
+        mtrace_rows_free(by_line);
+        mtrace_rows_free(by_traceback);
         mtrace_snapshot_free(s);
     }
 }
@@ -390,7 +390,7 @@ static void expect_report(const test_trace *traces, size_t count, mtrace_key_typ
                           mtrace_style style, uint32_t columns, const char *wanted) {
     static test_output out;
     mtrace_snapshot *s = test_make_code(traces, count, modules, MODULES);
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.style = style;
     desc.columns = columns;
@@ -401,7 +401,7 @@ static void expect_report(const test_trace *traces, size_t count, mtrace_key_typ
     assert_int_equal(mtrace_snapshot_statistics(&rows, s, key_type, NULL), MTRACE_OK);
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
     assert_string_equal(out.text, wanted);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -469,7 +469,7 @@ static void test_python_style(void **state) {
                   "0xffffffff80001234:0: size=10 B, count=1, average=10 B\n");
     expect_report(shown, 1, MTRACE_BY_TRACEBACK, MTRACE_STYLE_PYTHON, 0,
                   "m.c:9: size=50 B, count=1, average=50 B\n");
-    expect_report(shown, 1, MTRACE_BY_TRACEBACK | MTRACE_MOST_RECENT, MTRACE_STYLE_PYTHON, 0,
+    expect_report(shown, 1, MTRACE_BY_TRACEBACK | MTRACE_KEY_MOST_RECENT, MTRACE_STYLE_PYTHON, 0,
                   "/lib/m.so+0xabc:0: size=50 B, count=1, average=50 B\n");
     expect_report(shown, 3, MTRACE_BY_FILE, MTRACE_STYLE_PYTHON, 0,
                   "/lib/m.so:0: size=50 B, count=1, average=50 B\n"

@@ -366,7 +366,7 @@ static void heap_step(heap *h) {
 static void expect_heap(const heap *h) {
     uint64_t size[DOMAINS] = MTRACE_ZERO_, count[DOMAINS] = MTRACE_ZERO_;
     mtrace_snapshot *s = take();
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     uint32_t i;
     for (i = 0; i < BLOCKS; i++) {
         if (h->blocks[i] != NULL) {
@@ -387,7 +387,7 @@ static void expect_heap(const heap *h) {
     for (i = 0; i < DOMAINS; i++) {
         assert_int_equal(size[i], 0);
     }
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -426,7 +426,7 @@ static void test_names(void **state) {
 
 static void write_report(mtrace_style style, test_output *out) {
     mtrace_snapshot *s = take();
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.style = style;
     desc.write = test_write;
@@ -434,7 +434,7 @@ static void write_report(mtrace_style style, test_output *out) {
     out->length = 0;
     assert_int_equal(mtrace_snapshot_statistics(&rows, s, MTRACE_BY_DOMAIN, NULL), MTRACE_OK);
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -546,7 +546,7 @@ static void test_renamed(void **state) {
 /* A block's domain is not a part of a line; rows by line say nothing of it. */
 static void test_names_only_by_domain(void **state) {
     mtrace_snapshot *s;
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     (void)state;
     assert_int_equal(mtrace_name_domain(1, "one"), MTRACE_OK);
     assert_int_equal(MT_TRACK(1, 1, 10), MTRACE_OK);
@@ -555,7 +555,7 @@ static void test_names_only_by_domain(void **state) {
     assert_int_equal(rows->count, 1);
     assert_null(rows->rows[0].domain_name);
     assert_int_equal(rows->rows[0].domain, 0);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 

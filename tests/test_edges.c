@@ -389,7 +389,7 @@ static void test_free_of_unknown(void **state) {
 /* A double free: the second finds no trace and is a foreign free; no counter goes below zero. (The
    first is an untrack here, so that the allocator gets the block once.) */
 static void test_double_free(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     void *block;
     (void)state;
     start();

@@ -148,8 +148,8 @@ static void same_module(const mtrace_module *a, const mtrace_module *b) {
     }
 }
 
-static void same_row(const mtrace_statistic *a, const mtrace_statistic *b) {
-    mtrace_statistic x = *a, y = *b;
+static void same_row(const mtrace_row *a, const mtrace_row *b) {
+    mtrace_row x = *a, y = *b;
     uint32_t i;
     same_name(a->file, b->file);
     same_name(a->function, b->function);
@@ -202,7 +202,7 @@ static void same_snapshot(const mtrace_snapshot *a, const mtrace_snapshot *b) {
 /* The same in fresh memory and in a block that an earlier result left full of its own. */
 static void test_in_used_memory(void **state) {
     mtrace_snapshot *s = some_snapshot(), *again;
-    mtrace_statistics *fresh, *used;
+    mtrace_rows *fresh, *used;
     size_t i;
     (void)state;
     mtrace_snapshot_free(s);
@@ -218,7 +218,7 @@ static void test_in_used_memory(void **state) {
     test_give_kept_back();
     assert_int_equal(mtrace_snapshot_statistics(&fresh, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
-    mtrace_statistics_free(used);
+    mtrace_rows_free(used);
     test_dirty_kept();
     assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_true(fresh->count > 1);
@@ -227,8 +227,8 @@ static void test_in_used_memory(void **state) {
         same_row(&fresh->rows[i], &used->rows[i]);
     }
     same_row(&fresh->total, &used->total);
-    mtrace_statistics_free(fresh);
-    mtrace_statistics_free(used);
+    mtrace_rows_free(fresh);
+    mtrace_rows_free(used);
     done(again);
 }
 
@@ -308,7 +308,7 @@ static void test_code_comes_back(void **state) {
 static void test_many_places(void **state) {
     enum { ROWS = 500, DEPTH = 8 };
     static mtrace_frame frames[ROWS][DEPTH];
-    static mtrace_statistic rows[ROWS];
+    static mtrace_row rows[ROWS];
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *s;
     uint32_t i, j;
@@ -382,7 +382,7 @@ static void test_many_names(void **state) {
 /* Two files of a run are compared as its snapshots are: totals tell what came in between. */
 static void test_compare_files(void **state) {
     mtrace_snapshot *s = some_snapshot(), *later, *a, *b;
-    mtrace_statistics *live, *loaded;
+    mtrace_rows *live, *loaded;
     size_t i;
     (void)state;
     MT_FREE(held[0]);
@@ -400,8 +400,8 @@ static void test_compare_files(void **state) {
         same_row(&live->rows[i], &loaded->rows[i]);
     }
     assert_int_equal(loaded->total.total_size, 333);
-    mtrace_statistics_free(live);
-    mtrace_statistics_free(loaded);
+    mtrace_rows_free(live);
+    mtrace_rows_free(loaded);
     mtrace_snapshot_free(a);
     mtrace_snapshot_free(b);
     mtrace_snapshot_free(later);
@@ -560,11 +560,11 @@ static void test_said_why(void **state) {
 /* Asks a snapshot everything. */
 static void ask(mtrace_snapshot *s) {
     static const mtrace_key_type keys[] = {
-        MTRACE_BY_LINE,      MTRACE_BY_FUNCTION | MTRACE_CUMULATIVE,
+        MTRACE_BY_LINE,      MTRACE_BY_FUNCTION | MTRACE_KEY_CUMULATIVE,
         MTRACE_BY_TYPE,      MTRACE_BY_DOMAIN,
         MTRACE_BY_TRACEBACK,
     };
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     mtrace_report_desc desc = MTRACE_ZERO_;
     test_output out;
     size_t i;
@@ -575,7 +575,7 @@ static void ask(mtrace_snapshot *s) {
         out.length = 0;
         assert_int_equal(mtrace_snapshot_statistics(&statistics, s, keys[i], NULL), MTRACE_OK);
         assert_int_equal(mtrace_report(statistics, &desc), MTRACE_OK);
-        mtrace_statistics_free(statistics);
+        mtrace_rows_free(statistics);
     }
 }
 
@@ -583,7 +583,7 @@ static void ask(mtrace_snapshot *s) {
 static void test_estimates_come_back(void **state) {
     mtrace_snapshot *s = some_snapshot(), *sampled, *back;
     mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(s);
-    mtrace_statistic rows[16];
+    mtrace_row rows[16];
     size_t i;
     (void)state;
     assert_true(parts.row_count <= 16);
@@ -806,7 +806,7 @@ static void test_frames_of_a_small_file(void **state) {
     enum { LENGTH = 1000, MANY = 200000 };
     mtrace_snapshot *s, *more;
     mtrace_snapshot_parts parts;
-    mtrace_statistic rows[2];
+    mtrace_row rows[2];
     size_t count;
     (void)state;
     make_of_one_place(&file, 5, MANY);
@@ -857,7 +857,7 @@ static void test_names_that_overlap(void **state) {
 static void test_text_of_a_small_file(void **state) {
     enum { LENGTH = 299999, MOST = 400 };
     mtrace_snapshot_parts parts;
-    static mtrace_statistic rows[MOST + 1];
+    static mtrace_row rows[MOST + 1];
     mtrace_snapshot *s, *more;
     size_t count;
     (void)state;
@@ -905,7 +905,7 @@ static void test_pickle_of_a_small_file(void **state) {
 
 static void test_no_memory(void **state) {
     mtrace_snapshot *s = some_snapshot(), *out;
-    mtrace_memory memory;
+    mtrace_buffer memory;
     unsigned char small[64];
     int i, failures = 0;
     (void)state;
@@ -927,7 +927,7 @@ static void test_no_memory(void **state) {
         failures++;
     }
     assert_true(failures >= 3 && failures < 16);
-    memory.memory = small;
+    memory.data = small;
     memory.size = sizeof small;
     file.at = 0;
     assert_int_equal(mtrace_snapshot_load_from(&out, next_bytes, &file, &memory),

@@ -570,10 +570,10 @@ static void test_no_field_is_ignored(void **state) {
 
 static mtrace_result try_memory(const mtrace_snapshot *s, unsigned char *at, size_t size) {
     mtrace_filter f = of_file(true, "b.py");
-    mtrace_memory memory = MTRACE_ZERO_;
+    mtrace_buffer memory = MTRACE_ZERO_;
     mtrace_snapshot *out = (mtrace_snapshot *)(void *)at;
     mtrace_result result;
-    memory.memory = at;
+    memory.data = at;
     memory.size = size;
     at[size] = 0xa5;
     result = mtrace_snapshot_filter(&out, s, &f, 1, &memory);

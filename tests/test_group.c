@@ -54,8 +54,7 @@ static void trace(uint32_t domain, uint64_t size, const char *file, uint32_t lin
 
 /* --- rows as one text: "key size count", for differences "key size +d count +d" --- */
 
-static size_t put_key(char *text, size_t room, const mtrace_statistic *row,
-                      mtrace_key_type key_type) {
+static size_t put_key(char *text, size_t room, const mtrace_row *row, mtrace_key_type key_type) {
     int n = -1;
     switch (key_type) {
     case MTRACE_BY_LINE:
@@ -82,11 +81,11 @@ static size_t put_key(char *text, size_t room, const mtrace_statistic *row,
     return (size_t)n;
 }
 
-static void expect_rows(const mtrace_statistics *s, const char *wanted) {
+static void expect_rows(const mtrace_rows *s, const char *wanted) {
     char text[2048] = "";
     size_t i, at = 0;
     for (i = 0; i < s->count; i++) {
-        const mtrace_statistic *r = &s->rows[i];
+        const mtrace_row *r = &s->rows[i];
         int n;
         at += put_key(text + at, sizeof text - at, r, s->key_type);
         if (s->is_diff) {
@@ -108,22 +107,22 @@ static void expect_rows(const mtrace_statistics *s, const char *wanted) {
 
 static void expect_statistics(const mtrace_snapshot *snapshot, mtrace_key_type key_type,
                               const char *wanted) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     assert_false(s->is_diff);
     expect_rows(s, wanted);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void expect_compare(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
                            mtrace_key_type key_type, const char *wanted) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     assert_true(s->is_diff);
     expect_rows(s, wanted);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 /* --- CPython's two snapshots --- */
@@ -327,12 +326,12 @@ static void test_every_key(void **state) {
 }
 
 static void expect_keys_only(const mtrace_snapshot *s, mtrace_key_type key_type) {
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     size_t i;
     assert_int_equal(mtrace_snapshot_statistics(&statistics, s, key_type, NULL), MTRACE_OK);
     assert_true(statistics->count > 1);
     for (i = 0; i < statistics->count; i++) {
-        const mtrace_statistic *r = &statistics->rows[i];
+        const mtrace_row *r = &statistics->rows[i];
         bool file = key_type <= MTRACE_BY_FUNCTION;
         assert_int_equal(r->file != NULL, file);
         assert_true(key_type == MTRACE_BY_LINE || r->line == 0);
@@ -342,7 +341,7 @@ static void expect_keys_only(const mtrace_snapshot *s, mtrace_key_type key_type)
         assert_true(key_type == MTRACE_BY_DOMAIN || r->domain == 0);
         assert_true(key_type == MTRACE_BY_SIZE_CLASS || r->size_class == 0);
     }
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
 }
 
 /* Fields that the key does not fix are NULL or 0. */
@@ -392,7 +391,7 @@ static void test_domain_is_no_part_of_a_line(void **state) {
 static void test_size_classes(void **state) {
     static const uint64_t sizes[] = {0, 0, 1, 2, 3, 4, 5, 8, 9, 4096, 4097, 549755813887u};
     mtrace_snapshot *s, *without;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     size_t i;
     (void)state;
     for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -433,7 +432,7 @@ static void test_size_classes(void **state) {
 
 static void test_views(void **state) {
     mtrace_snapshot *s, *old;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     mtrace_site temporary = test_site("temporary.c", 1), held = test_site("held.c", 1);
     (void)state;
     old = take();
@@ -464,7 +463,7 @@ static void test_views(void **state) {
     assert_int_equal(statistics->traced_memory.peak, 10100);
     assert_int_equal(statistics->info.live, 1);
     assert_int_equal(statistics->info.high_water, 3);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_set_view(s, MTRACE_VIEW_LIVE);
     expect_statistics(s, MTRACE_BY_LINE, "held.c:1 100 1");
     mtrace_snapshot_free(s);
@@ -472,7 +471,7 @@ static void test_views(void **state) {
 }
 
 /* Every field, so that none is left out of a sum. */
-static void expect_all(const mtrace_statistic *row, const uint64_t numbers[13], const char *file) {
+static void expect_all(const mtrace_row *row, const uint64_t numbers[13], const char *file) {
     assert_int_equal(row->size, numbers[0]);
     assert_int_equal(row->count, numbers[1]);
     assert_int_equal(row->size_diff, numbers[2]);
@@ -494,11 +493,11 @@ static void expect_all(const mtrace_statistic *row, const uint64_t numbers[13], 
 enum { ROWS = 4 };
 
 /* Row i has i+1, 10*(i+1), ... in its fields, and one negative difference. */
-static void make_rows(mtrace_statistic *rows) {
+static void make_rows(mtrace_row *rows) {
     uint64_t i;
     memset(rows, 0, ROWS * sizeof *rows);
     for (i = 0; i < ROWS; i++) {
-        mtrace_statistic *r = &rows[i];
+        mtrace_row *r = &rows[i];
         r->file = "a.c";
         r->function = "f";
         r->line = (uint32_t)i + 1;
@@ -523,30 +522,30 @@ static void test_other(void **state) {
     static const uint64_t two[13] = {
         7000, 70, 93, 0 - (uint64_t)2, 700000, 45, 7000000, 65, 85, 105, 125, 145, 0};
     static const uint64_t none[13] = {0};
-    mtrace_statistic rows[ROWS], other;
-    mtrace_statistics statistics;
+    mtrace_row rows[ROWS], other;
+    mtrace_rows statistics;
     size_t top;
     (void)state;
     memset(&statistics, 0, sizeof statistics);
     make_rows(rows);
     statistics.rows = rows;
     statistics.count = ROWS;
-    other = mtrace_statistics_other(&statistics, 0);
+    other = mtrace_rows_other(&statistics, 0);
     expect_all(&other, all, "<other>");
-    other = mtrace_statistics_other(&statistics, 2);
+    other = mtrace_rows_other(&statistics, 2);
     expect_all(&other, two, "<other>");
     for (top = ROWS; top < ROWS + 3; top++) {
-        other = mtrace_statistics_other(&statistics, top);
+        other = mtrace_rows_other(&statistics, top);
         expect_all(&other, none, "<other>");
     }
-    other = mtrace_statistics_other(&statistics, SIZE_MAX);
+    other = mtrace_rows_other(&statistics, SIZE_MAX);
     expect_all(&other, none, "<other>");
 }
 
 static void test_totals(void **state) {
     mtrace_snapshot *old, *now;
-    mtrace_statistics *s;
-    mtrace_statistic other;
+    mtrace_rows *s;
+    mtrace_row other;
     (void)state;
     trace_s1();
     old = take();
@@ -560,10 +559,10 @@ static void test_totals(void **state) {
     assert_int_equal(s->total.peak_size, 105);
     assert_int_equal(s->total.peak_count, 6);
     assert_int_equal(s->total.frees, 0);
-    other = mtrace_statistics_other(s, 1);
+    other = mtrace_rows_other(s, 1);
     assert_int_equal(other.size, 39);
     assert_int_equal(other.count, 5);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     trace(1, 1000, "a.py", 5, 1);
     assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
     now = take();
@@ -575,24 +574,24 @@ static void test_totals(void **state) {
     assert_int_equal(s->total.total_size, 1000); /* in between */
     assert_int_equal(s->total.total_count, 1);
     assert_int_equal(s->total.frees, 1);
-    other = mtrace_statistics_other(s, 1);
+    other = mtrace_rows_other(s, 1);
     assert_int_equal(other.size_diff, -7);
     assert_int_equal(other.count_diff, -1);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(now);
     mtrace_snapshot_free(old);
 }
 
 static void expect_counters(const mtrace_snapshot *now, const mtrace_snapshot *old, uint64_t size,
                             uint64_t count, uint64_t frees, uint64_t reallocs) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->count, 1);
     assert_int_equal(s->rows[0].total_size, size);
     assert_int_equal(s->rows[0].total_count, count);
     assert_int_equal(s->rows[0].frees, frees);
     assert_int_equal(s->rows[0].reallocs, reallocs);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 /* A comparison counts what happened in between; after a clear, what happened since. */
@@ -625,7 +624,7 @@ static void test_counters_in_between(void **state) {
 static void test_dropped_rows(void **state) {
     mtrace_site site = test_site("big.c", 1);
     mtrace_snapshot *old, *now;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     const uint64_t big = (uint64_t)1 << 39; /* 512 GiB: not traced */
     (void)state;
     assert_int_equal(mtrace_track_at(1, 1, big, &site), MTRACE_ERR_FULL);
@@ -639,12 +638,12 @@ static void test_dropped_rows(void **state) {
     assert_int_equal(s->rows[0].dropped_size, 3 * big + 5);
     assert_int_equal(s->info.dropped_count, 3);
     assert_int_equal(s->info.dropped_bytes, 3 * big + 5);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->count, 1);
     assert_int_equal(s->rows[0].dropped_count, 2);
     assert_int_equal(s->rows[0].dropped_size, 2 * big + 5);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(now);
     mtrace_snapshot_free(old);
 }
@@ -657,18 +656,18 @@ enum { GUARD = 0xA5, LINE = 64 };
 static mtrace_result try_memory(unsigned char *at, size_t size, const mtrace_snapshot *now,
                                 const mtrace_snapshot *old, mtrace_key_type key_type,
                                 const char *wanted) {
-    mtrace_memory memory;
-    mtrace_statistics *s = (mtrace_statistics *)(void *)at;
+    mtrace_buffer memory;
+    mtrace_rows *s = (mtrace_rows *)(void *)at;
     mtrace_result result;
     size_t i;
-    memory.memory = at;
+    memory.data = at;
     memory.size = size;
     memset(at - LINE, GUARD, size + 2 * LINE);
     result = old == NULL ? mtrace_snapshot_statistics(&s, now, key_type, &memory)
                          : mtrace_snapshot_compare(&s, now, old, key_type, &memory);
     if (result == MTRACE_OK) {
         expect_rows(s, wanted);
-        mtrace_statistics_free(s); /* leaves it alone */
+        mtrace_rows_free(s); /* leaves it alone */
         expect_rows(s, wanted);
     } else {
         assert_null(s);
@@ -686,7 +685,7 @@ static mtrace_result try_memory(unsigned char *at, size_t size, const mtrace_sna
 static void expect_exact_memory(const mtrace_snapshot *now, const mtrace_snapshot *old,
                                 mtrace_key_type key_type, const char *wanted) {
     static unsigned char room[1 << 16];
-    size_t size = mtrace_statistics_size(now, old, key_type), offset, worst = 0;
+    size_t size = mtrace_rows_size(now, old, key_type), offset, worst = 0;
     assert_true(size + 4 * LINE < sizeof room);
     for (offset = 0; offset <= LINE; offset++) {
         unsigned char *at = room + LINE + offset;
@@ -732,8 +731,8 @@ static void test_callers_memory(void **state) {
 /* In the tracer's memory, when asked for so: counted while it is held. */
 static void test_tracers_memory(void **state) {
     mtrace_snapshot *s;
-    mtrace_statistics *statistics;
-    mtrace_memory none = MTRACE_ZERO_;
+    mtrace_rows *statistics;
+    mtrace_buffer none = MTRACE_ZERO_;
     size_t before;
     (void)state;
     trace_s1();
@@ -742,34 +741,34 @@ static void test_tracers_memory(void **state) {
     before = mtrace_get_tracer_memory();
     assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, &none), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory(),
-                     before + mtrace_statistics_size(s, NULL, MTRACE_BY_LINE) - LINE);
-    mtrace_statistics_free(statistics);
+                     before + mtrace_rows_size(s, NULL, MTRACE_BY_LINE) - LINE);
+    mtrace_rows_free(statistics);
     assert_int_equal(mtrace_get_tracer_memory(), before + test_kept_bytes());
-    mtrace_statistics_free(NULL);
+    mtrace_rows_free(NULL);
     mtrace_snapshot_free(s);
 }
 
 static void test_bad_arguments(void **state) {
     mtrace_snapshot *s = take();
-    mtrace_statistics *out = (mtrace_statistics *)(void *)s;
+    mtrace_rows *out = (mtrace_rows *)(void *)s;
     volatile int bad = MTRACE_BY_TRACEBACK + 1;
     (void)state;
     assert_int_equal(mtrace_snapshot_statistics(&out, NULL, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_ARGUMENT);
     assert_null(out);
-    out = (mtrace_statistics *)(void *)s;
+    out = (mtrace_rows *)(void *)s;
     assert_int_equal(mtrace_snapshot_statistics(&out, s, (mtrace_key_type)bad, NULL),
                      MTRACE_ERR_ARGUMENT);
     assert_null(out);
-    out = (mtrace_statistics *)(void *)s;
+    out = (mtrace_rows *)(void *)s;
     assert_int_equal(mtrace_snapshot_compare(&out, NULL, s, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_ARGUMENT);
     assert_null(out);
-    out = (mtrace_statistics *)(void *)s;
+    out = (mtrace_rows *)(void *)s;
     assert_int_equal(mtrace_snapshot_compare(&out, s, NULL, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_ARGUMENT);
     assert_null(out);
-    out = (mtrace_statistics *)(void *)s;
+    out = (mtrace_rows *)(void *)s;
     assert_int_equal(mtrace_snapshot_compare(&out, s, s, (mtrace_key_type)bad, NULL),
                      MTRACE_ERR_ARGUMENT);
     assert_null(out);
@@ -967,7 +966,7 @@ static size_t group_blocks(group *groups, size_t n, const world *w, bool is_old)
     return n;
 }
 
-static void expect_group(const mtrace_statistic *row, const group *g, mtrace_key_type key_type,
+static void expect_group(const mtrace_row *row, const group *g, mtrace_key_type key_type,
                          bool is_diff) {
     group other;
     memset(&other, 0, sizeof other);
@@ -990,7 +989,7 @@ static void expect_group(const mtrace_statistic *row, const group *g, mtrace_key
 }
 
 /* Takes the groups one by one, the first of those left each time. */
-static void expect_groups(const mtrace_statistics *s, group *groups, size_t n) {
+static void expect_groups(const mtrace_rows *s, group *groups, size_t n) {
     size_t i, row;
     for (i = 0; i < n;) {
         const group *g = &groups[i];
@@ -1018,7 +1017,7 @@ static void expect_groups(const mtrace_statistics *s, group *groups, size_t n) {
 static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *old,
                          const world *old_world, mtrace_key_type key_type, mtrace_view view) {
     static group groups[GROUPS];
-    mtrace_statistics *s;
+    mtrace_rows *s;
     bool is_diff = old != NULL, classes = key_type == MTRACE_BY_SIZE_CLASS;
     size_t n;
     mtrace_snapshot_set_view(now, view);
@@ -1033,7 +1032,7 @@ static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *
         assert_int_equal(mtrace_snapshot_statistics(&s, now, key_type, NULL), MTRACE_OK);
     }
     expect_groups(s, groups, n);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void expect_every_view(mtrace_snapshot *now, const world *w, mtrace_snapshot *old,

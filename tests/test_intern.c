@@ -391,7 +391,7 @@ static void test_full_table(void **state) {
 static void test_full_table_is_reported(void **state) {
     test_output out;
     mtrace_snapshot *snapshot;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     mtrace_report_desc desc = MTRACE_ZERO_;
     mtrace_site *other = mtrace_site_intern("new.c", "new", "new", 5);
     void *block;
@@ -412,7 +412,7 @@ static void test_full_table_is_reported(void **state) {
     assert_non_null(strstr(out.text, "  <other>\n"));
     assert_non_null(strstr(out.text, "; interned site table full: "));
     assert_non_null(strstr(out.text, " calls given <other>\n"));
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
     mtrace_free_at(block, other);
     test_sound();

@@ -413,7 +413,7 @@ static void test_all_that_fits(void **state) {
 static void test_tracer_memory_of_system(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *snapshot, *with_blocks;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     size_t before, held;
     void *block;
     (void)state;
@@ -439,7 +439,7 @@ static void test_tracer_memory_of_system(void **state) {
     assert_true(mtrace_get_tracer_memory() > held); /* they outlive stop */
     assert_int_equal(statistics->total.size, 10);
     mtrace_snapshot_free(with_blocks);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
     test_give_kept_back();
     assert_int_equal(mtrace_get_tracer_memory(), held); /* kept for the next start */
@@ -495,7 +495,7 @@ static void test_block_is_kept(void **state) {
 static void test_one_block_is_kept(void **state) {
     size_t own = start_without_results(), small, large;
     mtrace_snapshot *s = take(false), *with_blocks = take(true), *copy;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     (void)state;
     mtrace_snapshot_free(s);
     small = test_kept_bytes();
@@ -512,7 +512,7 @@ static void test_one_block_is_kept(void **state) {
     assert_int_equal(mtrace_snapshot_statistics(&statistics, copy, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     assert_true((const void *)statistics == (const void *)s);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(copy);
     assert_true(test_kept_bytes() < large);
     assert_int_equal(mtrace_get_tracer_memory(), own + test_kept_bytes());
@@ -561,7 +561,7 @@ static void test_large_block_goes_back(void **state) {
 /* Results in the caller's memory are not the tracer's. */
 static void test_tracer_memory_of_caller(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
-    mtrace_memory memory = MTRACE_ZERO_;
+    mtrace_buffer memory = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
     size_t before = mtrace_get_tracer_memory();
     (void)state;
@@ -569,7 +569,7 @@ static void test_tracer_memory_of_caller(void **state) {
     desc.memory_size = 100001;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory() - before, 100001);
-    memory.memory = arena + 100001;
+    memory.data = arena + 100001;
     memory.size = mtrace_snapshot_size(true);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, &memory), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory() - before, 100001);
@@ -853,7 +853,7 @@ static mtrace_site site_b = {"life.c", "b", NULL, 32, 0};
 static void restart_once(const mtrace_desc *desc, int round) {
     int n_a = round % 4, n_b = round % 3, i;
     void *blocks[8];
-    mtrace_statistic a, b;
+    mtrace_row a, b;
     assert_int_equal(mtrace_start(desc), MTRACE_OK);
     for (i = 0; i < n_a; i++) {
         blocks[i] = mtrace_malloc_at(10, &site_a);
@@ -921,7 +921,7 @@ static void assert_paused_allocates_untraced(void) {
 static void test_pause(void **state) {
     mtrace_site a = test_site("life.c", 41), b = test_site("life.c", 42);
     void *kept, *freed, *other;
-    mtrace_statistic row;
+    mtrace_row row;
     (void)state;
     test_start(64, 16);
     kept = mtrace_malloc_at(100, &a);
@@ -983,7 +983,7 @@ static void test_pause_and_stop(void **state) {
 static void test_clear(void **state) {
     mtrace_site a = test_site("life.c", 51), b = test_site("life.c", 52);
     void *before, *gone, *after;
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_info info;
     (void)state;
     mtrace_clear(); /* stopped: nothing happens */
@@ -1076,14 +1076,14 @@ static void keep_block(void *block, uint32_t i) {
 
 static uint64_t sum_of_rows(size_t *rows) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     uint64_t sum = 0;
     size_t i;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
     *rows = s->count;
     for (i = 0; i < s->count; i++) {
-        const mtrace_statistic *row = &s->rows[i];
+        const mtrace_row *row = &s->rows[i];
         assert_string_equal(row->file, "clears.c"); /* none is <other> */
         assert_int_equal(row->count, 1);
         assert_int_equal(row->total_count, 1);
@@ -1091,7 +1091,7 @@ static uint64_t sum_of_rows(size_t *rows) {
         assert_int_equal(row->frees, 0);
         sum += row->size;
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     return sum;
 }

@@ -310,7 +310,7 @@ static void compare_totals(void) {
     assert_int_equal(memory.peak, peak);
 }
 
-static void compare_row(const mtrace_statistic *row, const totals *t) {
+static void compare_row(const mtrace_row *row, const totals *t) {
     assert_int_equal(row->size, t->size);
     assert_int_equal(row->count, t->count);
     assert_int_equal(row->peak_size, t->peak_size);
@@ -322,7 +322,7 @@ static void compare_row(const mtrace_statistic *row, const totals *t) {
 }
 
 static void compare_rows(mtrace_snapshot *snapshot) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     size_t i, rows = 0;
     int site;
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
@@ -333,7 +333,7 @@ static void compare_rows(mtrace_snapshot *snapshot) {
     for (i = 0; i < s->count; i++) {
         compare_row(&s->rows[i], &site_totals[s->rows[i].line - 1]);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void compare_blocks(const mtrace_snapshot *snapshot) {

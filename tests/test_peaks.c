@@ -127,7 +127,7 @@ static const figures *figures_of(uint32_t line) {
     return &lines[line - 1];
 }
 
-static void compare_row(const mtrace_statistic *row, const figures *f, bool all) {
+static void compare_row(const mtrace_row *row, const figures *f, bool all) {
     assert_int_equal(row->size, all ? f->total_size : f->size);
     assert_int_equal(row->count, all ? f->total_count : f->count);
     assert_int_equal(row->peak_size, f->peak_size);
@@ -140,7 +140,7 @@ static void compare_row(const mtrace_statistic *row, const figures *f, bool all)
 
 /* The lines that hold blocks, or all that ever had one. */
 static void compare_rows(mtrace_snapshot *snapshot, bool all) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     size_t i, rows = 0;
     int line;
     mtrace_snapshot_set_view(snapshot, all ? MTRACE_VIEW_TOTAL : MTRACE_VIEW_LIVE);
@@ -152,7 +152,7 @@ static void compare_rows(mtrace_snapshot *snapshot, bool all) {
         rows += (all ? lines[line].total_count : lines[line].count) != 0 ? 1u : 0u;
     }
     assert_int_equal(s->count, rows);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static void compare(void) {

@@ -112,7 +112,7 @@ static void no_row_below_zero(void) {
     }
     parts = mtrace_snapshot_get_parts(s);
     for (i = 0; i < parts.row_count; i++) {
-        const mtrace_statistic *row = &parts.rows[i];
+        const mtrace_row *row = &parts.rows[i];
         assert_true((int64_t)row->size >= 0 && (int64_t)row->count >= 0);
         assert_true((int64_t)row->total_size >= 0 && (int64_t)row->total_count >= 0);
         assert_true((int64_t)row->peak_size >= 0 && (int64_t)row->peak_count >= 0);
@@ -213,7 +213,7 @@ static void test_questions_across_restarts(void **state) {
 }
 
 /* What lies in a result, as far as any other thread that had the same memory would change it. */
-static uint64_t sum_of(const mtrace_statistic *rows, size_t count) {
+static uint64_t sum_of(const mtrace_row *rows, size_t count) {
     uint64_t sum = count;
     size_t i;
     for (i = 0; i < count; i++) {
@@ -228,7 +228,7 @@ static void *take_and_give_back(void *number) {
     for (round = 0; round < n; round++) {
         mtrace_snapshot *s;
         mtrace_snapshot_parts parts;
-        mtrace_statistics *statistics;
+        mtrace_rows *statistics;
         uint64_t rows, grouped;
         assert_int_equal(mtrace_snapshot_take(&s, next_random(&seed) % 2 == 0, NULL), MTRACE_OK);
         parts = mtrace_snapshot_get_parts(s);
@@ -240,7 +240,7 @@ static void *take_and_give_back(void *number) {
         assert_true(rows == sum_of(parts.rows, parts.row_count));
         assert_true(grouped == sum_of(statistics->rows, statistics->count));
         assert_int_equal(statistics->total.size, 77);
-        mtrace_statistics_free(statistics);
+        mtrace_rows_free(statistics);
         mtrace_snapshot_free(s);
     }
     return NULL;

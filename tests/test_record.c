@@ -76,7 +76,7 @@ static void test_any_key(void **state) {
 }
 
 static void test_tracked_twice(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     (void)state;
     start(64);
     assert_int_equal(mtrace_track_at(1, 10, 100, &site_a), MTRACE_OK);
@@ -190,7 +190,7 @@ static void test_domain_0_is_the_heap(void **state) {
 
 static void test_realloc_sizes(void **state) {
     char *block;
-    mtrace_statistic row;
+    mtrace_row row;
     (void)state;
     start(64);
     block = (char *)mtrace_realloc_at(NULL, 100, &site_a);
@@ -276,7 +276,7 @@ static void test_realloc_of_size_0(void **state) {
 /* A realloc that fails leaves the block and its trace as they were: size, site, serial, counters.
  */
 static void test_realloc_fails(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     void *block, *other;
     (void)state;
     start(64);
@@ -470,7 +470,7 @@ static bool probes_all(size_t capacity) {
 static void fill_table(size_t capacity) {
     void *blocks[64], *more[3];
     size_t i;
-    mtrace_statistic row;
+    mtrace_row row;
     start(capacity);
     for (i = 0; i < capacity; i++) {
         blocks[i] = mtrace_malloc_at(100 + i, &site_a);

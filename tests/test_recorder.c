@@ -54,12 +54,12 @@ static void test_samples_are_the_tracers(void **state) {
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     assert_int_equal(last(MTRACE_W_CURRENT_), 0);
     hold(1, 5000);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CURRENT_), 5000);
     assert_int_equal(last(MTRACE_W_PEAK_), 5000);
     assert_int_equal(last(MTRACE_W_MAX_), 5000);
     hold(1, 300);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CURRENT_), 300);
     assert_int_equal(last(MTRACE_W_PEAK_), 5000);
     assert_int_equal(last(MTRACE_W_MAX_), 300);
@@ -68,8 +68,8 @@ static void test_samples_are_the_tracers(void **state) {
     mtrace_recorder_stop();
     assert_false(mtrace_recorder_is_on());
     assert_int_equal(last(MTRACE_W_CURRENT_), 400);
-    mtrace_tick(); /* no-ops now */
-    mtrace_mark("late");
+    mtrace_recorder_tick(); /* no-ops now */
+    mtrace_recorder_mark("late");
     mtrace_recorder_stop();
     info = mtrace_recorder_get_info();
     assert_int_equal(info.samples, 4);
@@ -104,7 +104,7 @@ static void test_domains_and_sites(void **state) {
     hold(1, 100);
     hold(2, 20);
     hold(3, 3);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CURRENT_), 123);
     assert_int_equal(last(MTRACE_W_CHOSEN_), 100);
     assert_int_equal(last(MTRACE_W_CHOSEN_ + 1), 20);
@@ -177,21 +177,21 @@ static void test_peaks_between_samples(void **state) {
     assert_int_equal(last(MTRACE_W_MAX_), 10); /* that was before */
     hold(1, 9500);
     hold(1, 20);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_MAX_), 9500);
     assert_int_equal(last(MTRACE_W_CURRENT_), 20);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_MAX_), 20);
     mtrace_reset_peak();
     hold(1, 700);
     hold(1, 30);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_MAX_), 700);
     mtrace_clear();
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_MAX_), 0);
     mtrace_stop();
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_PEAK_), 0);
     test_start(4096, 64);
     hold(1, 50);
@@ -217,16 +217,16 @@ static void test_tracer_goes_and_comes(void **state) {
         mtrace_site site = test_site("many.c", i);
         assert_int_equal(mtrace_track_at(domain, i, i, &site), MTRACE_OK);
     }
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 900 * 901 / 2);
     assert_true(mtrace_recorder_.snapshot.size > room);
     mtrace_stop();
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 0);
     assert_int_equal(last(MTRACE_W_CURRENT_), 0);
     test_start(4096, 1024);
     hold(1, 77);
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 77);
 }
 
@@ -250,7 +250,7 @@ static void model_step(size_t step, uint64_t *highest) {
     hold(1, one);
     between = (between > before ? between : before) + two;
     between = between > one + two ? between : one + two;
-    mtrace_tick();
+    mtrace_recorder_tick();
     row[MTRACE_W_TIME_] = last(MTRACE_W_TIME_);
     row[MTRACE_W_CURRENT_] = one + two;
     row[MTRACE_W_MAX_] = one + two;
@@ -328,10 +328,10 @@ static void test_thinning_odd_sizes(void **state) {
 }
 
 static void span(const char *name, uint64_t start, uint64_t length) {
-    mtrace_span s = MTRACE_ZERO_;
+    mtrace_recorder_span s = MTRACE_ZERO_;
     s.start = start;
     s.end = start + length;
-    mtrace_mark_span(name, &s);
+    mtrace_recorder_mark_span(name, &s);
 }
 
 static void expect_marks(const char *names) {
@@ -351,10 +351,10 @@ static void test_marks_thinned(void **state) {
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 50);
-    mtrace_mark("b");
+    mtrace_recorder_mark("b");
     span("c", 10, 0);
     span("d", 10, 7);
-    mtrace_mark("e");
+    mtrace_recorder_mark("e");
     span("f", 10, 100);
     expect_marks("abcdef");
     span("g", 10, 7); /* no room: both instants, and c, which took no time */
@@ -370,7 +370,7 @@ static void test_marks_thinned(void **state) {
     span("m", 10, UINT64_MAX - 10);
     expect_marks("jklm");
     assert_int_equal(mtrace_recorder_get_info().marks, 4);
-    mtrace_mark_span("n", NULL);
+    mtrace_recorder_mark_span("n", NULL);
     assert_int_equal(mtrace_recorder_get_info().marks, 4);
 }
 
@@ -382,7 +382,7 @@ static void test_one_mark(void **state) {
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 50);
-    mtrace_mark("b");
+    mtrace_recorder_mark("b");
     expect_marks("b");
     assert_int_equal(mtrace_recorder_get_info().dropped_marks, 1);
 }
@@ -395,8 +395,8 @@ static void test_instants_go_first(void **state) {
     test_start(4096, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 0);
-    mtrace_mark("b");
-    mtrace_mark("c");
+    mtrace_recorder_mark("b");
+    mtrace_recorder_mark("c");
     expect_marks("ac");
 }
 
@@ -686,11 +686,11 @@ static void test_no_memory(void **state) {
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     mtrace_recorder_.snapshot.size = 8; /* as when there are more call sites by now */
     test_fail_next = -1;
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_true(last(MTRACE_W_CHOSEN_) == UINT64_MAX); /* not known */
     assert_int_equal(last(MTRACE_W_CURRENT_), 60);
     test_fail_next = 0;
-    mtrace_tick();
+    mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 60);
     output.length = 0;
     assert_int_equal(mtrace_recorder_write(MTRACE_RECORDER_CSV, test_write, &output), MTRACE_OK);
@@ -774,14 +774,14 @@ static void *tick_and_mark(void *argument) {
     uint32_t i;
     for (i = 0; i < ROUNDS; i++) {
         mtrace_site site = test_site("thread.c", *number);
-        mtrace_span s = MTRACE_ZERO_;
-        s.start = mtrace_now();
+        mtrace_recorder_span s = MTRACE_ZERO_;
+        s.start = mtrace_recorder_now();
         s.thread = *number;
         mtrace_track_at(*number, i, 10, &site);
-        mtrace_tick();
-        mtrace_mark("instant");
-        s.end = mtrace_now();
-        mtrace_mark_span("call", &s);
+        mtrace_recorder_tick();
+        mtrace_recorder_mark("instant");
+        s.end = mtrace_recorder_now();
+        mtrace_recorder_mark_span("call", &s);
     }
     return NULL;
 }
@@ -855,8 +855,8 @@ static void *start_and_stop(void *argument) {
     desc.max_marks = 4;
     for (i = 0; i < 50; i++) {
         mtrace_recorder_start(&desc);
-        mtrace_tick();
-        mtrace_mark("x");
+        mtrace_recorder_tick();
+        mtrace_recorder_mark("x");
         (i % 3 == 0 ? mtrace_recorder_free : mtrace_recorder_stop)();
     }
     return argument;
@@ -895,8 +895,8 @@ static int record_in_child(void) {
     uint64_t taken = mtrace_recorder_get_info().taken;
     alarm(60); /* a lock of the parent's would be held for ever */
     CHILD_ASSERT(mtrace_recorder_is_on());
-    mtrace_tick();
-    mtrace_mark("child");
+    mtrace_recorder_tick();
+    mtrace_recorder_mark("child");
     CHILD_ASSERT(mtrace_recorder_get_info().taken == taken + 1); /* no thread here */
     mtrace_recorder_stop();
     CHILD_ASSERT(mtrace_recorder_get_info().taken == taken + 2);
@@ -925,10 +925,10 @@ static void test_fork(void **state) {
 #endif
 
 static void test_clock_and_resident(void **state) {
-    uint64_t before = mtrace_now(), bytes = 0, after;
+    uint64_t before = mtrace_recorder_now(), bytes = 0, after;
     bool known_here;
     (void)state;
-    after = mtrace_now();
+    after = mtrace_recorder_now();
     assert_true(before > 0 && after >= before);
     known_here = mtrace_get_resident(&bytes);
     assert_int_equal(known_here, bytes != 0);

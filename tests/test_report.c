@@ -58,18 +58,18 @@ static void track(uintptr_t key, uint64_t size, const char *file, uint32_t line)
 /* All memory is the test's, so that the tracer's own stays 1024 KiB. */
 static mtrace_snapshot *take(int place) {
     mtrace_snapshot *snapshot;
-    mtrace_memory memory;
-    memory.memory = snapshot_memory[place];
+    mtrace_buffer memory;
+    memory.data = snapshot_memory[place];
     memory.size = sizeof snapshot_memory[place];
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, &memory), MTRACE_OK);
     return snapshot;
 }
 
-static mtrace_statistics *group(const mtrace_snapshot *now, const mtrace_snapshot *old,
-                                mtrace_key_type key_type) {
-    mtrace_statistics *s;
-    mtrace_memory memory;
-    memory.memory = statistics_memory;
+static mtrace_rows *group(const mtrace_snapshot *now, const mtrace_snapshot *old,
+                          mtrace_key_type key_type) {
+    mtrace_rows *s;
+    mtrace_buffer memory;
+    memory.data = statistics_memory;
     memory.size = sizeof statistics_memory;
     assert_int_equal(old == NULL ? mtrace_snapshot_statistics(&s, now, key_type, &memory)
                                  : mtrace_snapshot_compare(&s, now, old, key_type, &memory),
@@ -85,8 +85,8 @@ static mtrace_report_desc styled(mtrace_style style, size_t top, uint32_t column
     return desc;
 }
 
-static void expect_report(const mtrace_statistics *s, mtrace_style style, size_t top,
-                          uint32_t columns, const char *text) {
+static void expect_report(const mtrace_rows *s, mtrace_style style, size_t top, uint32_t columns,
+                          const char *text) {
     mtrace_report_desc desc = styled(style, top, columns);
     output_clear();
     assert_int_equal(mtrace_report(s, &desc), MTRACE_OK);
@@ -100,12 +100,12 @@ static void forget_hash(void) {
     memcpy(hash, "<unknown 1234abcd>", strlen("<unknown 1234abcd>"));
 }
 
-static void expect_table(const mtrace_statistics *s, const char *text) {
+static void expect_table(const mtrace_rows *s, const char *text) {
     expect_report(s, MTRACE_STYLE_TABLE, 0, 0, text);
 }
 
 /* A comparison with the rows that did not change. */
-static void expect_all_rows(const mtrace_statistics *s, const char *text) {
+static void expect_all_rows(const mtrace_rows *s, const char *text) {
     mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
     desc.unchanged = true;
     output_clear();
@@ -271,7 +271,7 @@ static void test_empty_table(void **state) {
 
 /* The rows left out become one: the table adds up. */
 static void test_top(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_snapshot *snapshot;
     (void)state;
     track(1, 600, "a.c", 1);
@@ -317,7 +317,7 @@ static void test_top(void **state) {
 
 /* In the style for programs the first column of all rows adds up to the total. */
 static void test_lines_add_up(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_report_desc desc = styled(MTRACE_STYLE_LINES, 0, 0);
     const char *line;
     unsigned long long sum = 0;
@@ -350,7 +350,7 @@ static size_t widest(const char *text) {
 /* Where a row does not fit, all paths lose the folder that they have in common, then a path loses
    its front, never its line number, and the function keeps its room. */
 static void test_long_names(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_site site = test_site("/home/someone/project/source/module/part.c", 1234);
     (void)state;
     site.function = "a_function_of_some_length";
@@ -467,7 +467,7 @@ static void test_columns_of_the_start(void **state) {
     (void)state;
     for (i = 0; i < sizeof columns / sizeof *columns; i++) {
         mtrace_desc desc = MTRACE_ZERO_;
-        mtrace_statistics *s;
+        mtrace_rows *s;
         char file[300];
         mtrace_stop();
         desc.capacity = 64;
@@ -517,8 +517,8 @@ static void test_very_long_names(void **state) {
 }
 
 /* Statistics of a large program, made by hand. */
-static mtrace_statistics large(mtrace_statistic *row, bool is_diff, mtrace_view view) {
-    mtrace_statistics s;
+static mtrace_rows large(mtrace_row *row, bool is_diff, mtrace_view view) {
+    mtrace_rows s;
     memset(&s, 0, sizeof s);
     memset(row, 0, sizeof *row);
     row->file = "/home/someone/project/source/module/a_rather_long_name_of_a_file.c";
@@ -545,8 +545,8 @@ static mtrace_statistics large(mtrace_statistic *row, bool is_diff, mtrace_view 
 /* Large numbers push what follows to the right, never into one another, and the name keeps to the
    width. */
 static void test_large_numbers(void **state) {
-    mtrace_statistic row;
-    mtrace_statistics s = large(&row, false, MTRACE_VIEW_LIVE);
+    mtrace_row row;
+    mtrace_rows s = large(&row, false, MTRACE_VIEW_LIVE);
     uint32_t columns;
     (void)state;
     expect_table(
@@ -577,8 +577,8 @@ static void test_whole_table_fits(void **state) {
     int is_diff;
     (void)state;
     for (is_diff = 0; is_diff <= 1; is_diff++) {
-        mtrace_statistic row;
-        mtrace_statistics s = large(&row, is_diff != 0, MTRACE_VIEW_LIVE);
+        mtrace_row row;
+        mtrace_rows s = large(&row, is_diff != 0, MTRACE_VIEW_LIVE);
         s.total.count = 1234567;
         s.total.count_diff = -1234567;
         s.info.dropped_count = 12345;
@@ -602,7 +602,7 @@ static void test_whole_table_fits(void **state) {
 
 static void test_python_style(void **state) {
     mtrace_snapshot *old, *now;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     (void)state;
     story_old();
     assert_int_equal(mtrace_track_at(1, 99, 7, NULL), MTRACE_OK);
@@ -753,7 +753,7 @@ static void test_footer_of_drops(void **state) {
 static void test_footer_of_frees(void **state) {
     mtrace_site site = test_site("a.c", 1);
     void *block = malloc(10);
-    mtrace_statistics *s;
+    mtrace_rows *s;
     (void)state;
     mtrace_free_at(block, &site);
     assert_int_equal(mtrace_track_at(0, 4096, 10, &site), MTRACE_OK);
@@ -822,7 +822,7 @@ static void count_call(const char *text, size_t length, void *user) {
     test_write(text, length, &output);
 }
 
-static calls report_calls(const mtrace_statistics *s, mtrace_style style) {
+static calls report_calls(const mtrace_rows *s, mtrace_style style) {
     mtrace_report_desc desc = styled(style, 0, 0);
     calls c;
     memset(&c, 0, sizeof c);
@@ -834,7 +834,7 @@ static calls report_calls(const mtrace_statistics *s, mtrace_style style) {
 }
 
 static void test_whole_lines(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     int style;
     (void)state;
     story_old();
@@ -869,7 +869,7 @@ static void test_longest_line(void **state) {
 
 /* The report's own writer, else the one of the start, else none. */
 static void test_writers(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_report_desc desc = styled(MTRACE_STYLE_PYTHON, 0, 0);
     mtrace_desc start = MTRACE_ZERO_;
     calls c;
@@ -916,7 +916,7 @@ static void expect_reason(const char *line) {
 
 static void test_bad_arguments(void **state) {
     mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
-    mtrace_statistics *s = group(take(0), NULL, MTRACE_BY_LINE);
+    mtrace_rows *s = group(take(0), NULL, MTRACE_BY_LINE);
     volatile int bad = MTRACE_STYLE_WARNINGS + 1;
     (void)state;
     assert_int_equal(mtrace_report(NULL, &desc), MTRACE_ERR_ARGUMENT);
@@ -930,7 +930,7 @@ static void test_bad_arguments(void **state) {
     expect_reason("mtrace: bad argument: no old snapshot\n");
     assert_int_equal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
-    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_ONCE, 0), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_KEY_ONCE, 0), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
 }
 
@@ -1049,7 +1049,7 @@ static void test_print_when_stopped(void **state) {
 
 /* A report of a snapshot outlives the tracer: only the default writer went with it. */
 static void test_report_after_stop(void **state) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     mtrace_snapshot *snapshot;
     (void)state;
     story_old();

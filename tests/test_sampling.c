@@ -37,9 +37,9 @@ static void test_what_does_not_go(void **state) {
     assert_int_equal(mtrace_start(&desc), test_can_sample() ? MTRACE_OK : MTRACE_ERR_ARGUMENT);
 }
 
-static mtrace_statistic row_of(const mtrace_snapshot *snapshot, uint32_t line) {
+static mtrace_row row_of(const mtrace_snapshot *snapshot, uint32_t line) {
     mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
-    mtrace_statistic none = MTRACE_ZERO_;
+    mtrace_row none = MTRACE_ZERO_;
     size_t i;
     for (i = 0; i < parts.row_count; i++) {
         if (parts.rows[i].line == line) {
@@ -49,9 +49,9 @@ static mtrace_statistic row_of(const mtrace_snapshot *snapshot, uint32_t line) {
     return none;
 }
 
-static mtrace_statistic row_now(uint32_t line) {
+static mtrace_row row_now(uint32_t line) {
     mtrace_snapshot *snapshot = NULL;
-    mtrace_statistic row;
+    mtrace_row row;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     row = row_of(snapshot, line);
     mtrace_snapshot_free(snapshot);
@@ -61,7 +61,7 @@ static mtrace_statistic row_now(uint32_t line) {
 /* Blocks of the interval and more are all traced, and stand for themselves. */
 static void test_large_blocks_are_exact(void **state) {
     void *blocks[50], *zeros;
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_block found;
     uint64_t bytes = 0;
     int i;
@@ -147,7 +147,7 @@ static void track_all(mtrace_site *site, uint64_t low, uint64_t step, uintptr_t 
     }
 }
 
-static double error_of(const mtrace_statistic *row) {
+static double error_of(const mtrace_row *row) {
     return (double)mtrace_standard_error(row, INTERVAL);
 }
 
@@ -163,7 +163,7 @@ static void assert_site_unbiased(uint64_t low, uint64_t step) {
         count_variance += variance_of(block, 1, INTERVAL);
     }
     for (seed = 0; seed < seeds; seed++) {
-        mtrace_statistic row;
+        mtrace_row row;
         assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
         track_all(&site_a, low, step, 0x10000);
         row = row_now(1);
@@ -256,7 +256,7 @@ static void test_growth_cannot_be_told(void **state) {
     mtrace_snapshot_free(old);
 }
 
-static void report(const mtrace_statistics *statistics, mtrace_style style, test_output *out) {
+static void report(const mtrace_rows *statistics, mtrace_style style, test_output *out) {
     mtrace_report_desc desc = MTRACE_ZERO_;
     memset(out, 0, sizeof *out);
     desc.style = style;
@@ -269,7 +269,7 @@ static void report(const mtrace_statistics *statistics, mtrace_style style, test
 static void test_reports_show_errors(void **state) {
     static test_output out;
     mtrace_snapshot *snapshot, *old;
-    mtrace_statistics *statistics, *diff;
+    mtrace_rows *statistics, *diff;
     mtrace_block found;
     uintptr_t key;
     int sampled;
@@ -307,8 +307,8 @@ static void test_reports_show_errors(void **state) {
                                      "  +462 KiB  +-172 KiB      +116     116  sampling.c:1 f\n"));
     report(diff, MTRACE_STYLE_LINES, &out);
     assert_non_null(strstr(out.text, " dropped_size size_diff_error where\n"));
-    mtrace_statistics_free(diff);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(diff);
+    mtrace_rows_free(statistics);
     assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_SIZE_CLASS, NULL),
                      MTRACE_OK);
     assert_int_equal(statistics->count, 2);
@@ -318,7 +318,7 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(statistics->rows[1].estimated_size, 0);
     report(statistics, MTRACE_STYLE_TABLE, &out);
     assert_non_null(strstr(out.text, "   462 KiB  +-172 KiB     116         -  "));
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
     mtrace_snapshot_free(old);
 }
@@ -328,7 +328,7 @@ static void test_no_errors_of_peaks(void **state) {
     static const mtrace_view views[] = {MTRACE_VIEW_PEAK, MTRACE_VIEW_TOTAL};
     static test_output out;
     mtrace_snapshot *snapshot;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     mtrace_snapshot_parts parts;
     size_t i;
     (void)state;
@@ -352,7 +352,7 @@ static void test_no_errors_of_peaks(void **state) {
         assert_non_null(strstr(out.text, " dropped_size where\n"));
         report(statistics, MTRACE_STYLE_WARNINGS, &out);
         assert_null(strstr(out.text, "+-"));
-        mtrace_statistics_free(statistics);
+        mtrace_rows_free(statistics);
         mtrace_snapshot_free(snapshot);
     }
 }
@@ -361,7 +361,7 @@ static void test_no_errors_of_peaks(void **state) {
 static void test_errors_of_comparisons(void **state) {
     static test_output out;
     mtrace_snapshot *old, *now, *exact;
-    mtrace_statistics *diff;
+    mtrace_rows *diff;
     uint64_t before, after;
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
@@ -375,7 +375,7 @@ static void test_errors_of_comparisons(void **state) {
     assert_int_equal(mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(diff->rows[0].estimated_size, before + after);
     assert_int_equal(diff->total.estimated_size, before + after);
-    mtrace_statistics_free(diff);
+    mtrace_rows_free(diff);
     mtrace_stop();
     test_start(64, 8);
     assert_int_equal(mtrace_snapshot_take(&exact, false, NULL), MTRACE_OK);
@@ -384,14 +384,14 @@ static void test_errors_of_comparisons(void **state) {
     assert_int_equal(diff->rows[0].estimated_size, before);
     report(diff, MTRACE_STYLE_TABLE, &out);
     assert_non_null(strstr(out.text, "figures are estimates, +- one standard error\n"));
-    mtrace_statistics_free(diff);
+    mtrace_rows_free(diff);
     mtrace_snapshot_free(exact);
     mtrace_snapshot_free(now);
     mtrace_snapshot_free(old);
 }
 
 static uint64_t root(uint64_t estimated_size, size_t interval) {
-    mtrace_statistic row = MTRACE_ZERO_;
+    mtrace_row row = MTRACE_ZERO_;
     row.estimated_size = estimated_size;
     return mtrace_standard_error(&row, interval);
 }
@@ -522,7 +522,7 @@ static void *allocate_and_free(void *argument) {
 /* More of them than there are shards. */
 static void test_threads(void **state) {
     pthread_t threads[20];
-    mtrace_statistic row;
+    mtrace_row row;
     double expected = 20 * 200 * 100.0, variance = 0;
     int i;
     (void)state;
@@ -566,7 +566,7 @@ static void test_memory(void **state) {
 
 /* Blocks that a clear forgets take their estimates with them. */
 static void test_clear(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
     track_all(&site_a, 3000, 10, 0x10000);

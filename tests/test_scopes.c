@@ -664,7 +664,7 @@ static void test_clear(void **state) {
 
 static void expect_told(mtrace_style style, const char *told) {
     mtrace_snapshot *s;
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     test_output out;
     out.length = 0;
@@ -679,7 +679,7 @@ static void expect_told(mtrace_style style, const char *told) {
     if (told != NULL) {
         assert_non_null(strstr(out.text, told));
     }
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -1107,7 +1107,7 @@ static void expect_model_block(const model *m, uint32_t i) {
 }
 
 /* The model's blocks with the frames of the row. */
-static void expect_model_row(const model *m, const mtrace_statistic *row, uint64_t *blocks) {
+static void expect_model_row(const model *m, const mtrace_row *row, uint64_t *blocks) {
     uint64_t size = 0, count = 0;
     uint32_t i;
     for (i = 0; i < BLOCKS; i++) {
@@ -1126,7 +1126,7 @@ static void expect_model_row(const model *m, const mtrace_statistic *row, uint64
 /* Rows by traceback have each block in one of them: then there is no row but the model's. */
 static void expect_model_rows(const model *m) {
     mtrace_snapshot *s;
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     uint64_t live = 0, in_rows = 0;
     size_t i;
     test_sound();
@@ -1140,7 +1140,7 @@ static void expect_model_rows(const model *m) {
         expect_model_row(m, &rows->rows[i], &in_rows);
     }
     assert_int_equal(in_rows, m->may_lose ? 0 : live);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 

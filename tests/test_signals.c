@@ -53,7 +53,7 @@ static void test_handler_records(void **state) {
     struct itimerval timer = {{0, 50}, {0, 50}}, off = {{0, 0}, {0, 0}};
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     uint64_t main_bytes = 0, i;
     (void)state;
     desc.capacity = 1024;
@@ -80,7 +80,7 @@ static void test_handler_records(void **state) {
     assert_int_equal(s->count, 2);
     assert_int_equal(s->rows[0].domain == 1 ? s->rows[0].size : s->rows[1].size, main_bytes);
     assert_int_equal(s->rows[0].domain == 2 ? s->rows[0].size : s->rows[1].size, tracked_bytes);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     mtrace_stop();
 }
@@ -279,7 +279,7 @@ static void *end_with_work(void *argument) {
 static void test_destructors_allocate(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     int i;
     (void)state;
     desc.capacity = 1024;
@@ -297,7 +297,7 @@ static void test_destructors_allocate(void **state) {
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->total.total_count, ENDS * 2 * TIMES * 2 + ENDS / 2);
     assert_int_equal(s->total.frees, s->total.total_count);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     test_sound();
     mtrace_stop();
@@ -564,7 +564,7 @@ static void free_at_same_site(void) {
 
 static void check_peak_rows(uint64_t size, uint64_t count) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     uint64_t sizes = 0, counts = 0;
     size_t i;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
@@ -574,7 +574,7 @@ static void check_peak_rows(uint64_t size, uint64_t count) {
         sizes += s->rows[i].size;
         counts += s->rows[i].count;
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     assert_int_equal(sizes, size);
     assert_int_equal(counts, count);

@@ -408,12 +408,12 @@ static void test_same_place_is_one_account(void **state) {
 
 static void assert_rows(mtrace_key_type key_type, size_t rows) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->count, rows);
     assert_int_equal(s->total.count, 7);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
 }
 
@@ -682,12 +682,12 @@ static void test_slots_for_names(void **state) {
 
 static size_t rows_by(mtrace_key_type key) {
     mtrace_snapshot *snapshot = NULL;
-    mtrace_statistics *statistics = NULL;
+    mtrace_rows *statistics = NULL;
     size_t count;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, key, NULL), MTRACE_OK);
     count = statistics->count;
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
     return count;
 }
@@ -735,7 +735,7 @@ static uint64_t held_by_unknown(uint32_t line) {
     size_t i;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     for (i = 0; i < mtrace_snapshot_get_parts(snapshot).row_count; i++) {
-        const mtrace_statistic *row = &mtrace_snapshot_get_parts(snapshot).rows[i];
+        const mtrace_row *row = &mtrace_snapshot_get_parts(snapshot).rows[i];
         bool is = strncmp(row->file, "<unknown ", 9) == 0 && row->line == line;
         sum += is ? row->size : 0;
     }

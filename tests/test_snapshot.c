@@ -61,8 +61,8 @@ static mtrace_snapshot *take(bool with_blocks) {
     return snapshot;
 }
 
-static mtrace_statistics *by_line(mtrace_snapshot *s, mtrace_view view) {
-    mtrace_statistics *statistics;
+static mtrace_rows *by_line(mtrace_snapshot *s, mtrace_view view) {
+    mtrace_rows *statistics;
     mtrace_snapshot_set_view(s, view);
     assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
     mtrace_snapshot_set_view(s, MTRACE_VIEW_LIVE);
@@ -70,41 +70,41 @@ static mtrace_statistics *by_line(mtrace_snapshot *s, mtrace_view view) {
 }
 
 /* The counters of one line. */
-static mtrace_statistic row_of(mtrace_snapshot *s, const char *file, uint32_t line) {
-    mtrace_statistics *statistics = by_line(s, MTRACE_VIEW_TOTAL);
-    mtrace_statistic row = MTRACE_ZERO_;
+static mtrace_row row_of(mtrace_snapshot *s, const char *file, uint32_t line) {
+    mtrace_rows *statistics = by_line(s, MTRACE_VIEW_TOTAL);
+    mtrace_row row = MTRACE_ZERO_;
     size_t i, found = 0;
     for (i = 0; i < statistics->count; i++) {
-        const mtrace_statistic *r = &statistics->rows[i];
+        const mtrace_row *r = &statistics->rows[i];
         if (strcmp(r->file, file) == 0 && r->line == line) {
             row = *r;
             found++;
         }
     }
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     assert_int_equal(found, 1);
     return row;
 }
 
 static void expect_live(mtrace_snapshot *s, const char *file, uint32_t line, uint64_t size,
                         uint64_t count) {
-    mtrace_statistics *statistics = by_line(s, MTRACE_VIEW_LIVE);
+    mtrace_rows *statistics = by_line(s, MTRACE_VIEW_LIVE);
     size_t i, found = 0;
     for (i = 0; i < statistics->count; i++) {
-        const mtrace_statistic *r = &statistics->rows[i];
+        const mtrace_row *r = &statistics->rows[i];
         if (strcmp(r->file, file) == 0 && r->line == line) {
             assert_int_equal(r->size, size);
             assert_int_equal(r->count, count);
             found++;
         }
     }
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     assert_int_equal(found, count != 0 ? 1 : 0);
 }
 
 static void expect_ever(mtrace_snapshot *s, const char *file, uint32_t line, uint64_t size,
                         uint64_t count, uint64_t frees, uint64_t reallocs) {
-    mtrace_statistic row = row_of(s, file, line);
+    mtrace_row row = row_of(s, file, line);
     assert_int_equal(row.total_size, size);
     assert_int_equal(row.total_count, count);
     assert_int_equal(row.frees, frees);
@@ -113,7 +113,7 @@ static void expect_ever(mtrace_snapshot *s, const char *file, uint32_t line, uin
 
 static void expect_peak(mtrace_snapshot *s, const char *file, uint32_t line, uint64_t size,
                         uint64_t count) {
-    mtrace_statistic row = row_of(s, file, line);
+    mtrace_row row = row_of(s, file, line);
     assert_int_equal(row.peak_size, size);
     assert_int_equal(row.peak_count, count);
 }
@@ -339,7 +339,7 @@ static void test_same_place_from_two_units(void **state) {
     char type_one[] = "int", type_two[] = "int";
     mtrace_site one = test_site(file_one, 5), two = test_site(file_two, 5), three, four;
     mtrace_snapshot *s;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     (void)state;
     one.function = function_one;
     two.function = function_two;
@@ -361,7 +361,7 @@ static void test_same_place_from_two_units(void **state) {
     expect_live(s, "places.h", 6, 40, 1);
     assert_ptr_equal(block_of(s, 1, 1).file, block_of(s, 1, 2).file);
     assert_string_equal(block_of(s, 1, 2).type, "int");
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
     mtrace_snapshot_free(s);
     assert_int_equal(mtrace_track_at(1, 4, 80, &four), MTRACE_OK);
     assert_int_equal(mtrace_get_info().sites, 3); /* another site, of the same line */
@@ -385,7 +385,7 @@ static void trace_names_on_the_stack(void) {
 
 static void expect_stack_block(const mtrace_snapshot *s) {
     mtrace_block block = block_of(s, 3, 4096);
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     assert_int_equal(mtrace_snapshot_traces(s), 1);
     assert_int_equal(block.size, 123);
     assert_int_equal(block.serial, 1);
@@ -401,13 +401,13 @@ static void expect_stack_block(const mtrace_snapshot *s) {
     assert_string_equal(statistics->rows[0].type, "stack_type");
     assert_int_equal(statistics->traced_memory.current, 123);
     assert_int_equal(statistics->info.live, 1);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
 }
 
 static void test_outlives_the_session(void **state) {
     mtrace_site other = test_site("other.c", 99);
     mtrace_snapshot *s, *now;
-    mtrace_statistics *diff;
+    mtrace_rows *diff;
     (void)state;
     trace_names_on_the_stack();
     s = take(true);
@@ -428,7 +428,7 @@ static void test_outlives_the_session(void **state) {
     assert_int_equal(diff->rows[0].size_diff, -123);
     assert_string_equal(diff->rows[1].file, "other.c");
     assert_int_equal(diff->rows[1].size_diff, 7);
-    mtrace_statistics_free(diff);
+    mtrace_rows_free(diff);
     mtrace_snapshot_free(now);
     mtrace_snapshot_free(s);
 }
@@ -519,10 +519,10 @@ static void test_paused(void **state) {
 
 static void test_stopped(void **state) {
     unsigned char room[1024];
-    mtrace_memory memory;
+    mtrace_buffer memory;
     mtrace_snapshot *s = (mtrace_snapshot *)(void *)room;
     (void)state;
-    memory.memory = room;
+    memory.data = room;
     memory.size = sizeof room;
     mtrace_stop();
     assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_ERR_NOT_TRACING);
@@ -539,9 +539,9 @@ static void test_stopped(void **state) {
 /* In the tracer's memory: counted while it is held; when there is none, nothing is left behind. */
 static void test_tracers_memory(void **state) {
     mtrace_site a = test_site("a.c", 1);
-    mtrace_memory none = MTRACE_ZERO_;
+    mtrace_buffer none = MTRACE_ZERO_;
     mtrace_snapshot *s, *failed;
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     size_t before = mtrace_get_tracer_memory(), held;
     (void)state;
     assert_int_equal(before, sizeof tracer_memory);
@@ -576,11 +576,11 @@ enum { GUARD = 0xA5, LINE = 64 };
 
 /* Takes it into exactly `size` bytes at `at`, guarded on both sides. */
 static mtrace_result try_memory(unsigned char *at, size_t size, bool with_blocks) {
-    mtrace_memory memory;
+    mtrace_buffer memory;
     mtrace_snapshot *s = (mtrace_snapshot *)(void *)at;
     mtrace_result result;
     size_t i;
-    memory.memory = at;
+    memory.data = at;
     memory.size = size;
     memset(at - LINE, GUARD, size + 2 * LINE);
     result = mtrace_snapshot_take(&s, with_blocks, &memory);
@@ -641,7 +641,7 @@ static void test_callers_memory(void **state) {
 static void test_view_is_the_snapshots(void **state) {
     mtrace_site a = test_site("a.c", 1);
     mtrace_snapshot *s;
-    mtrace_statistics *live, *total;
+    mtrace_rows *live, *total;
     (void)state;
     assert_int_equal(mtrace_track_at(1, 1, 10, &a), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 1, 20, &a), MTRACE_OK);
@@ -657,8 +657,8 @@ static void test_view_is_the_snapshots(void **state) {
     assert_int_equal(mtrace_snapshot_traces(s), 1); /* whatever the view */
     mtrace_snapshot_set_view(s, MTRACE_VIEW_TOTAL);
     assert_int_equal(mtrace_snapshot_traces(s), 1);
-    mtrace_statistics_free(live);
-    mtrace_statistics_free(total);
+    mtrace_rows_free(live);
+    mtrace_rows_free(total);
     mtrace_snapshot_free(s);
 }
 

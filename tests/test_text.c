@@ -101,8 +101,8 @@ static void test_size_cut_as_snprintf(void **state) {
     assert_int_equal(mtrace_format_size(NULL, 0, 102400, true), 8);
 }
 
-static mtrace_statistic row_of(const char *file, uint32_t line, uint64_t size, uint64_t count) {
-    mtrace_statistic row = MTRACE_ZERO_;
+static mtrace_row row_of(const char *file, uint32_t line, uint64_t size, uint64_t count) {
+    mtrace_row row = MTRACE_ZERO_;
     row.file = file;
     row.line = line;
     row.size = size;
@@ -110,42 +110,41 @@ static mtrace_statistic row_of(const char *file, uint32_t line, uint64_t size, u
     return row;
 }
 
-static mtrace_statistic diff_of(uint64_t size, int64_t size_diff, uint64_t count,
-                                int64_t count_diff) {
-    mtrace_statistic row = row_of("a.py", 5, size, count);
+static mtrace_row diff_of(uint64_t size, int64_t size_diff, uint64_t count, int64_t count_diff) {
+    mtrace_row row = row_of("a.py", 5, size, count);
     row.size_diff = size_diff;
     row.count_diff = count_diff;
     return row;
 }
 
 static void test_row_cut_as_snprintf(void **state) {
-    mtrace_statistic row = row_of("b.py", 1, 66, 1);
+    mtrace_row row = row_of("b.py", 1, 66, 1);
     const char *text = "b.py:1: size=66 B, count=1, average=66 B";
     char buffer[64];
     size_t room;
     (void)state;
     for (room = 0; room <= sizeof buffer; room++) {
         memset(buffer, '#', sizeof buffer);
-        assert_int_equal(mtrace_format_statistic(buffer, room, &row, MTRACE_BY_LINE, false),
+        assert_int_equal(mtrace_format_row(buffer, room, &row, MTRACE_BY_LINE, false),
                          strlen(text));
         expect_cut(buffer, sizeof buffer, room, text);
     }
-    assert_int_equal(mtrace_format_statistic(NULL, 0, &row, MTRACE_BY_LINE, false), strlen(text));
+    assert_int_equal(mtrace_format_row(NULL, 0, &row, MTRACE_BY_LINE, false), strlen(text));
 }
 
 /* --- rows --- */
 
-static void expect_row(const mtrace_statistic *row, mtrace_key_type key_type, bool is_diff,
+static void expect_row(const mtrace_row *row, mtrace_key_type key_type, bool is_diff,
                        const char *text) {
     char buffer[256];
     memset(buffer, '#', sizeof buffer);
-    assert_int_equal(mtrace_format_statistic(buffer, sizeof buffer, row, key_type, is_diff),
+    assert_int_equal(mtrace_format_row(buffer, sizeof buffer, row, key_type, is_diff),
                      strlen(text));
     assert_string_equal(buffer, text);
 }
 
 static void expect_average(uint64_t size, uint64_t count, const char *text) {
-    mtrace_statistic row = row_of("a.py", 2, size, count);
+    mtrace_row row = row_of("a.py", 2, size, count);
     expect_row(&row, MTRACE_BY_LINE, false, text);
 }
 
@@ -172,7 +171,7 @@ static void test_averages_as_cpython(void **state) {
 }
 
 static void test_differences_as_cpython(void **state) {
-    mtrace_statistic row = diff_of(5002, 5000, 2, 1);
+    mtrace_row row = diff_of(5002, 5000, 2, 1);
     (void)state;
     expect_row(&row, MTRACE_BY_LINE, true,
                "a.py:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B");
@@ -190,7 +189,7 @@ static void test_differences_as_cpython(void **state) {
 
 /* Rows by file print line 0, as CPython's; keys it does not have print in the same form. */
 static void test_every_key(void **state) {
-    mtrace_statistic row = row_of("a.py", 0, 10, 1), none = MTRACE_ZERO_;
+    mtrace_row row = row_of("a.py", 0, 10, 1), none = MTRACE_ZERO_;
     (void)state;
     expect_row(&row, MTRACE_BY_FILE, false, "a.py:0: size=10 B, count=1, average=10 B");
     row.function = "f";
@@ -214,13 +213,13 @@ static void test_every_key(void **state) {
 /* The names are not bounded, nor is the row's length. */
 static void test_long_name(void **state) {
     char name[3001], text[3100], buffer[3100];
-    mtrace_statistic row;
+    mtrace_row row;
     (void)state;
     memset(name, 'n', sizeof name - 1);
     name[sizeof name - 1] = '\0';
     row = row_of(name, 4294967295u, 1, 1);
     snprintf(text, sizeof text, "%s:4294967295: size=1 B, count=1, average=1 B", name);
-    assert_int_equal(mtrace_format_statistic(buffer, sizeof buffer, &row, MTRACE_BY_LINE, false),
+    assert_int_equal(mtrace_format_row(buffer, sizeof buffer, &row, MTRACE_BY_LINE, false),
                      strlen(text));
     assert_string_equal(buffer, text);
 }
@@ -234,7 +233,7 @@ enum { NAMES = 5 };
 
 /* A snapshot in which each name is a file, a function, a type and a domain's name. */
 static mtrace_snapshot *named(const char *const *names) {
-    mtrace_statistic rows[NAMES] = MTRACE_ZERO_;
+    mtrace_row rows[NAMES] = MTRACE_ZERO_;
     mtrace_frame frames[NAMES][2] = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *s;
@@ -273,7 +272,7 @@ static size_t count_lines(const char *text, size_t length) {
 static size_t report_lines(const char *const *names, mtrace_key_type key, mtrace_style style) {
     static test_output out;
     mtrace_snapshot *s = named(names);
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.style = style;
     desc.write = test_write;
@@ -281,7 +280,7 @@ static size_t report_lines(const char *const *names, mtrace_key_type key, mtrace
     out.length = 0;
     assert_int_equal(mtrace_snapshot_statistics(&rows, s, key, NULL), MTRACE_OK);
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
     return count_lines(out.text, out.length);
 }
@@ -296,7 +295,7 @@ static bool wild_line(const char *file, uint32_t line, char *buffer, size_t size
 static void test_names_neither_end_rows_nor_command_terminals(void **state) {
     static const mtrace_frame frame = {"a\nb.c", NULL, 5, NULL, 0};
     mtrace_traceback traceback = MTRACE_ZERO_;
-    mtrace_statistic row = row_of("\x1b[1m\xc3\xa4\xc2\x9b\xff\x80\t\\x.c", 5, 10, 1);
+    mtrace_row row = row_of("\x1b[1m\xc3\xa4\xc2\x9b\xff\x80\t\\x.c", 5, 10, 1);
     mtrace_key_type key;
     char text[200];
     int style;
@@ -350,9 +349,9 @@ static bool same_as_python(const char *line, size_t *sizes, size_t *rows) {
         mtrace_format_size(two, sizeof two, a, true);
         ++*sizes;
     } else if (sscanf(line, "R %lld %lld %lld %lld %n", &a, &b, &c, &d, &at) == 4 && at > 0) {
-        mtrace_statistic row = diff_of((uint64_t)a, b, (uint64_t)c, d);
-        mtrace_format_statistic(one, sizeof one, &row, MTRACE_BY_LINE, false);
-        mtrace_format_statistic(two, sizeof two, &row, MTRACE_BY_LINE, true);
+        mtrace_row row = diff_of((uint64_t)a, b, (uint64_t)c, d);
+        mtrace_format_row(one, sizeof one, &row, MTRACE_BY_LINE, false);
+        mtrace_format_row(two, sizeof two, &row, MTRACE_BY_LINE, true);
         ++*rows;
     } else {
         return false;

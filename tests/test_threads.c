@@ -118,21 +118,21 @@ static void run_workers(void *(*beside)(void *)) {
     empty_box();
 }
 
-static mtrace_statistic total_allocated(void) {
+static mtrace_row total_allocated(void) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
-    mtrace_statistic total;
+    mtrace_rows *s;
+    mtrace_row total;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
     total = s->total;
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     return total;
 }
 
 static void test_all_adds_up(void **state) {
-    mtrace_statistic total;
+    mtrace_row total;
     mtrace_info info;
     uint64_t bytes = 0;
     int i;
@@ -174,7 +174,7 @@ static void *ask(void *unused) {
     (void)unused;
     for (i = 0; i < 300; i++) {
         mtrace_snapshot *snapshot;
-        mtrace_statistics *s;
+        mtrace_rows *s;
         mtrace_block block;
         size_t j;
         assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
@@ -190,7 +190,7 @@ static void *ask(void *unused) {
         }
         (void)mtrace_get_traced_memory();
         (void)mtrace_get_info();
-        mtrace_statistics_free(s);
+        mtrace_rows_free(s);
         mtrace_snapshot_free(snapshot);
     }
     return NULL;
@@ -412,7 +412,7 @@ typedef struct holding {
 
 static void compare_peak(const uint64_t *at_peak, uint64_t peak, uint64_t high) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     size_t i;
     test_sound();
     assert_int_equal(mtrace_get_traced_memory().peak, peak);
@@ -423,7 +423,7 @@ static void compare_peak(const uint64_t *at_peak, uint64_t peak, uint64_t high) 
     for (i = 0; i < s->count; i++) {
         assert_int_equal(s->rows[i].peak_size, at_peak[s->rows[i].line]);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
 }
 
@@ -547,7 +547,7 @@ static void *work_at_once(void *argument) {
     return NULL;
 }
 
-static void compare_worker(const mtrace_statistic *row) {
+static void compare_worker(const mtrace_row *row) {
     assert_int_equal(row->total_count, WORKER_KEEPS + WORKER_BLOCKS + 1);
     assert_int_equal(row->total_size, WORKER_KEEPS * 100 + (WORKER_BLOCKS + 1) * row->line);
     assert_int_equal(row->frees, WORKER_KEEPS + WORKER_BLOCKS);
@@ -558,7 +558,7 @@ static void compare_worker(const mtrace_statistic *row) {
 static void test_short_threads_then_workers(void **state) {
     pthread_t threads[AT_ONCE];
     mtrace_snapshot *snapshot;
-    mtrace_statistics *s;
+    mtrace_rows *s;
     size_t i;
     (void)state;
     start(4096);
@@ -582,7 +582,7 @@ static void test_short_threads_then_workers(void **state) {
     for (i = 0; i < s->count; i++) {
         compare_worker(&s->rows[i]);
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
     test_sound();
     mtrace_stop();

@@ -8,10 +8,10 @@
 #include "support/tools.h"
 #include "support/traces.h"
 
-#define FILE_ALL     (MTRACE_BY_FILE | MTRACE_CUMULATIVE)
-#define LINE_ALL     (MTRACE_BY_LINE | MTRACE_CUMULATIVE)
-#define FUNCTION_ALL (MTRACE_BY_FUNCTION | MTRACE_CUMULATIVE)
-#define MOST_RECENT  (MTRACE_BY_TRACEBACK | MTRACE_MOST_RECENT)
+#define FILE_ALL     (MTRACE_BY_FILE | MTRACE_KEY_CUMULATIVE)
+#define LINE_ALL     (MTRACE_BY_LINE | MTRACE_KEY_CUMULATIVE)
+#define FUNCTION_ALL (MTRACE_BY_FUNCTION | MTRACE_KEY_CUMULATIVE)
+#define MOST_RECENT  (MTRACE_BY_TRACEBACK | MTRACE_KEY_MOST_RECENT)
 
 /* --- statistics and differences --- */
 
@@ -127,11 +127,12 @@ static void test_recursion(void **state) {
     (void)state;
     test_expect_statistics(first, FILE_ALL, "a 300 3 | m 100 1");
     test_expect_statistics(first, LINE_ALL, "a:9 200 2 | m:1 100 1 | a:2 100 1");
-    test_expect_statistics(first, FILE_ALL | MTRACE_ONCE, "m 100 1 | a 100 1");
-    test_expect_statistics(first, LINE_ALL | MTRACE_ONCE, "m:1 100 1 | a:9 100 1 | a:2 100 1");
+    test_expect_statistics(first, FILE_ALL | MTRACE_KEY_ONCE, "m 100 1 | a 100 1");
+    test_expect_statistics(first, LINE_ALL | MTRACE_KEY_ONCE, "m:1 100 1 | a:9 100 1 | a:2 100 1");
     test_expect_statistics(all, FUNCTION_ALL, "g@a 220 6 | f@m 110 3 | h@a 100 1");
-    test_expect_statistics(all, FUNCTION_ALL | MTRACE_ONCE, "f@m 110 3 | g@a 110 3 | h@a 100 1");
-    test_expect_compare(all, first, LINE_ALL | MTRACE_ONCE,
+    test_expect_statistics(all, FUNCTION_ALL | MTRACE_KEY_ONCE,
+                           "f@m 110 3 | g@a 110 3 | h@a 100 1");
+    test_expect_compare(all, first, LINE_ALL | MTRACE_KEY_ONCE,
                         "m:1 110 +10 3 +2 | a:9 110 +10 3 +2 | a:2 100 +0 1 +0");
     test_expect_compare(first, all, LINE_ALL,
                         "a:9 200 -20 2 -4 | m:1 100 -10 1 -2 | a:2 100 +0 1 +0");
@@ -158,16 +159,16 @@ static void test_made_from_one(void **state) {
 
 static void test_bad_keys(void **state) {
     static const mtrace_key_type bad[] = {
-        MTRACE_BY_TRACEBACK | MTRACE_CUMULATIVE,
-        MTRACE_BY_TRACEBACK | MTRACE_ONCE,
-        MTRACE_BY_TYPE | MTRACE_CUMULATIVE,
-        MTRACE_BY_DOMAIN | MTRACE_CUMULATIVE,
-        MTRACE_BY_SIZE_CLASS | MTRACE_CUMULATIVE,
-        MTRACE_BY_LINE | MTRACE_ONCE,
-        MTRACE_BY_FILE | MTRACE_ONCE,
-        MTRACE_BY_LINE | MTRACE_MOST_RECENT,
-        FILE_ALL | MTRACE_MOST_RECENT,
-        MTRACE_BY_DOMAIN | MTRACE_MOST_RECENT,
+        MTRACE_BY_TRACEBACK | MTRACE_KEY_CUMULATIVE,
+        MTRACE_BY_TRACEBACK | MTRACE_KEY_ONCE,
+        MTRACE_BY_TYPE | MTRACE_KEY_CUMULATIVE,
+        MTRACE_BY_DOMAIN | MTRACE_KEY_CUMULATIVE,
+        MTRACE_BY_SIZE_CLASS | MTRACE_KEY_CUMULATIVE,
+        MTRACE_BY_LINE | MTRACE_KEY_ONCE,
+        MTRACE_BY_FILE | MTRACE_KEY_ONCE,
+        MTRACE_BY_LINE | MTRACE_KEY_MOST_RECENT,
+        FILE_ALL | MTRACE_KEY_MOST_RECENT,
+        MTRACE_BY_DOMAIN | MTRACE_KEY_MOST_RECENT,
         MTRACE_BY_TRACEBACK + 1,
         0x0f,
         0x80,
@@ -178,10 +179,10 @@ static void test_bad_keys(void **state) {
     size_t i;
     (void)state;
     for (i = 0; i < sizeof bad / sizeof *bad; i++) {
-        mtrace_statistics *out = (mtrace_statistics *)(void *)s;
+        mtrace_rows *out = (mtrace_rows *)(void *)s;
         assert_int_equal(mtrace_snapshot_statistics(&out, s, bad[i], NULL), MTRACE_ERR_ARGUMENT);
         assert_null(out);
-        out = (mtrace_statistics *)(void *)s;
+        out = (mtrace_rows *)(void *)s;
         assert_int_equal(mtrace_snapshot_compare(&out, s, s, bad[i], NULL), MTRACE_ERR_ARGUMENT);
         assert_null(out);
     }
@@ -192,14 +193,14 @@ static void test_bad_keys(void **state) {
 static void test_callers_memory(void **state) {
     static unsigned char memory[65536];
     mtrace_snapshot *s1 = TEST_MAKE(test_s1), *s2 = TEST_MAKE(test_s2);
-    size_t size = mtrace_statistics_size(s2, s1, LINE_ALL), shift;
+    size_t size = mtrace_rows_size(s2, s1, LINE_ALL), shift;
     (void)state;
     assert_true(size < sizeof memory - 64);
-    assert_true(size > mtrace_statistics_size(s2, s1, MTRACE_BY_LINE));
+    assert_true(size > mtrace_rows_size(s2, s1, MTRACE_BY_LINE));
     for (shift = 0; shift < 64; shift++) {
-        mtrace_memory given = MTRACE_ZERO_;
-        mtrace_statistics *s;
-        given.memory = memory + shift;
+        mtrace_buffer given = MTRACE_ZERO_;
+        mtrace_rows *s;
+        given.data = memory + shift;
         given.size = size;
         memory[shift + size] = 0xa5;
         assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given), MTRACE_OK);
@@ -207,7 +208,7 @@ static void test_callers_memory(void **state) {
         assert_int_equal(memory[shift + size], 0xa5);
         given.size = size - 64;
         assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
-                         (size_t)(test_align(given.memory) - memory) == shift
+                         (size_t)(test_align(given.data) - memory) == shift
                              ? MTRACE_OK
                              : MTRACE_ERR_NO_MEMORY);
         given.size = size - 65;
@@ -221,7 +222,7 @@ static void test_callers_memory(void **state) {
 
 /* --- snapshots made of parts --- */
 
-static mtrace_snapshot_parts one_row(mtrace_statistic *row, mtrace_frame *frame,
+static mtrace_snapshot_parts one_row(mtrace_row *row, mtrace_frame *frame,
                                      mtrace_live_block *block) {
     mtrace_snapshot_parts parts;
     memset(&parts, 0, sizeof parts);
@@ -245,7 +246,7 @@ static mtrace_snapshot_parts one_row(mtrace_statistic *row, mtrace_frame *frame,
 
 /* Names that lie elsewhere stay there. */
 static void test_make_without_names(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_frame frame;
     mtrace_live_block block;
     mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
@@ -259,14 +260,14 @@ static void test_make_without_names(void **state) {
 }
 
 static void expect_bad(const mtrace_snapshot_parts *parts) {
-    mtrace_statistic row = MTRACE_ZERO_;
+    mtrace_row row = MTRACE_ZERO_;
     mtrace_snapshot *s = (mtrace_snapshot *)(void *)&row;
     assert_int_equal(mtrace_snapshot_make(&s, parts, NULL), MTRACE_ERR_ARGUMENT);
     assert_null(s);
 }
 
 static void test_make_of_bad_rows(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_frame frame;
     mtrace_live_block block;
     mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
@@ -286,7 +287,7 @@ static void test_make_of_bad_rows(void **state) {
 }
 
 static void test_make_of_bad_parts(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_frame frame;
     mtrace_live_block block;
     mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
@@ -318,7 +319,7 @@ static void test_make_of_bad_parts(void **state) {
 
 /* A row's place is its last frame's, whatever it says of itself. */
 static void test_make_of_a_row_without_a_place(void **state) {
-    mtrace_statistic row;
+    mtrace_row row;
     mtrace_frame frame;
     mtrace_live_block block;
     mtrace_snapshot_parts parts = one_row(&row, &frame, &block);
@@ -340,10 +341,10 @@ static void test_largest_figures(void **state) {
     static const mtrace_live_block blocks[2] = {{1, UINT64_MAX, 0, 0},
                                                 {2, ((uint64_t)1 << 63) + 1, 0, 1}};
     static test_output out;
-    mtrace_statistic rows[2] = MTRACE_ZERO_;
+    mtrace_row rows[2] = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_report_desc desc = MTRACE_ZERO_;
-    mtrace_statistics *found;
+    mtrace_rows *found;
     mtrace_snapshot *s, *none;
     int i;
     (void)state;
@@ -364,10 +365,10 @@ static void test_largest_figures(void **state) {
     assert_int_equal(mtrace_snapshot_compare(&found, s, none, MTRACE_BY_FILE, NULL), MTRACE_OK);
     assert_true(found->rows[0].size == UINT64_MAX && found->total.peak_size == UINT64_MAX);
     assert_true(found->rows[0].size_diff == INT64_MAX && found->total.count_diff == INT64_MAX);
-    mtrace_statistics_free(found);
+    mtrace_rows_free(found);
     assert_int_equal(mtrace_snapshot_compare(&found, none, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
     assert_true(found->rows[0].size_diff == -INT64_MAX && found->total.size_diff == -INT64_MAX);
-    mtrace_statistics_free(found);
+    mtrace_rows_free(found);
     parts = mtrace_snapshot_get_parts(none);
     parts.has_blocks = true;
     mtrace_snapshot_free(none);
@@ -378,12 +379,12 @@ static void test_largest_figures(void **state) {
     assert_true(found->rows[0].size_class == UINT64_MAX);
     assert_true(found->rows[0].size_diff == -INT64_MAX);
     assert_int_equal(found->rows[0].count_diff, -2);
-    mtrace_statistics_free(found);
+    mtrace_rows_free(found);
     assert_int_equal(mtrace_snapshot_statistics(&found, s, MTRACE_BY_SIZE_CLASS, NULL), MTRACE_OK);
     assert_int_equal(mtrace_report(found, &desc), MTRACE_OK);
     assert_non_null(strstr(out.text, "\n16777216 TiB"));
     assert_non_null(strstr(out.text, "up to 16777216 TiB\n"));
-    mtrace_statistics_free(found);
+    mtrace_rows_free(found);
     mtrace_snapshot_free(none);
     mtrace_snapshot_free(s);
 }
@@ -427,19 +428,19 @@ static void test_parts_of_a_real_one(void **state) {
     assert_int_equal(mtrace_snapshot_make(&made, &parts, NULL), MTRACE_OK);
     memset(texts, 0, sizeof texts);
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
-        mtrace_statistics *s;
+        mtrace_rows *s;
         assert_int_equal(mtrace_snapshot_compare(&s, made, taken, keys[i], NULL), MTRACE_OK);
         test_print_rows(&texts[0], s);
-        mtrace_statistics_free(s);
+        mtrace_rows_free(s);
     }
     assert_int_equal(mtrace_snapshot_traces(made), 3);
     mtrace_snapshot_free(taken);
     mtrace_stop();
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
-        mtrace_statistics *s;
+        mtrace_rows *s;
         assert_int_equal(mtrace_snapshot_compare(&s, made, made, keys[i], NULL), MTRACE_OK);
         test_print_rows(&texts[1], s);
-        mtrace_statistics_free(s);
+        mtrace_rows_free(s);
     }
     assert_string_equal(texts[0].text, texts[1].text);
     test_expect_statistics(made, MTRACE_BY_TRACEBACK,
@@ -452,7 +453,7 @@ static void test_parts_of_a_real_one(void **state) {
 
 static void expect_row_text(const mtrace_snapshot *s, const mtrace_snapshot *old, size_t row,
                             mtrace_key_type key_type, const char *wanted) {
-    mtrace_statistics *statistics;
+    mtrace_rows *statistics;
     char text[256];
     mtrace_result result = old == NULL
                                ? mtrace_snapshot_statistics(&statistics, s, key_type, NULL)
@@ -460,10 +461,10 @@ static void expect_row_text(const mtrace_snapshot *s, const mtrace_snapshot *old
     assert_int_equal(result, MTRACE_OK);
     assert_true(row < statistics->count);
     assert_int_equal(
-        mtrace_format_statistic(text, sizeof text, &statistics->rows[row], key_type, old != NULL),
+        mtrace_format_row(text, sizeof text, &statistics->rows[row], key_type, old != NULL),
         strlen(wanted));
     assert_string_equal(text, wanted);
-    mtrace_statistics_free(statistics);
+    mtrace_rows_free(statistics);
 }
 
 /* CPython names the oldest frame, MOST_RECENT the call site. */
@@ -587,16 +588,16 @@ static const test_trace small[] = {
     {2, 0, 50, "main@main.c:9 load@load.c:20 read@read.c:300", 3, "struct image"},
     {1, 0, 7, "read.c:301", 1, NULL}};
 
-static mtrace_statistics *small_rows(mtrace_snapshot *s, const mtrace_snapshot *old,
-                                     mtrace_key_type key_type) {
-    mtrace_statistics *rows;
+static mtrace_rows *small_rows(mtrace_snapshot *s, const mtrace_snapshot *old,
+                               mtrace_key_type key_type) {
+    mtrace_rows *rows;
     mtrace_result result = old == NULL ? mtrace_snapshot_statistics(&rows, s, key_type, NULL)
                                        : mtrace_snapshot_compare(&rows, s, old, key_type, NULL);
     assert_int_equal(result, MTRACE_OK);
     return rows;
 }
 
-static void write_report(const mtrace_statistics *rows, mtrace_style style, uint32_t columns,
+static void write_report(const mtrace_rows *rows, mtrace_style style, uint32_t columns,
                          test_output *out) {
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.style = style;
@@ -610,11 +611,11 @@ static void write_report(const mtrace_statistics *rows, mtrace_style style, uint
 static void expect_report(mtrace_key_type key_type, bool is_diff, mtrace_style style,
                           const char *wanted) {
     mtrace_snapshot *s = TEST_MAKE(small), *old = test_make(small + 1, 1);
-    mtrace_statistics *rows = small_rows(s, is_diff ? old : NULL, key_type);
+    mtrace_rows *rows = small_rows(s, is_diff ? old : NULL, key_type);
     test_output out;
     write_report(rows, style, 0, &out);
     assert_string_equal(out.text, wanted);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
     mtrace_snapshot_free(old);
 }
@@ -659,7 +660,7 @@ static void test_lines_style(void **state) {
     static const char head[] = "# size count size_diff count_diff peak_size peak_count total_size "
                                "total_count frees reallocs dropped_count dropped_size where\n";
     mtrace_snapshot *s = TEST_MAKE(small);
-    mtrace_statistics *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
+    mtrace_rows *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
     test_output out;
     (void)state;
     write_report(rows, MTRACE_STYLE_LINES, 0, &out);
@@ -668,7 +669,7 @@ static void test_lines_style(void **state) {
                         "100 2 +0 +0 0 0 0 0 0 0 0 0 read.c:300 read < load.c:20 load < "
                         "main.c:9 main\n"
                         "7 1 +0 +0 0 0 0 0 0 0 0 0 read.c:301\n");
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -690,7 +691,7 @@ static void test_warnings_style(void **state) {
 /* The rows left out are one row, without frames of their own. */
 static void test_table_of_the_top(void **state) {
     mtrace_snapshot *s = TEST_MAKE(small);
-    mtrace_statistics *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
+    mtrace_rows *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
     mtrace_report_desc desc = MTRACE_ZERO_;
     test_output out;
     (void)state;
@@ -702,7 +703,7 @@ static void test_table_of_the_top(void **state) {
     assert_non_null(strstr(out.text, "; 1 of 2 tracebacks\n"));
     assert_non_null(strstr(out.text, "from main.c:9 main\n       7 B    6.5        1         0 B  "
                                      "<other: 1 traceback>\nmtrace's own"));
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
@@ -724,27 +725,27 @@ static void test_table_keeps_its_columns(void **state) {
          "read@read.c:1",
          2, NULL}};
     mtrace_snapshot *s = TEST_MAKE(deep);
-    mtrace_statistics *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
+    mtrace_rows *rows = small_rows(s, NULL, MTRACE_BY_TRACEBACK);
     test_output out;
     (void)state;
     write_report(rows, MTRACE_STYLE_TABLE, 0, &out);
     assert_non_null(strstr(out.text, "file.c:1234"));
     assert_true(longest_line(out.text) <= 80);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 
 /* 107 bytes in 3 blocks are held, in however many rows of a cumulative table they stand. */
 static void test_cumulative_table_tells_what_is_held(void **state) {
     mtrace_snapshot *s = TEST_MAKE(small);
-    mtrace_statistics *rows = small_rows(s, NULL, LINE_ALL);
+    mtrace_rows *rows = small_rows(s, NULL, LINE_ALL);
     test_output out;
     (void)state;
     write_report(rows, MTRACE_STYLE_TABLE, 0, &out);
     assert_non_null(
         strstr(out.text, "mtrace: 107 B in 3 blocks held, 0 B at the peak; 4 of 4 lines\n"));
     assert_non_null(strstr(out.text, "     100 B   93.5        2         0 B  main.c:9 main\n"));
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
 

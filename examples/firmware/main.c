@@ -142,10 +142,10 @@ static unsigned char tracer_memory[16 * 1024];
 static unsigned char before_memory[2 * 1024], level1_memory[2 * 1024], now_memory[2 * 1024];
 static unsigned char statistics_memory[4 * 1024];
 
-static const mtrace_memory before_room = {before_memory, sizeof before_memory};
-static const mtrace_memory level1_room = {level1_memory, sizeof level1_memory};
-static const mtrace_memory now_room = {now_memory, sizeof now_memory};
-static const mtrace_memory statistics_room = {statistics_memory, sizeof statistics_memory};
+static const mtrace_buffer before_room = {before_memory, sizeof before_memory};
+static const mtrace_buffer level1_room = {level1_memory, sizeof level1_memory};
+static const mtrace_buffer now_room = {now_memory, sizeof now_memory};
+static const mtrace_buffer statistics_room = {statistics_memory, sizeof statistics_memory};
 
 static bool all_well = true;
 
@@ -156,16 +156,16 @@ static void check(bool condition, const char *what) {
     }
 }
 
-static mtrace_snapshot *take_snapshot(const mtrace_memory *room) {
+static mtrace_snapshot *take_snapshot(const mtrace_buffer *room) {
     mtrace_snapshot *snapshot;
     check(mtrace_snapshot_take(&snapshot, false, room) == MTRACE_OK, "FAILED: snapshot");
     return snapshot;
 }
 
 /* What `snapshot` holds, or what changed since `old`. Valid until the next call. */
-static const mtrace_statistics *ask(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
-                                    mtrace_key_type key, mtrace_style style) {
-    mtrace_statistics *answer;
+static const mtrace_rows *ask(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
+                              mtrace_key_type key, mtrace_style style) {
+    mtrace_rows *answer;
     mtrace_report_desc report = {.style = style};
     mtrace_result result =
         old == NULL ? mtrace_snapshot_statistics(&answer, snapshot, key, &statistics_room)
@@ -190,7 +190,7 @@ int main(void) {
     }
 
     level now;
-    const mtrace_statistics *answer;
+    const mtrace_rows *answer;
     mtrace_snapshot *before = take_snapshot(&before_room);
 
     load_level(&now, 0);

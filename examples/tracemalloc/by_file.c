@@ -24,12 +24,12 @@ static star *observe(void) {
 
 static void print_by_file(void) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *files;
+    mtrace_rows *files;
     mtrace_snapshot_take(&snapshot, false, NULL);
     if (mtrace_snapshot_statistics(&files, snapshot, MTRACE_BY_FILE, NULL) == MTRACE_OK) {
         mtrace_report(files, NULL);
     }
-    mtrace_statistics_free(files);
+    mtrace_rows_free(files);
     mtrace_snapshot_free(snapshot);
 }
 

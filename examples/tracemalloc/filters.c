@@ -54,12 +54,12 @@ static const struct {
 static void look(const mtrace_snapshot *all, const mtrace_filter *filters, size_t count) {
     const mtrace_report_desc python = {.style = MTRACE_STYLE_PYTHON};
     mtrace_snapshot *part;
-    mtrace_statistics *rows = NULL;
+    mtrace_rows *rows = NULL;
     if (mtrace_snapshot_filter(&part, all, filters, count, NULL) == MTRACE_OK &&
         mtrace_snapshot_statistics(&rows, part, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         mtrace_report(rows, &python);
     }
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(part);
 }
 

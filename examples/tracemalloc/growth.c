@@ -29,16 +29,16 @@ static void handle(server *s) {
 /* What grew since the snapshot `old`, which is given back; the answer is the new one. */
 static mtrace_snapshot *report(int round, mtrace_snapshot *old) {
     mtrace_snapshot *now;
-    mtrace_statistics *diff;
+    mtrace_rows *diff;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
         mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         printf("round %d: %+" PRId64 " bytes\n", round, diff->total.size_diff);
         for (size_t i = 0; i < diff->count && diff->rows[i].size_diff > 0; i++) {
             char text[128];
-            mtrace_format_statistic(text, sizeof text, &diff->rows[i], MTRACE_BY_LINE, true);
+            mtrace_format_row(text, sizeof text, &diff->rows[i], MTRACE_BY_LINE, true);
             printf("    %s\n", text);
         }
-        mtrace_statistics_free(diff);
+        mtrace_rows_free(diff);
     }
     mtrace_snapshot_free(old);
     return now;

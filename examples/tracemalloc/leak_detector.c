@@ -23,13 +23,13 @@ static mtrace_result detector_start(leak_detector *d) {
 static int64_t detector_report(const leak_detector *d) {
     const mtrace_report_desc warnings = {.style = MTRACE_STYLE_WARNINGS};
     mtrace_snapshot *now;
-    mtrace_statistics *diff;
+    mtrace_rows *diff;
     int64_t grown = 0;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
         mtrace_snapshot_compare(&diff, now, d->baseline, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         mtrace_report(diff, &warnings);
         grown = diff->total.size_diff;
-        mtrace_statistics_free(diff);
+        mtrace_rows_free(diff);
     }
     mtrace_snapshot_free(now);
     return grown;

@@ -20,7 +20,7 @@ static void write_to_file(const char *text, size_t length, void *file) {
     fwrite(text, 1, length, file); /* ferror() tells at the end */
 }
 
-static mtrace_result save_report(const mtrace_statistics *statistics, const char *path) {
+static mtrace_result save_report(const mtrace_rows *statistics, const char *path) {
     FILE *file = fopen(path, "w");
     const mtrace_report_desc desc = {.write = write_to_file, .write_user = file};
     if (file == NULL) {
@@ -44,13 +44,13 @@ static void save_snapshot(const char *path, const char *pickle_path) {
 /* What changed since that snapshot was saved. */
 static void save_changes(const char *path, const char *report_path) {
     mtrace_snapshot *now, *old = NULL;
-    mtrace_statistics *diff = NULL;
+    mtrace_rows *diff = NULL;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
         mtrace_snapshot_load(&old, path, NULL) == MTRACE_OK &&
         mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         say("report", save_report(diff, report_path));
     }
-    mtrace_statistics_free(diff);
+    mtrace_rows_free(diff);
     mtrace_snapshot_free(old);
     mtrace_snapshot_free(now);
 }

@@ -42,7 +42,7 @@ static void print_size(const char *where, uint64_t bytes) {
     printf("%s: %s\n", where, size);
 }
 
-static void print_row(size_t number, const mtrace_statistic *row) {
+static void print_row(size_t number, const mtrace_row *row) {
     char where[128], source[128];
     snprintf(where, sizeof where, "#%zu: %s:%" PRIu32, number, row->file, row->line);
     print_size(where, row->size);
@@ -52,14 +52,14 @@ static void print_row(size_t number, const mtrace_statistic *row) {
 }
 
 static void print_top(const mtrace_snapshot *snapshot, size_t limit) {
-    mtrace_statistics *top;
+    mtrace_rows *top;
     if (mtrace_snapshot_statistics(&top, snapshot, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         for (size_t i = 0; i < top->count && i < limit; i++) {
             print_row(i + 1, &top->rows[i]);
         }
-        print_size("other", mtrace_statistics_other(top, limit).size);
+        print_size("other", mtrace_rows_other(top, limit).size);
         print_size("total", top->total.size);
-        mtrace_statistics_free(top);
+        mtrace_rows_free(top);
     }
 }
 

@@ -118,7 +118,7 @@ static size_t read_image(void *buffer, size_t size, void *user) {
 
 static unsigned turn;
 
-static void ask_statistics(const mtrace_statistics *s) {
+static void ask_statistics(const mtrace_rows *s) {
     mtrace_report_desc desc = MTRACE_ZERO_;
     output out = MTRACE_ZERO_;
     char text[64];
@@ -131,33 +131,33 @@ static void ask_statistics(const mtrace_statistics *s) {
     EXPECT(mtrace_report(s, &desc) == MTRACE_OK);
     turn++;
     for (i = 0; i < s->count && i < 20; i++) {
-        mtrace_format_statistic(text, sizeof text, &s->rows[i], s->key_type, s->is_diff);
+        mtrace_format_row(text, sizeof text, &s->rows[i], s->key_type, s->is_diff);
         mtrace_format_traceback(text, i, &s->rows[i].traceback, (int32_t)i - 3, i % 2 == 0, NULL,
                                 NULL);
     }
-    (void)mtrace_statistics_other(s, 1);
+    (void)mtrace_rows_other(s, 1);
 }
 
 /* In memory of exactly the size that it asks for. */
 static void ask_in_own_memory(const mtrace_snapshot *s, mtrace_key_type key) {
-    mtrace_memory memory;
-    mtrace_statistics *found;
-    memory.size = mtrace_statistics_size(s, NULL, key);
-    memory.memory = malloc(memory.size);
+    mtrace_buffer memory;
+    mtrace_rows *found;
+    memory.size = mtrace_rows_size(s, NULL, key);
+    memory.data = malloc(memory.size);
     if (mtrace_snapshot_statistics(&found, s, key, &memory) == MTRACE_OK) {
         ask_statistics(found);
     }
-    free(memory.memory);
+    free(memory.data);
 }
 
 static void ask_key(const mtrace_snapshot *s, const mtrace_snapshot *old, mtrace_key_type key) {
-    mtrace_statistics *found;
+    mtrace_rows *found;
     bool backwards = turn % 2 != 0;
     ask_in_own_memory(s, key);
     if (mtrace_snapshot_compare(&found, backwards ? old : s, backwards ? s : old, key, NULL) ==
         MTRACE_OK) {
         ask_statistics(found);
-        mtrace_statistics_free(found);
+        mtrace_rows_free(found);
     }
 }
 
@@ -211,8 +211,8 @@ static void ask_filters(const mtrace_snapshot *s, const char *pattern) {
 }
 
 static void ask(mtrace_snapshot *s, const char *pattern) {
-    static const mtrace_key_type flags[] = {MTRACE_CUMULATIVE, MTRACE_CUMULATIVE | MTRACE_ONCE,
-                                            MTRACE_MOST_RECENT};
+    static const mtrace_key_type flags[] = {
+        MTRACE_KEY_CUMULATIVE, MTRACE_KEY_CUMULATIVE | MTRACE_KEY_ONCE, MTRACE_KEY_MOST_RECENT};
     mtrace_snapshot_parts none = MTRACE_ZERO_;
     mtrace_snapshot *empty;
     mtrace_key_type key;
@@ -409,7 +409,7 @@ static void fuzz_load(input *in) {
 
 enum { ROWS = 6, FRAMES = 12, MODULES = 3, BLOCKS = 8, NAMES = 100 };
 typedef struct parts {
-    mtrace_statistic rows[ROWS];
+    mtrace_row rows[ROWS];
     mtrace_frame frames[FRAMES];
     mtrace_module modules[MODULES];
     mtrace_live_block blocks[BLOCKS];
@@ -448,7 +448,7 @@ static void take_frame(input *in, parts *p, mtrace_frame *frame, bool has_file) 
     }
 }
 
-static void take_row(input *in, parts *p, mtrace_statistic *row) {
+static void take_row(input *in, parts *p, mtrace_row *row) {
     uint32_t first = (uint32_t)take(in, 1) % FRAMES;
     row->traceback.frames = p->frames + first;
     row->traceback.count = (uint32_t)take(in, 1) % (FRAMES - first + 1);
@@ -546,7 +546,7 @@ static void quote(char *to, const char *name) {
 
 static void fuzz_match(input *in) {
     char name[128], pattern[128], longer[512];
-    mtrace_statistic row = MTRACE_ZERO_;
+    mtrace_row row = MTRACE_ZERO_;
     mtrace_frame frame = MTRACE_ZERO_;
     mtrace_snapshot_parts p = MTRACE_ZERO_;
     mtrace_snapshot *s;
@@ -670,7 +670,7 @@ static void write_code_seed(const char *folder, int number) {
                                            {NULL, "f", 0, modules + 1, 0},
                                            {NULL, NULL, 0, NULL, 0xffffffff80001234},
                                            {"a.c", "g", 3, modules, 17}};
-    mtrace_statistic rows[3] = MTRACE_ZERO_;
+    mtrace_row rows[3] = MTRACE_ZERO_;
     mtrace_snapshot_parts p = MTRACE_ZERO_;
     mtrace_snapshot *s;
     uint32_t i;

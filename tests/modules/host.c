@@ -169,14 +169,14 @@ static void *all(void *unused) {
 
 static void report(void) {
     mtrace_snapshot *snapshot;
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.write = append;
     text[0] = '\0';
     CHECK(mtrace_snapshot_take(&snapshot, true, NULL) == MTRACE_OK);
     CHECK(mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_LINE, NULL) == MTRACE_OK);
     CHECK(mtrace_report(rows, &desc) == MTRACE_OK);
-    mtrace_statistics_free(rows);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(snapshot);
 }
 

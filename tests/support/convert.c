@@ -21,12 +21,12 @@ static mtrace_result drop_blocks(mtrace_snapshot **snapshot) {
 
 static mtrace_result report(const mtrace_snapshot *snapshot) {
     mtrace_report_desc desc = MTRACE_ZERO_;
-    mtrace_statistics *rows;
+    mtrace_rows *rows;
     mtrace_result result = mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_LINE, NULL);
     desc.style = MTRACE_STYLE_PYTHON;
     if (result == MTRACE_OK) {
         result = mtrace_report(rows, &desc);
-        mtrace_statistics_free(rows);
+        mtrace_rows_free(rows);
     }
     return result;
 }
@@ -43,7 +43,7 @@ static mtrace_result write_code(const char *path) {
                                           {NULL, "f", 0, modules + 1, 0x1234}};
     static const mtrace_live_block blocks[] = {
         {16, 100, 1, 0}, {0x7f0000000010, 100, 2, 0}, {48, 30, 3, 1}, {64, 7, 4, 2}};
-    mtrace_statistic rows[3] = MTRACE_ZERO_;
+    mtrace_row rows[3] = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
     mtrace_result result;

@@ -12,9 +12,9 @@
 
 static mtrace_site site = {"sums.c", "f", NULL, 1, 0}, other = {"sums.c", "g", NULL, 2, 0};
 
-static mtrace_statistic row(uint32_t line) {
+static mtrace_row row(uint32_t line) {
     mtrace_snapshot *snapshot;
-    mtrace_statistic found = {0};
+    mtrace_row found = {0};
     size_t i;
     if (mtrace_snapshot_take(&snapshot, false, NULL) == MTRACE_OK) {
         mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);

@@ -75,8 +75,8 @@ static inline void test_untraced(const void *block) {
 }
 
 static inline bool test_row_in(mtrace_snapshot *snapshot, mtrace_view view, const char *file,
-                               uint32_t line, mtrace_statistic *out) {
-    mtrace_statistics *s;
+                               uint32_t line, mtrace_row *out) {
+    mtrace_rows *s;
     size_t i;
     bool found = false;
     mtrace_snapshot_set_view(snapshot, view);
@@ -87,13 +87,13 @@ static inline bool test_row_in(mtrace_snapshot *snapshot, mtrace_view view, cons
             *out = s->rows[i];
         }
     }
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
     return found;
 }
 
 /* What is known of a line now; zeros when it was never seen. */
-static inline mtrace_statistic test_row(const char *file, uint32_t line) {
-    mtrace_statistic row = MTRACE_ZERO_;
+static inline mtrace_row test_row(const char *file, uint32_t line) {
+    mtrace_row row = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     if (!test_row_in(snapshot, MTRACE_VIEW_LIVE, file, line, &row) &&

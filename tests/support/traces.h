@@ -18,7 +18,7 @@ typedef struct test_trace {
 enum { TEST_ROWS = 64, TEST_FRAMES = 512, TEST_NAMES = 8192, TEST_BLOCKS = 256, TEST_MODULES = 8 };
 
 typedef struct test_builder {
-    mtrace_statistic rows[TEST_ROWS];
+    mtrace_row rows[TEST_ROWS];
     mtrace_frame frames[TEST_FRAMES];
     mtrace_module modules[TEST_MODULES];
     mtrace_live_block blocks[TEST_BLOCKS];
@@ -87,7 +87,7 @@ static inline void test_keep_traceback(test_builder *b, const test_trace *trace,
 }
 
 static inline void test_keep_trace(test_builder *b, const test_trace *trace) {
-    mtrace_statistic *row = &b->rows[b->row_count];
+    mtrace_row *row = &b->rows[b->row_count];
     uint64_t i;
     assert_true(b->row_count < TEST_ROWS && b->block_count + trace->count <= TEST_BLOCKS);
     test_keep_traceback(b, trace, &row->traceback);
@@ -187,7 +187,7 @@ static inline void test_print_frames(test_output *out, const mtrace_traceback *t
     }
 }
 
-static inline void test_print_key(test_output *out, const mtrace_statistic *row,
+static inline void test_print_key(test_output *out, const mtrace_row *row,
                                   mtrace_key_type key_type) {
     uint32_t key = key_type & MTRACE_KEY_;
     if (key == MTRACE_BY_TRACEBACK) {
@@ -209,10 +209,10 @@ static inline void test_print_key(test_output *out, const mtrace_statistic *row,
 }
 
 /* "key size count", for differences "key size +d count +d". */
-static inline void test_print_rows(test_output *out, const mtrace_statistics *s) {
+static inline void test_print_rows(test_output *out, const mtrace_rows *s) {
     size_t i;
     for (i = 0; i < s->count; i++) {
-        const mtrace_statistic *r = &s->rows[i];
+        const mtrace_row *r = &s->rows[i];
         test_print(out, i == 0 ? "" : " | ");
         test_print_key(out, r, s->key_type);
         test_print(out, " %llu", (unsigned long long)r->size);
@@ -222,7 +222,7 @@ static inline void test_print_rows(test_output *out, const mtrace_statistics *s)
     }
 }
 
-static inline void test_expect_rows(const mtrace_statistics *s, const char *wanted) {
+static inline void test_expect_rows(const mtrace_rows *s, const char *wanted) {
     test_output out;
     out.length = 0;
     out.text[0] = '\0';
@@ -232,20 +232,20 @@ static inline void test_expect_rows(const mtrace_statistics *s, const char *want
 
 static inline void test_expect_statistics(const mtrace_snapshot *snapshot, mtrace_key_type key_type,
                                           const char *wanted) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     test_expect_rows(s, wanted);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 static inline void test_expect_compare(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
                                        mtrace_key_type key_type, const char *wanted) {
-    mtrace_statistics *s;
+    mtrace_rows *s;
     assert_int_equal(mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     test_expect_rows(s, wanted);
-    mtrace_statistics_free(s);
+    mtrace_rows_free(s);
 }
 
 /* The rows of a snapshot as they stand: "domain size count frames/total". */
@@ -256,7 +256,7 @@ static inline void test_expect_traces(const mtrace_snapshot *snapshot, const cha
     out.length = 0;
     out.text[0] = '\0';
     for (i = 0; i < parts.row_count; i++) {
-        const mtrace_statistic *r = &parts.rows[i];
+        const mtrace_row *r = &parts.rows[i];
         test_print(&out, "%s%lu %llu %llu ", i == 0 ? "" : " | ", (unsigned long)r->domain,
                    (unsigned long long)r->size, (unsigned long long)r->count);
         test_print_frames(&out, &r->traceback);
