@@ -554,11 +554,11 @@ static void recommend(load_row rows[PATTERNS][LOADS]) {
     int close = largest_good(rows, 1.1), twice = largest_good(rows, 2),
         kept = largest_good(rows, 1e9);
     if (close >= 0 && twice >= 0) {
-        printf("\nRecommended capacity for N live blocks: N / %.2f. Up to %d %% load a free and a "
-               "malloc cost at most 1.1 times what they cost at 50 %%, on average of all kinds of "
-               "addresses, and "
-               "no probe is longer than %u slots; up to %d %% at most twice (%u slots); nothing is "
-               "dropped up to %d %%.\n",
+        printf("\nRecommended capacity for N live blocks: N / %.2f. The cost is that of a free and a "
+               "malloc, on average of all kinds of addresses. Up to %d %% load it is at most 1.1 "
+               "times the cost at 50 %%, and no probe is longer than %u slots. Up to %d %% it is at "
+               "most twice the cost, and no probe is longer than %u slots. Nothing is dropped up "
+               "to %d %%.\n",
                loads[close] / 100.0, loads[close], (unsigned)longest_of(rows, close), loads[twice],
                (unsigned)longest_of(rows, twice), loads[kept]);
     }
@@ -722,13 +722,13 @@ static void hostile_addresses(int bits) {
     size_t slots = (size_t)1 << bits, run = slots / 4 < 4096 ? slots / 4 : 4096;
     int percent;
     printf("| addresses | load %% by others | hostile | kept | dropped | insert and remove, ns "
-           "| others' before, ns | meanwhile | after |\n"
+           "| others before, ns | during | after |\n"
            "|---|---:|---:|---:|---:|---:|---:|---:|---:|\n");
     for (percent = 0; percent <= 75; percent += 25) {
         measure_hostile("one home", same_home, slots, 1024, percent);
         measure_hostile("one page's run", same_run, slots, run, percent);
         /* in a large table they take too long to find */
-        measure_hostile("one way", same_way, slots < 65536 ? slots : 65536, 1024, percent);
+        measure_hostile("one path", same_way, slots < 65536 ? slots : 65536, 1024, percent);
     }
 }
 
@@ -784,7 +784,7 @@ static void with_time(size_t operations) {
         fflush(stdout);
     }
     printf(
-        "\nThe first tenth takes %.2f ns, the last %.2f ns; the largest is %.2f times the least.\n",
+        "\nThe first tenth takes %.2f ns, the last %.2f ns. The largest is %.2f times the least.\n",
         ns[0], ns[TENTHS - 1], highest / lowest);
     expect(early.average <= MOST_GROWTH * fresh.average + 2 && p.average <= 1.5 * early.average,
            "probes do not grow with time");

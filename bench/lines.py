@@ -1,5 +1,5 @@
-"""The loops of bench/shape.h in Python under memory_profiler: lines.py SHAPE PATTERN BACKEND COUNT prints nanoseconds
-an allocation with its free. BACKEND is one of memory_profiler's, or plain: not profiled."""
+"""The loops of bench/shape.h in Python under memory_profiler. lines.py SHAPE PATTERN BACKEND COUNT prints the nanoseconds
+of an allocation with its free. BACKEND is a backend of memory_profiler, or plain: not profiled."""
 import sys
 import time
 import tracemalloc

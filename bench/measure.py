@@ -1,6 +1,6 @@
-"""Measures what bench/run built, in interleaved rounds; writes docs/BENCHMARKS.md and docs/benchmarks.svg. All of it takes
-half an hour at most: after the first round, in which slow tracers have their only turn, rounds go on with the others
-while they fit in BENCH_MINUTES (10), BENCH_ROUNDS (5) of them at most."""
+"""Measures the programs that bench/run built, in interleaved rounds. Writes docs/BENCHMARKS.md and docs/benchmarks.svg.
+All of it takes half an hour at most. Slow tracers run in the first round only. More rounds follow with the others while
+they fit in BENCH_MINUTES (10), at most BENCH_ROUNDS (5) in all."""
 import collections
 import csv
 import os
@@ -17,18 +17,18 @@ ROUNDS = int(os.environ.get("BENCH_ROUNDS", 5))
 MINUTES = float(os.environ.get("BENCH_MINUTES", 10))
 LOAD = os.getloadavg()[0]  # other programs on the machine make small ratios worthless
 BUILD = "build/bench/"
-NAMED = r"plain_leak|workload\.h"  # what a report must name
+NAMED = r"plain_leak|workload\.h"  # a report must name it
 
-# Operations a run, and the fewest that a slow tracer may do: less would be another workload.
+# Operations a run, and the fewest for a slow tracer: with less it would be another workload.
 WORKLOADS = {"pair": (4000000, 20000), "churn1k": (4000000, 20000), "churn100k": (1000000, 200000),
              "churn1m": (1000000, 1000000), "ordered1m": (1000000, 1000000), "realloc": (1000000, 20000),
              "handover": (1000000, 20000), "threads1": (4000000, 20000), "threads2": (4000000, 20000)}
 THREADED = ("handover", "threads1", "threads2")
 PROGRAMS = ("lua", "sqlite", "duktape")
 
-UNLOCKED = dict.fromkeys(("handover", "threads2"), "it has no lock: not for threads")
+UNLOCKED = dict.fromkeys(("handover", "threads2"), "it has no lock, so it cannot be used with threads")
 TOO_LONG = {"churn1m": "one run takes more than 20 seconds"}
-NOT_PYTHON = dict.fromkeys(("realloc", *THREADED), "Python has no realloc, and one lock around all threads")
+NOT_PYTHON = dict.fromkeys(("realloc", *THREADED), "Python has no realloc, and one lock for all threads")
 
 # command: {run} is the program with its arguments, {tmp} a directory that is removed. slow: divides the operations.
 # proof: a command whose output must match `named` after the workload `leak`; {tmp}/out is what the run printed.
@@ -42,17 +42,17 @@ ways = [
     Way("python", "python3 bench/workload.py {args}", build="", base="", slow=20, no=NOT_PYTHON),
     Way("mtrace.h off", "{run}", mode="off", note="compiled in, not started"),
     Way("mtrace.h", "{run}", mode="traced", proof="cat {tmp}/out", note="every block, one frame"),
-    Way("mtrace.h, 8 frames", "{run}", mode="deep", proof="cat {tmp}/out", note="every block, inside of seven scopes"),
+    Way("mtrace.h, 8 frames", "{run}", mode="deep", proof="cat {tmp}/out", note="every block, inside seven scopes"),
     Way("mtrace.h, sampled", "{run}", mode="sampled", proof="cat {tmp}/out", note="a sample, one in 512 KiB"),
     Way("stb_leakcheck.h", "{run}", build="stb", package="libstb-dev", proof="cat {tmp}/out", no=UNLOCKED,
-        note="a list of live blocks with file and line; no reports but leaks"),
+        note="a list of live blocks with file and line; it reports leaks only"),
     Way("dmalloc", "env DMALLOC_OPTIONS=debug=0x2,log={tmp}/log {run}", build="dmalloc", slow=100,
         package="libdmalloc-dev", proof="cat {tmp}/log",
-        note="leaks with file and line, nothing checked: its cheapest setting of that kind"),
+        note="leaks with file and line, no checks: its cheapest such setting"),
     Way("heaptrack", "heaptrack --raw -o {tmp}/log {run}", slow=20, package="heaptrack",
         proof="zstd -dc {tmp}/log.raw.zst | /usr/lib/heaptrack/libexec/heaptrack_interpret >{tmp}/whole && "
               "heaptrack_print {tmp}/whole",
-        note="every call stack; interpreting its log afterwards is not in the time"),
+        note="every call stack; the time to interpret its log is not included"),
     Way("jemalloc profile", "env LD_PRELOAD=libjemalloc.so.2 "
         "MALLOC_CONF=prof:true,prof_final:true,prof_prefix:{tmp}/log {run}", base="jemalloc", package="libjemalloc2",
         proof="jeprof --text build/bench/bench {tmp}/log.*.heap",
@@ -66,18 +66,18 @@ ways = [
         no=TOO_LONG, note="call stacks of every block"),
     Way("valgrind massif", "valgrind --tool=massif --massif-out-file={tmp}/log {run}", slow=50, package="valgrind",
         proof="ms_print {tmp}/log",
-        note="the whole program runs on valgrind's processor; heap over time"),
+        note="valgrind emulates the whole program; heap over time"),
     Way("valgrind dhat", "valgrind --tool=dhat --dhat-out-file={tmp}/log {run}", slow=100, package="valgrind",
         proof="cat {tmp}/log", no=TOO_LONG,
-        note="the whole program runs on valgrind's processor; also counts accesses to each block"),
+        note="valgrind emulates the whole program; also counts accesses to each block"),
     Way("glibc mtrace()", "env LD_PRELOAD=libc_malloc_debug.so.0 MALLOC_TRACE={tmp}/log {run}", build="glibc", slow=50,
         package="libc6", proof="mtrace build/bench/glibc {tmp}/log", named=r"0x200 +at .*/bench/(workload|harness)\.h",
-        note="a line of text a call, to a file"),
+        note="one line of text for each call, in a file"),
     Way("LeakSanitizer", "{run}", build="lsan", slow=4, package="gcc-12", proof="cat {tmp}/out",
         note="leaks with call stacks; built with gcc -fsanitize=leak"),
     Way("AddressSanitizer", "{run}", build="asan", slow=10, package="gcc-12", proof="cat {tmp}/out",
-        note="finds wrong accesses, too; built with gcc -fsanitize=address"),
-    Way("memusage", "memusage {run}", slow=4, no={"sqlite": "it asks malloc_usable_size(), and crashes"}, package="libc-devtools", proof="cat {tmp}/out", named=r"512-527 +40000",
+        note="also finds wrong accesses; built with gcc -fsanitize=address"),
+    Way("memusage", "memusage {run}", slow=4, no={"sqlite": "SQLite calls malloc_usable_size() and crashes"}, package="libc-devtools", proof="cat {tmp}/out", named=r"512-527 +40000",
         note="totals and a histogram of sizes; no call sites"),
     Way("tracemalloc", "python3 -X tracemalloc bench/workload.py {args}", build="", base="python", slow=20,
         proof="cat {tmp}/out", named=r"workload\.py", no=NOT_PYTHON,
@@ -95,7 +95,7 @@ def shell(command):
 
 
 def run(way, workload, count, check=False):
-    """The number that one run prints; with check, what it reports must name the workload instead."""
+    """The number that one run prints. With check, its report must name the workload instead."""
     tmp = tempfile.mkdtemp(prefix="mtrace-bench-")
     program = "programs" if workload in PROGRAMS else way.build
     args = f"{workload} {way.mode}" if workload in PROGRAMS else f"{workload} {way.mode} {count}"
@@ -117,7 +117,7 @@ def run(way, workload, count, check=False):
 
 
 def measure():
-    """The least that each way took for each workload, in rounds that are interleaved; how many rounds there were."""
+    """The least time of each way for each workload, in interleaved rounds, and the number of rounds."""
     best, rows = {}, []
     fast = [way for way in ways if way.slow == 1]
     for way in ways:
@@ -128,7 +128,7 @@ def measure():
         next_round = 0  # seconds, as in this one
         for workload in (*WORKLOADS, *PROGRAMS):
             count, least = WORKLOADS.get(workload, (0, 0))
-            for way in (ways if number == 0 else fast) + 2 * fast:  # what takes little time gets more tries
+            for way in (ways if number == 0 else fast) + 2 * fast:  # fast ones get more tries
                 if workload not in why_not(way):
                     run_begun = time.monotonic()
                     value = run(way, workload, max(count // way.slow, least))
@@ -145,12 +145,12 @@ def measure():
 
 
 def why_not(way):
-    programs = "not the same program" if way.build != "bench" else "left out for its time" if way.slow > 20 else ""
+    programs = "it is not the same program" if way.build != "bench" else "left out because it takes too long" if way.slow > 20 else ""
     return {**way.no, **(dict.fromkeys(PROGRAMS, programs) if programs else {})}
 
 
 def instructions(workload, mode, count=50000):
-    """An operation's instructions: those of twice as many less those of as many; start and end cancel out."""
+    """The instructions of one operation: the difference of two counts, so that start and end cancel out."""
     totals = []
     for n in (count, 2 * count):
         out = shell(f"valgrind --tool=callgrind --callgrind-out-file=/dev/null {BUILD}bench {workload} {mode} {n}")
@@ -168,7 +168,7 @@ def digits(x):
 
 
 def ratios(best, notes):
-    """Rows of the main table; a dash has a number that `notes` explains."""
+    """Rows of the main table. A dash has a number that `notes` explains."""
     for way in ways:
         if not way.base or not way.note:
             continue
@@ -187,13 +187,13 @@ SHORT = {"pair": "a block at once", "churn1k": "1,000 live", "churn100k": "100,0
 
 
 def main_table(best):
-    """The workloads and programs that say most, and what each tracer tells for it."""
+    """The most telling workloads and programs, and a description of each tracer."""
     rows = []
     for way in ways:
         if way.base and way.note:
             each = [digits(best[way.name, w] / best[way.base, w]) if (way.name, w) in best else "-" for w in SHORT]
             rows.append([f"**{way.name}**" if way.name.startswith("mtrace.h") else way.name, *each, way.note])
-    lines = table(["time with / without", *SHORT.values(), "what it does"], rows).split("\n")
+    lines = table(["time with / without", *SHORT.values(), "description"], rows).split("\n")
     lines[1] = lines[1][:-len("---: |")] + "--- |"
     return "\n".join(lines)
 
@@ -241,7 +241,7 @@ def machine():
     quiet = "a quiet" if LOAD < 0.5 else "A BUSY"
     return (f"{cpu.group(1) if cpu else platform.machine()}, {os.cpu_count()} processors; Linux {platform.release()}; "
             f"{' '.join(platform.libc_ver())}; {shell('gcc --version').splitlines()[0]}, -O2; Python "
-            f"{platform.python_version()}.\nLoad average when it began: {LOAD:.1f}, {quiet} machine")
+            f"{platform.python_version()}.\nLoad average at the start: {LOAD:.1f}, {quiet} machine")
 
 
 def text(best, rounds):
@@ -251,40 +251,42 @@ def text(best, rounds):
     rows = list(ratios(best, notes))
     parts.append(f"""# Benchmarks
 
-What a tracer costs: the time with it, divided by the time without. 1 costs nothing.
+The cost of a tracer is the time with it, divided by the time without it. 1 costs nothing.
 
-![What tracers cost, drawn by bench/run](benchmarks.svg)
+![The cost of tracers, drawn by bench/run](benchmarks.svg)
 """)
     parts.append(main_table(best))
     parts.append(f"""
-"A block at once" allocates 64 bytes and frees them. "Live" replaces a random one of so many blocks. "Two threads" do the
-same, each with 1,000 blocks of its own. Lua, SQLite and Duktape run a program of their own, all their memory traced
-(`bench/programs.c`). Dashes are explained below.
+"A block at once" allocates 64 bytes and frees them. "1,000 live" holds 1,000 blocks and replaces a random one of them.
+"Two threads" do the same, each with 1,000 blocks of its own. Lua, SQLite and Duktape each run a program, with all their
+memory traced (`bench/programs.c`). Dashes are explained below.
 
-All that follows is detail. `bench/run` writes this file: it builds and measures everything again in half an hour.
+The rest of this page is detail. `bench/run` writes this file. It builds and measures everything again in half an hour.
 
 ## How it was measured
 
 {machine()}.
 
-Each number is the least of {rounds} round{"s" * (rounds > 1)}. A round runs everything once, each workload
-(`bench/workload.h`) in a process of its own, measured the second time in it. Ratios are to the same program without the
-tracer, in the same rounds. Slow tracers do fewer operations, and in the first round alone; what is fast runs three times a
-round. Every tracer's report was checked once: it names the workload. Call stacks are about five deep here; deeper ones
-cost more with the tracers that walk them. handover is bistable: glibc's threads meet at a lock of its heap or do not,
-which changes the time severalfold, with or without a tracer; there read orders of magnitude only.
+Each number is the least of {rounds} round{"s" * (rounds > 1)}. A round runs everything once. Each workload
+(`bench/workload.h`) runs in a process of its own, which does it twice and measures the second time. Ratios compare it
+with the same program without the tracer, in the same rounds. Slow tracers do fewer operations, and only in the first
+round. Fast ones run three times in a round. The report of every tracer was checked once: it names the workload. Call
+stacks are about five deep here. Deeper ones cost more with tracers that walk them.
+
+In handover, the threads of glibc may or may not meet at a lock of its heap. This changes the time severalfold, with or
+without a tracer. Only orders of magnitude count there.
 
 ## All workloads, as a multiple
 
-The last column is what two threads do together, each with blocks of its own, where one alone does 1. valgrind runs one
-thread at a time.
+The last column is the work of two threads together, each with blocks of its own. One thread alone does 1. valgrind
+runs one thread at a time.
 """)
     parts.append(table(["", "to", *names, "2 threads"], rows))
     parts.append("\n" + "\n".join(f"({number}) {why}.  " for why, number in notes.items()))
     parts.append("""
 ## Time without a tracer
 
-Nanoseconds an operation (an allocation and its free; one realloc); milliseconds a program.
+Nanoseconds for one operation (an allocation and its free, or one realloc), and milliseconds for one program.
 """)
     plain = [[way.name] + [digits(best[way.name, w]) if (way.name, w) in best else "-" for w in names]
              for way in ways if not way.note]
@@ -292,14 +294,15 @@ Nanoseconds an operation (an allocation and its free; one realloc); milliseconds
     parts.append("""
 ## Instructions
 
-Counted by callgrind an operation (a malloc and a free, a realloc, a scope entered and left), the same on every run.
+Counted by callgrind for one operation: a malloc and a free, a realloc, or a scope entered and left. They are the same
+in every run.
 """)
     counted = ("pair", "churn1k", "ordered1m", "realloc", "scope")
     parts.append(table(["", *counted], [[way.name, *(instructions(w, way.mode) for w in counted)] for way in modes]))
     parts.append("""
 ## Questions
 
-What a snapshot and statistics cost with 1,000,000 live blocks from 500 call sites.
+The cost of a snapshot and of statistics with 1,000,000 live blocks from 500 call sites.
 
 ```""")
     parts.append("".join(shell(f"{BUILD}bench questions traced {threads}") for threads in (1, 16)).rstrip())
@@ -308,7 +311,7 @@ What a snapshot and statistics cost with 1,000,000 live blocks from 500 call sit
 ## How each was run
 """)
     version = {way.package: shell(f"dpkg-query -W -f '${{Version}}' {way.package}") for way in ways if way.package}
-    parts.append(table(["", "package", "command", "what it does"], [
+    parts.append(table(["", "package", "command", "description"], [
         [way.name, f"{way.package} {version.get(way.package, '')}".strip(),
          "`" + way.command.format(run=f"{way.build} WORKLOAD {way.mode} COUNT", args="WORKLOAD COUNT", tmp="DIR") + "`",
          way.note] for way in ways], "---"))

@@ -1,9 +1,9 @@
-"""Which functions of mtrace.h a call reaches, by gcc's call graph: reached.py FILE.ci FUNCTION prints their number, and
-the names after -v. FILE.ci is what `gcc -O0 -fcallgraph-info -c` writes.
+"""The functions of mtrace.h that a call reaches, by gcc's call graph. reached.py FILE.ci FUNCTION prints their number, and
+with -v also their names. `gcc -O0 -fcallgraph-info -c` writes FILE.ci.
 
-Counted is each function whose definition stands in mtrace.h and that FUNCTION leads to by calls, however deep. At -O0 an
-inline function is a function like any other. Calls through a pointer are not followed: the user's callbacks. A macro is
-no function; what it calls is called by its user."""
+It counts each function that mtrace.h defines and that FUNCTION reaches by calls at any depth. At -O0 an inline function
+is a function like any other. Calls through a pointer are not followed: these are the user's callbacks. A macro is not a
+function. Its calls count as calls of the function that uses it."""
 import collections
 import re
 import sys
@@ -15,7 +15,7 @@ def graph(path):
     for line in open(path):
         node = re.match(r'node: \{ title: "([^"]*)" label: "([^"\\]*)\\n([^"]*)"(.*)\}', line)
         edge = re.match(r'edge: \{ sourcename: "([^"]*)" targetname: "([^"]*)"', line)
-        # An ellipse is a function that is declared only.
+        # An ellipse is a function that is only declared.
         if node and re.match(r"(.*/)?mtrace\.h:", node[3]) and "ellipse" not in node[4]:
             defined[node[1]] = node[2]
         if edge:

@@ -10,7 +10,7 @@ def pair(count):
 
 
 def replacements(count, live):
-    """Which block is replaced, and by what size: ready before the clock starts, as tracemalloc traces numbers, too."""
+    """The block to replace and its new size, ready before the clock starts: tracemalloc also traces numbers."""
     random = 1
     for _ in range(count):
         random = (random * 1664525 + 1013904223) & 0xffffffff
