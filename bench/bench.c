@@ -1,9 +1,9 @@
-/* One workload in one mode, in a process of its own: prints nanoseconds per operation.
+/* Runs one workload in one mode, in a process of its own, and prints nanoseconds per operation.
 
-     bench WORKLOAD MODE [COUNT]      COUNT operations, a million unless told
-     bench questions MODE [THREADS]   what a snapshot and statistics cost after as many threads
+     bench WORKLOAD MODE [COUNT]      COUNT operations, by default a million
+     bench questions MODE [THREADS]   the cost of a snapshot and of statistics after THREADS threads
 
-   bench/run builds it, once more with each peer's header, and compares. */
+   bench/run builds it, and once more with the header of each peer, and compares them. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -18,10 +18,10 @@
 #include <string.h>
 #include <time.h>
 
-#ifdef BENCH_PEER /* a peer's header that takes malloc's place: after all others */
+#ifdef BENCH_PEER /* a peer's header that replaces malloc: after all others */
 #include BENCH_PEER
 #endif
-#ifndef BENCH_BEGIN /* what a peer wants called */
+#ifndef BENCH_BEGIN /* calls that a peer needs */
 #define BENCH_BEGIN() ((void)0)
 #endif
 #ifndef BENCH_END
@@ -61,7 +61,7 @@ static double measure(int workload, size_t operations) {
     return ns;
 }
 
-/* By what more slots make the tracer's memory more. */
+/* The bytes of one slot: the growth of the tracer's memory, divided by the slots added. */
 static size_t bytes_of_a_slot(void) {
     mtrace_desc few = {0}, many = {0};
     few.capacity = 4096;
@@ -70,7 +70,7 @@ static size_t bytes_of_a_slot(void) {
     return (mtrace_memory_size(&many) - mtrace_memory_size(&few)) / 4096;
 }
 
-/* A million live blocks from 500 call sites: what a question costs then. */
+/* The cost of questions with a million live blocks from 500 call sites. */
 static void questions(size_t threads) {
     enum { SITES = 500, TIMES = 35 };
     static mtrace_site sites[SITES];
@@ -134,9 +134,9 @@ int main(int argc, char **argv) {
         return 2;
     }
     BENCH_BEGIN();
-    measure(workload, count); /* the second time finds the heap, its pages there */
+    measure(workload, count); /* the second time, the pages of the heap are there */
     printf("%.3f\n", measure(workload, count));
-    fflush(stdout); /* leak detectors may end the process before */
+    fflush(stdout); /* a leak detector may end the process later */
     BENCH_END();
     return 0;
 }

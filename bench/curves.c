@@ -1,21 +1,21 @@
-/* How the costs grow: with the blocks that are live, with the call sites, as the table fills, and
-   with time. Each part prints a table in Markdown; bench/curves runs them all and draws them.
+/* How the costs grow: with live blocks, with call sites, as the table fills, and over time. Each
+   part prints a table in Markdown. bench/curves runs all parts and draws them.
 
      curves live MOST          costs against live blocks: 1,000, 10,000 and so on up to MOST
      curves sites BLOCKS MOST  costs against call sites, 100 to MOST, with BLOCKS live blocks
      curves full BITS          kinds of addresses in a table of 2^BITS slots, at growing load
      curves row BITS           a heap in one piece, tables of 2^10 to 2^BITS slots, half load
-     curves hostile BITS       addresses chosen by who knows the hash
+     curves hostile BITS       addresses chosen with knowledge of the hash
      curves time OPERATIONS    churn of one table, at 3/4 load, in ten parts
 
-   The tables are filled with addresses that no allocator gave: see base_malloc. Facts that do not
-   depend on time are checked; status 1 when one does not hold. */
+   The tables hold made-up addresses, see base_malloc. Facts that do not depend on time are checked.
+   Exit status 1: one of them does not hold. */
 
 #define _POSIX_C_SOURCE 200112L
 #include <stdint.h>
 #include <stdlib.h>
 
-static uintptr_t next_address; /* what "malloc" gives, unless 0 */
+static uintptr_t next_address; /* the address that "malloc" returns, unless 0 */
 
 static void *base_malloc(size_t size) {
     return next_address != 0 ? (void *)next_address : malloc(size);
@@ -188,7 +188,7 @@ static double time_traced_memory(void) {
     return best;
 }
 
-/* A snapshot, its statistics by line, and a comparison with one of a little earlier. */
+/* A snapshot, its statistics by line, and a comparison with an earlier snapshot. */
 static void time_questions(costs *c, void **blocks, size_t live, mtrace_site *sites, size_t count) {
     int round;
     c->ns[SNAPSHOT] = c->ns[STATISTICS] = c->ns[COMPARE] = 1e30;
@@ -242,7 +242,7 @@ static costs measure(bool traced, size_t live, size_t count) {
     return c;
 }
 
-/* In a process of its own: each finds the same fresh heap. */
+/* In a process of its own, so that each starts with the same fresh heap. */
 static costs measure_apart(bool traced, size_t live, size_t count) {
     costs c = {{0}};
     int ends[2], status = 0;
@@ -266,7 +266,7 @@ static costs measure_apart(bool traced, size_t live, size_t count) {
     return c;
 }
 
-/* Plain and traced by turns: a busy machine hurts both alike. */
+/* Plain and traced in turn: a busy machine affects both equally. */
 static costs measure_both(size_t live, int times) {
     costs best;
     int i;
@@ -405,7 +405,7 @@ static uint32_t step_of(uintptr_t key) {
     return mtrace_probe_step_(key, false) & mtrace_g_.mask;
 }
 
-/* How many other slots a search looks at before it comes to a trace. */
+/* The number of other slots that a search looks at before it finds a trace. */
 static uint32_t looked_at(const mtrace_slot_ *slot, uint32_t at) {
     uint32_t line = mtrace_slot_home_(slot), step = step_of(slot->key), looked = 0;
     for (; (line ^ at) >= MTRACE_LINE_SLOTS_; line = mtrace_probe_next_line_(line, &step)) {
@@ -452,7 +452,7 @@ static void fill(const uintptr_t *pool, size_t live) {
     }
 }
 
-/* One of the live addresses, which are the pool's first, changes places with one of the others. */
+/* Swaps a live address with another one. The live addresses are first in the pool. */
 static void churn_pool(uintptr_t *pool, size_t live, size_t size, size_t operations) {
     size_t i;
     for (i = 0; i < operations; i++) {
@@ -465,8 +465,8 @@ static void churn_pool(uintptr_t *pool, size_t live, size_t size, size_t operati
     }
 }
 
-/* Nanoseconds of taking one out and putting one in, least of ROUNDS; with the tracer stopped that
-   is what the loop itself takes. */
+/* Nanoseconds to remove one address and add one, least of ROUNDS. With the tracer stopped this is
+   the cost of the loop itself. */
 static double time_pool(uintptr_t *pool, size_t live, size_t size, size_t operations) {
     double best = 1e30;
     int round;
@@ -478,14 +478,14 @@ static double time_pool(uintptr_t *pool, size_t live, size_t size, size_t operat
     return best / (double)(operations / ROUNDS);
 }
 
-/* What is freed leaves holes behind the traces that went past it, and nothing moves: churned tables
-   have longer probes than fresh ones, up to a state that stays. */
+/* A freed trace leaves a hole, and other traces do not move into it. So churned tables have longer
+   probes than fresh ones, up to a steady state. */
 enum { MOST_GROWTH = 4 };
 
 typedef struct load_row {
     double fill_ns, churn_ns;
     probes fresh, churned;
-    uint64_t dropped_fresh, dropped; /* while it was filled; then in the churn */
+    uint64_t dropped_fresh, dropped; /* while filling; in the churn */
     size_t operations;               /* of the churn */
 } load_row;
 
@@ -523,8 +523,8 @@ static void check_load(const load_row *row, int percent) {
 static const int loads[] = {25, 40, 50, 60, 70, 75, 80, 85, 90, 95, 100};
 enum { LOADS = sizeof loads / sizeof *loads, HALF = 2 };
 
-/* The largest load up to which nothing is dropped, whichever the addresses, and a free and a malloc
-   cost at most `factor` times what they cost at 50 %, on average of all kinds of addresses. */
+/* The largest load with nothing dropped, for all kinds of addresses, and with a free and a malloc
+   that cost at most `factor` times the cost at 50 %, on average of all kinds of addresses. */
 static int largest_good(load_row rows[PATTERNS][LOADS], double factor) {
     double ns[LOADS] = {0};
     uint64_t dropped = 0;
@@ -554,11 +554,11 @@ static void recommend(load_row rows[PATTERNS][LOADS]) {
     int close = largest_good(rows, 1.1), twice = largest_good(rows, 2),
         kept = largest_good(rows, 1e9);
     if (close >= 0 && twice >= 0) {
-        printf("\nRecommended capacity for N live blocks: N / %.2f. The cost is that of a free and a "
-               "malloc, on average of all kinds of addresses. Up to %d %% load it is at most 1.1 "
-               "times the cost at 50 %%, and no probe is longer than %u slots. Up to %d %% it is at "
-               "most twice the cost, and no probe is longer than %u slots. Nothing is dropped up "
-               "to %d %%.\n",
+        printf("\nRecommended capacity for N live blocks: N / %.2f. The cost is that of a free and "
+               "a malloc, on average of all kinds of addresses. Up to %d %% load it is at most 1.1 "
+               "times the cost at 50 %%, and no probe is longer than %u slots. Up to %d %% it is "
+               "at most twice the cost, and no probe is longer than %u slots. Nothing is dropped "
+               "up to %d %%.\n",
                loads[close] / 100.0, loads[close], (unsigned)longest_of(rows, close), loads[twice],
                (unsigned)longest_of(rows, twice), loads[kept]);
     }
@@ -593,8 +593,8 @@ static void as_it_fills(int bits) {
 
 /* ---------------------------------------------------------- a heap in one piece, any table size */
 
-/* Blocks one behind another, as a program gets them that only allocates. Pages are many and in a
-   row: a hash that spreads few of them well can still bring many of them together. */
+/* Adjacent blocks, as in a program that only allocates. The pages are many and adjacent too. A hash
+   that spreads a few of them well can still put many of them close together. */
 static void in_a_row(int bits, uintptr_t stride) {
     size_t slots = (size_t)1 << bits, live = slots / 2, i;
     mtrace_info info;
@@ -626,10 +626,10 @@ static void large_heaps(int most) {
     }
 }
 
-/* -------------------------------------------------------------- addresses of who knows the hash */
+/* -------------------------------------------------- addresses chosen with knowledge of the hash */
 
-/* Different pages, in each the two blocks of 16 bytes whose home is that of the first; if asked
-   for, with the same step to go on. */
+/* In each of many pages, the two blocks of 16 bytes with the same home slot as the first block. On
+   request, also with the same probe step. */
 static void find_alike(uintptr_t *pool, size_t size, bool same_step) {
     uintptr_t page = 0x7f0000000000u;
     uint32_t home = mtrace_home_(page, false), step = step_of(page);
@@ -655,7 +655,7 @@ static void same_way(uintptr_t *pool, size_t size) {
     find_alike(pool, size, true);
 }
 
-/* All blocks of pages whose runs in the table begin at nearly the same slot. */
+/* All blocks of pages with runs in the table that begin at nearly the same slot. */
 static void same_run(uintptr_t *pool, size_t size) {
     uintptr_t page = 0x7f0000000000u, block;
     uint32_t home = mtrace_home_(page, false);
@@ -680,7 +680,7 @@ static double time_bystander(const bystander *b) {
     return b->live == 0 ? 0 : time_pool(b->pool, b->live, b->size, 4 * b->size) - b->loop_ns;
 }
 
-/* Hostile addresses come and go in a table that holds random ones besides. */
+/* Hostile addresses come and go in a table that also holds random ones. */
 static void measure_hostile(const char *name, void (*choose)(uintptr_t *, size_t), size_t slots,
                             size_t hostile, int percent) {
     uintptr_t *pool = (uintptr_t *)must(malloc(2 * hostile * sizeof *pool));
@@ -727,7 +727,7 @@ static void hostile_addresses(int bits) {
     for (percent = 0; percent <= 75; percent += 25) {
         measure_hostile("one home", same_home, slots, 1024, percent);
         measure_hostile("one page's run", same_run, slots, run, percent);
-        /* in a large table they take too long to find */
+        /* finding them in a large table takes too long */
         measure_hostile("one path", same_way, slots < 65536 ? slots : 65536, 1024, percent);
     }
 }

@@ -1,5 +1,5 @@
-# gnuplot -c curves.gnuplot TABLES PICTURE: draws the tables of bench/curves, which are Markdown.
-# Legends stand below their plots, so that they hide nothing, and axes go on a little beyond the first and last point.
+# gnuplot -c curves.gnuplot TABLES PICTURE: draws the Markdown tables of bench/curves.
+# Legends are below their plots and hide nothing. Axes extend a little beyond the first and last point.
 tables = ARG1
 set terminal svg size 1000,1240 font "sans-serif,12" background rgb "white"
 set output ARG2

@@ -1,15 +1,15 @@
-/* Which trace table under threads? Small tables that differ in nothing but how threads keep out of
-   each other's way: locks, compare-and-swap, a table a thread. Beside them the library itself.
+/* Compares trace tables under threads. The tables are small and differ only in the synchronization:
+   locks, compare-and-swap, or one table per thread. The library itself is measured too.
 
      designs                            the names of the designs
-     designs NUMBER WORKLOAD [COUNT]    measures one: nanoseconds an operation of each thread; less
-                                        than zero: the share of the blocks that found no room
+     designs NUMBER WORKLOAD [COUNT]    measures one: nanoseconds per operation of each thread. Less
+                                        than zero: the share of the blocks that found no slot
 
-   bench/designs compares them. The tables have mtrace.h's hash, slots and counters. They have no
-   peak, no call sites to look up, no scopes; a slot is free when its key is 0, and a trace sits in
-   its home's region of 64 slots or nowhere. Threads are always created: a process of one has
-   shortcuts in glibc and in mtrace.h. Each run ends with a check: nothing is in the table, all
-   counters agree. For x86-64 and glibc. */
+   bench/designs compares them. The tables have the hash, slots and counters of mtrace.h. They have
+   no peak, no lookup of call sites and no scopes. A slot is free if its key is 0. A trace lies in
+   the region of 64 slots of its home slot, or nowhere. Threads are always created, because glibc
+   and mtrace.h have shortcuts for a process with one thread. Each run ends with a check that the
+   table is empty and all counters agree. For x86-64 and glibc. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -25,14 +25,14 @@
 #include <time.h>
 
 enum { REGION = 64, STRIPES = 64, CAPACITY = 1 << 20, SITES = 4, SITE = 2, BUSY = 1 };
-enum { NINE = 9 }; /* of 16 threads: the own table, then on average the 8th of the others */
+enum { NINE = 9 }; /* for 16 threads: the own table, then on average the 8th of the others */
 
-/* Who may write a slot at the same time? */
+/* The threads that may write a slot at the same time. */
 enum {
-    LOCKED, /* nobody: a lock is held */
-    SHARED, /* any thread: compare-and-swap to put in, and to take out */
+    LOCKED, /* none: a lock is held */
+    SHARED, /* any thread: compare-and-swap to insert and to remove */
     ALONE,  /* no other thread, but a handler of this one: the same without the lock prefix */
-    OWNED   /* others take out, only this thread puts in: plain stores */
+    OWNED   /* others remove, only this thread inserts: plain stores */
 };
 
 typedef struct table {
@@ -82,7 +82,7 @@ static inline bool change(int how, uintptr_t *key, uintptr_t from, uintptr_t to)
                           : (MTRACE_SET_RELEASE_(key, to), true);
 }
 
-/* A trace has come to the i-th place from its home, or leaves it. */
+/* A trace enters or leaves the i-th slot from its home slot. */
 static inline void displaced_add(int how, mtrace_slot_ *home, uint32_t i, int n) {
     if (i != 0) {
         how == LOCKED ? (void)(home->overflow = (uint8_t)(home->overflow + n))
@@ -91,7 +91,7 @@ static inline void displaced_add(int how, mtrace_slot_ *home, uint32_t i, int n)
 }
 
 static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint32_t size) {
-    bool claims = how == SHARED || how == ALONE; /* else nobody can put something in meanwhile */
+    bool claims = how == SHARED || how == ALONE; /* otherwise no thread can insert in between */
     uint32_t i;
     for (i = 0; i < REGION; i++) {
         mtrace_slot_ *s = &t->slots[home ^ i];
@@ -106,7 +106,7 @@ static inline bool put_in(int how, table *t, uint32_t home, uintptr_t key, uint3
     return false;
 }
 
-/* What stands in the slot is read before it is given up, and holds if the key was still there. */
+/* The slot is read before it is released. The values are valid if the key is still there. */
 static inline bool take_out(int how, table *t, uint32_t home, uintptr_t key, mtrace_slot_ *out) {
     mtrace_slot_ *first = &t->slots[home];
     uint32_t i;
@@ -149,7 +149,7 @@ static inline void lock_stripe(uint32_t i) {
 
 #define unlock_stripe(i) MTRACE_SET_RELEASE_(&locks[i].taken, 0)
 
-/* Takes out of the own table, else of the others' in turn. */
+/* Removes from the own table, or else from the other tables in turn. */
 static inline bool take_out_of_any(uint32_t home, uintptr_t key, mtrace_slot_ *old) {
     bool found = take_out(OWNED, own, home, key, old);
     int i, n = tested->tables;
@@ -160,8 +160,8 @@ static inline bool take_out_of_any(uint32_t home, uintptr_t key, mtrace_slot_ *o
     return found;
 }
 
-/* NAME_malloc and NAME_free. The trace goes before the block does: else another thread could get
-   the address first. */
+/* NAME_malloc and NAME_free. The trace is removed before the block is freed. Otherwise another
+   thread could get the address first. */
 #define DESIGN(name, home_is, before, put, take, after)                                            \
     static __attribute__((noinline)) void *name##_malloc(size_t size) {                            \
         void *block = malloc(size);                                                                \
@@ -306,7 +306,7 @@ static size_t work(int i) {
                                  : churn();
 }
 
-/* The second time finds the heap, and all pages there. */
+/* The second time, the heap and all its pages are there. */
 static void *thread(void *number) {
     int i = *(int *)number, times;
     own = &tables[i == 0 || tested->tables == 0 ? 0 : tested->tables - 1];
@@ -327,14 +327,15 @@ static void make_tables(void) {
         table *t = &tables[i];
         size_t size = tested->capacity * sizeof(mtrace_slot_);
         t->slots = (mtrace_slot_ *)mtrace_system_alloc_(size);
-        memset(t->slots, 0, size); /* idle tables, too, have pages of their own */
+        memset(t->slots, 0, size); /* idle tables have pages of their own too */
         t->mask = tested->capacity - 1;
         t->shift = (uint32_t)(sizeof(uintptr_t) * 8) - mtrace_bits_(t->mask);
         t->page_factor = MTRACE_GOLDEN_ - ((uintptr_t)MTRACE_PAGE_SLOTS_ << t->shift);
     }
 }
 
-/* All is out of the tables, and the counters agree. The share of blocks that found no room. */
+/* Checks that the tables are empty and the counters agree. Returns the share of blocks that found
+   no slot. */
 static double check(void) {
     const mtrace_shard_ *a = &shards[0], *b = &shards[1];
     const mtrace_counters_ *c = &cells[0][SITE], *d = &cells[1][SITE];
@@ -359,7 +360,7 @@ static double check(void) {
     return (double)(dropped + info.dropped_count) / (double)all;
 }
 
-/* Nanoseconds an operation, or with blocks dropped: less than zero, by their share. */
+/* Nanoseconds per operation. If blocks were dropped, minus their share. */
 static double measure(void) {
     int threads = workload == CHURN_2 || workload == HANDOVER ? 2 : 1, number[2] = {0, 1}, i;
     mtrace_desc desc = {.capacity = CAPACITY};

@@ -1,5 +1,5 @@
-/* Programs for bench/footprint, one for each USE: how much code each feature links. With
-   -DUSE=8 one that says how much memory a slot and a call site take. */
+/* Programs for bench/footprint, one for each USE, to measure the code that each feature links. With
+   -DUSE=8 the program prints the memory of a slot and of a call site. */
 
 #ifdef OWN_HASH /* FNV-1a */
 #include <stddef.h>
@@ -28,7 +28,7 @@ static const mtrace_buffer rows_room = {rows_memory, sizeof rows_memory};
 static mtrace_snapshot *before, *now;
 static mtrace_rows *rows;
 
-/* Newlib's own way out is not measured. */
+/* Newlib's own exit is not measured. */
 static void write_nowhere(const char *text, size_t length, void *user) {
     (void)user;
     (void)length;
@@ -102,7 +102,7 @@ static size_t bytes_of(size_t capacity, size_t sites, uint32_t frames, bool seri
     return mtrace_memory_size(&desc);
 }
 
-/* Bytes: a slot, a slot with serials, a site, a site with 8 frames, what is there for nothing. */
+/* Bytes: a slot, a slot with serials, a site, a site with 8 frames, the fixed part. */
 static void print_sizes(void) {
     unsigned slot = (unsigned)(bytes_of(8192, 64, 1, false) - bytes_of(4096, 64, 1, false)) / 4096;
     unsigned serial = (unsigned)(bytes_of(8192, 64, 1, true) - bytes_of(4096, 64, 1, true)) / 4096;

@@ -1,6 +1,6 @@
-/* What bench.c and reach.c share: the workloads, plain_... and traced_..., and what these ask for.
-   Included after all else, a peer's header that takes malloc's place, too. No include guard: a
-   program has it once. */
+/* Shared by bench.c and reach.c: the workloads plain_... and traced_..., and the things they need.
+   Include it last, also after a peer's header that replaces malloc. It has no include guard,
+   because a program includes it once. */
 
 #define NOINLINE __attribute__((noinline))
 
@@ -24,8 +24,8 @@ enum { MILLION = 1000000, RING = 1024 };
 static void *blocks[MILLION], *ring[RING];
 static int mode;
 
-/* Keeps the compiler from removing a malloc and its free. A thread's own: a shared one would share
-   its cache line, too. */
+/* Keeps the compiler from removing a malloc and its free. Each thread has its own, so that threads
+   do not share a cache line. */
 static __thread void *volatile sink;
 
 static void touch(void *block) {
@@ -65,7 +65,7 @@ static void *take(size_t i) {
     return block;
 }
 
-/* Seven of them in mode deep: with the call site a traceback of 8 frames. */
+/* Mode deep has seven of them: with the call site, tracebacks have 8 frames. */
 static mtrace_scope enter_scopes(void) {
     mtrace_scope outside = {0};
     if (mode == DEEP) {
@@ -94,7 +94,7 @@ static mtrace_scope enter_scopes(void) {
 #define SCOPE()             MT_SCOPE()
 #include "workload.h"
 
-/* glibc would give a large free heap back and fault it in again, in every second round. */
+/* Otherwise glibc returns a large free heap and faults it in again, in every second round. */
 static void keep_the_heap(void) {
     mallopt(M_TRIM_THRESHOLD, INT_MAX);
     mallopt(M_MMAP_THRESHOLD, INT_MAX);

@@ -1,10 +1,10 @@
-/* What the line profile costs: a function of one shape and pattern, in a process of its own.
+/* The cost of the line profile: a function of one shape and pattern, in a process of its own.
 
      profile SHAPE PATTERN MODE COUNT     prints nanoseconds an allocation with its free
 
-   MODE is traced (the profile is stopped: started, so that the heap lies as it does otherwise),
-   profiled, or report: then what the profile says comes before, as CSV. bench/profile builds it,
-   checks that, and compares. */
+   MODE is traced, profiled or report. In mode traced the profile was started, so that the heap is
+   the same, and then stopped. In mode report the profile comes first, as CSV. bench/profile builds
+   the program, checks the report and compares the times. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -18,7 +18,7 @@
 #include <time.h>
 
 #define NOINLINE  __attribute__((noinline))
-#define NO_TAIL() __asm__ volatile("" ::: "memory") /* the call before is not the last thing */
+#define NO_TAIL() __asm__ volatile("" ::: "memory") /* so that the call before is not a tail call */
 
 enum { MAX = 1000000 };
 enum { TRACED, PROFILED, REPORT, MODES };
@@ -30,7 +30,7 @@ typedef struct shape {
 
 static const char *const modes[MODES] = {"traced", "profiled", "report"};
 static void *blocks[MAX];
-static void *volatile sink; /* so that no malloc is removed together with its free */
+static void *volatile sink; /* so that the compiler does not remove a malloc with its free */
 
 static NOINLINE void *take(unsigned frames) {
     void *block = frames > 1 ? take(frames - 1) : MT_MALLOC(64);
@@ -47,7 +47,7 @@ static NOINLINE void give(void *block, unsigned frames) {
     NO_TAIL();
 }
 
-/* Two ways down that leave equal frames: what tells them apart is the return addresses alone. */
+/* Two call paths with equal frames. Only the return addresses differ. */
 static NOINLINE void *take_here(void) {
     void *block = take(2);
     sink = block;
@@ -56,7 +56,7 @@ static NOINLINE void *take_here(void) {
 
 static NOINLINE void *take_there(void) {
     void *block = take(2);
-    sink = NULL; /* not the same code: a compiler would make one of two */
+    sink = NULL; /* different code, or a compiler would merge the two */
     return block;
 }
 
@@ -135,7 +135,7 @@ static void need(mtrace_result result) {
 static double measure(void (*run)(size_t), size_t count, int mode) {
     mtrace_profile_report_desc report = {MTRACE_PROFILE_CSV, NULL, NULL, NULL, NULL};
     mtrace_desc desc = {0};
-    static void *memory; /* kept, with its pages */
+    static void *memory; /* keeps the heap and its pages */
     double begun, ended;
     desc.capacity = count <= 1000 ? 4096 : 2 * MAX; /* the tests' counts: little to clear */
     desc.memory_size = mtrace_memory_size(&desc);
@@ -170,10 +170,10 @@ int main(int argc, char **argv) {
         fputs("usage: profile SHAPE PATTERN MODE COUNT\n", stderr);
         return 2;
     }
-    mallopt(M_TRIM_THRESHOLD, INT_MAX); /* glibc would give the heap back and fault it in again */
+    mallopt(M_TRIM_THRESHOLD, INT_MAX); /* else glibc returns the heap and faults it in again */
     mallopt(M_MMAP_THRESHOLD, INT_MAX);
     run = strcmp(argv[2], "pair") == 0 ? shapes[i].pair : shapes[i].hold;
-    measure(run, count, mode == REPORT ? TRACED : mode); /* the second finds the heap's pages */
+    measure(run, count, mode == REPORT ? TRACED : mode); /* the second has the heap's pages */
     printf("%.3f\n", measure(run, count, mode));
     return 0;
 }

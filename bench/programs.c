@@ -1,11 +1,11 @@
-/* What tracing costs real programs: Lua, SQLite and Duktape at work, all their memory through a
-   traced allocator.
+/* The cost of tracing in real programs: Lua, SQLite and Duktape at work, with all their memory from
+   a traced allocator.
 
      programs lua|sqlite|duktape plain|off|traced|deep|sampled [ROUNDS]
 
-   plain: malloc itself; off: compiled in, not tracing; deep: tracebacks of 8 frames, inside of 7
-   scopes; sampled: a trace for every 512 KiB on average. Prints the milliseconds of the work,
-   without start-up and end. Status 1: a wrong result, or the tracer lost something. */
+   plain: malloc itself. off: compiled in, not tracing. deep: tracebacks of 8 frames, inside 7
+   scopes. sampled: a trace for every 512 KiB on average. Prints the milliseconds of the work,
+   without start-up and end. Exit status 1: a wrong result, or the tracer lost something. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -200,7 +200,7 @@ static int64_t sum_of(const char *sql) {
     return sum;
 }
 
-/* A lookup a statement of its own, as programs without a statement cache do. */
+/* Each lookup prepares its statement, as in programs without a statement cache. */
 static int64_t single_lookups(void) {
     int64_t sum = 0;
     int i;
@@ -339,7 +339,7 @@ static double work(const struct program *program, bool plain, long rounds) {
     return end - start;
 }
 
-/* Seven of them: with the call site a traceback of 8 frames. */
+/* Seven of them: with the call site, tracebacks have 8 frames. */
 static mtrace_scope enter_scopes(void) {
     mtrace_scope outside = MT_SCOPE_PUSH();
     MT_SCOPE_PUSH();
@@ -367,7 +367,7 @@ static uint64_t allocations(void) {
     return count;
 }
 
-/* All memory went through the tracer and came back. */
+/* All memory went through the tracer and was freed. */
 static void check_tracer(const char *program) {
     mtrace_info info = mtrace_get_info();
     const char *broken = mtrace_check();

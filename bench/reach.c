@@ -1,4 +1,4 @@
-/* What bench/reach asks for, part by part:
+/* Measures for bench/reach, one part at a time:
 
      reach counts            under callgrind: a dump of instructions for each case and count
      reach thread-counts     the same of threads alone
@@ -6,8 +6,8 @@
      reach threads           ns a traced pair in the first thread, the 17th, a worker after 10,000
      reach restart           us to stop and start again: the first time, the median of 20
 
-   Times alternate in one process, some ms plain and some ms traced, by the thread's CPU clock: what
-   else the machine does meets both alike. */
+   Times are measured in turn in one process, some ms plain and some ms traced, by the CPU clock of
+   the thread. So other work of the machine affects both equally. */
 
 #define _POSIX_C_SOURCE 200112L
 #define MTRACE_IMPLEMENTATION
@@ -46,11 +46,11 @@ static double cpu(void) {
 
 /* -------------------------------------------------------------------------------- instructions */
 
-/* The difference of two counts is what an operation costs: what comes before and after cancels out.
- */
+/* The difference of two counts gives the cost of an operation. The work before and after cancels
+   out. */
 enum { FEW = 8000, MANY = 16000, FEW_THREADED = 1000, MANY_THREADED = 2000 };
 
-/* What was counted since the dump before. */
+/* Dumps the count since the dump before. */
 static void dump(const char *name, size_t count) {
     char text[80];
     snprintf(text, sizeof text, "%s %lu", name, (unsigned long)count);
@@ -166,7 +166,7 @@ static void *count_thread(void *name) {
     return NULL;
 }
 
-/* All are there at once, and all have had their first block before any goes on. */
+/* All run at once, and each has had its first block before any continues. */
 static void *work_behind_gate(void *unused) {
     traced_pair(1);
     pthread_barrier_wait(&gate);
@@ -194,8 +194,7 @@ static void short_lives(void *(*life)(void *), int threads) {
     }
 }
 
-/* Allocates once more while its thread ends, behind the tracer's back if it has a destructor, too.
- */
+/* Allocates once more while its thread ends, after the tracer's destructor if it has one. */
 static pthread_key_t at_end;
 
 static void work_at_end(void *unused) {
@@ -234,7 +233,7 @@ static void count_threads(void) {
     mtrace_stop();
 }
 
-/* How much it costs to forget 1,000 blocks of one call site, in a table of the default size. */
+/* The cost of a clear with 1,000 blocks of one call site, in a table of the default size. */
 static void count_clear(void) {
     enum { HELD = 1000 };
     start_with(0, 1);
@@ -257,7 +256,7 @@ static void counts(void) {
     count_threads();
 }
 
-/* The least of 40 chunks; NULL for a result: only to be there. */
+/* The least of 40 chunks. With NULL for the result the thread only runs. */
 static void *time_pairs(void *result) {
     enum { CHUNK = 10000 };
     double best = 1e30;
@@ -280,7 +279,7 @@ static void *time_behind_gate(void *result) {
     return NULL;
 }
 
-/* A worker's figure is the least of the eight: two processors take turns at them. */
+/* The figure is the least of the eight workers, which share two processors. */
 static void times_of_threads(void) {
     double first, seventeenth, workers[WORKERS], worker = 1e30;
     int i;
@@ -362,7 +361,7 @@ static void alternate(void (*work)(bool, size_t, size_t), size_t operations, siz
     print_ratios(chunks);
 }
 
-/* Both kinds of blocks lie mixed in the heap. */
+/* The heap holds both kinds of blocks, mixed. */
 static void fill_both(size_t live) {
     enum { GROUP = 500 };
     size_t i;
@@ -379,8 +378,7 @@ static void alternate_churn(size_t live, size_t operations, int chunks) {
     traced_drain(traced_blocks, live);
 }
 
-/* Two threads at once, each with blocks of its own: both do a chunk plain, then both one traced.
- */
+/* Two threads at once, each with its own blocks. Both do a chunk plain, then both do one traced. */
 enum { PAIR_OF_THREADS = 2, THREAD_CHUNKS = 100, THREAD_LIVE = 1000 };
 static double thread_samples[PAIR_OF_THREADS][2][THREAD_CHUNKS];
 
@@ -464,7 +462,7 @@ static void restart(void) {
     mtrace_stop();
 }
 
-/* Taken and given back. */
+/* Takes a snapshot and frees it. */
 static double snapshot_us(void) {
     mtrace_snapshot *snapshot;
     double begun = cpu();

@@ -1,5 +1,5 @@
-/* A profiled function in each pattern: SHAPE(pattern) names it, TAKE and GIVE(block) are what it
-   does. Included once for each way to allocate, as a macro's text would be a single line. */
+/* A profiled function for each pattern. SHAPE(pattern) is its name, and it calls TAKE and
+   GIVE(block). This file is included once for each shape. A macro would be a single line. */
 
 static NOINLINE void SHAPE(pair)(size_t count) {
     MT_PROFILE();

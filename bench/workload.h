@@ -1,6 +1,6 @@
-/* The workloads, once for each allocator: WORK(name), ALLOC(size), RESIZE(block, size),
-   RELEASE(block) and SCOPE() are defined by who includes this. No include guard: that is the point.
-   Nothing is inlined into its caller, so that profilers have a name to show. */
+/* The workloads, once for each allocator. The including file defines WORK(name), ALLOC(size),
+   RESIZE(block, size), RELEASE(block) and SCOPE(). There is no include guard, so that it can be
+   included again. Nothing is inlined into its caller, so that profilers have a name to show. */
 
 /* A block of one size, allocated and freed at once. */
 static NOINLINE void WORK(pair)(size_t operations) {
@@ -56,8 +56,8 @@ static NOINLINE void WORK(ordered)(size_t operations) {
     }
 }
 
-/* 16 buffers grow by turns from 16 bytes to 64 KiB, half of them to the double each time, half to
-   one and a half; then they are freed and start again. */
+/* 16 buffers grow in turn from 16 bytes to 64 KiB. Half of them double each time, the others grow
+   by half. Then they are freed and start again. */
 static NOINLINE void WORK(growth)(size_t operations) {
     enum { BUFFERS = 16, SMALLEST = 16, LARGEST = 65536 };
     void *buffers[BUFFERS] = {NULL};
@@ -114,7 +114,7 @@ static void *WORK(thread)(void *operations) {
     return NULL;
 }
 
-/* Each churns 1,000 blocks of its own: nanoseconds an operation of each. */
+/* Each churns 1,000 blocks of its own. Nanoseconds per operation of each thread. */
 static NOINLINE void WORK(threads)(size_t operations, int count) {
     pthread_t threads[2];
     int i;
@@ -138,7 +138,7 @@ static NOINLINE void WORK(scopes)(size_t operations) {
     }
 }
 
-/* Lost, so that a peer's report has something to name. */
+/* Leaked, so that the report of a peer has something to name. */
 static NOINLINE void WORK(leak)(size_t operations) {
     size_t i;
     for (i = 0; i < operations; i++) {
@@ -147,7 +147,7 @@ static NOINLINE void WORK(leak)(size_t operations) {
     touch(NULL);
 }
 
-/* Nanoseconds an operation; the blocks that churn starts from and leaves are not in it. */
+/* Nanoseconds per operation, without allocating and freeing the blocks that churn starts with. */
 static double WORK(run)(int workload, size_t operations) {
     size_t live = workload == CHURN_1K     ? 1000
                   : workload == CHURN_100K ? 100000
