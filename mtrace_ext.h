@@ -2804,7 +2804,7 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_r
 
 /* What mtrace_snapshot_filter does with this filter alone. */
 static bool mtrace_row_matches_filter_(const mtrace_filter *f, const mtrace_row *row) {
-    return mtrace_row_matches_(f, row) != f->exclusive;
+    return mtrace_filter_matches_(f, row) != f->exclusive;
 }
 
 static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *parts,
@@ -5613,7 +5613,7 @@ static bool mtrace_is_debugged_(void) {
 static void mtrace_limit_default_(const mtrace_exceeded *what) {
     bool debugged = mtrace_is_debugged_();
     mtrace_text_ t;
-    if (mtrace_text_default_(&t)) {
+    if (mtrace_text_to_default_(&t)) {
         mtrace_put_name_(&t, what->file);
         mtrace_put_char_(&t, ':');
         mtrace_put_number_(&t, what->line);
@@ -6168,7 +6168,7 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
     }
     if (desc->write != NULL) {
         mtrace_text_to_callback_(&t, desc->write, desc->write_user);
-    } else if (!mtrace_text_default_(&t)) {
+    } else if (!mtrace_text_to_default_(&t)) {
         return MTRACE_ERR_NO_WRITER;
     }
     return mtrace_profile_text_(&t, desc, only, function);
@@ -6193,7 +6193,7 @@ static mtrace_result mtrace_profile_missing_(const mtrace_profile_report_desc *d
     report.write_user = desc->write_user;
     return desc->style > MTRACE_PROFILE_CLASSIC || (desc->write == NULL && desc->path != NULL)
                ? MTRACE_ERR_NOT_FOUND
-               : mtrace_report_fails_(&report, MTRACE_ERR_NOT_FOUND,
+               : mtrace_report_error_(&report, MTRACE_ERR_NOT_FOUND,
                                       ": no profile, mtrace_profile_start() was not called");
 }
 
