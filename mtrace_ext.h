@@ -2802,18 +2802,16 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_r
     mtrace_copy_name_(r->series[word].name, MTRACE_MARK_NAME_, row->domain_name);
 }
 
-/* What mtrace_snapshot_filter does with this filter alone. */
-static bool mtrace_row_matches_filter_(const mtrace_filter *f, const mtrace_row *row) {
-    return mtrace_filter_matches_(f, row) != f->exclusive;
-}
-
 static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *parts,
                              uint64_t *sample) {
     size_t i, word;
     for (i = 0; i < parts->row_count; i++) {
         const mtrace_row *row = &parts->rows[i];
         for (word = MTRACE_W_CHOSEN_; row->size != 0 && word < r->words; word++) {
-            if (mtrace_row_matches_filter_(&r->series[word].filter, row)) {
+            mtrace_filters_ one;
+            one.list = &r->series[word].filter;
+            one.count = 1;
+            if (mtrace_filters_keep_(one, row)) {
                 sample[word] += row->size;
                 mtrace_learn_name_(r, word, row);
             }
