@@ -1,10 +1,10 @@
-/* A game changes its level: which lines hold the memory, what did the change do, and what stayed
-   behind? Fonts are baked into atlas pages by stb_truetype, images are decoded by stb_image; both
-   take their memory through mtrace, so their own lines show up beside those of this file.
+/* A game changes its level. The reports show the lines that hold the memory, the effect of the
+   change, and the memory left behind. stb_truetype bakes fonts into atlas pages, and stb_image
+   decodes images. Both allocate through mtrace, so reports show their lines as well as this file's.
 
        asset_load LEVEL1_FILES... -- LEVEL2_FILES...        (.ttf is a font, all else an image)
 
-   unload_font forgets something. The last report finds it. */
+   unload_font forgets to free something. The last report finds it. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -40,7 +40,7 @@ typedef struct page {
 
 typedef struct font {
     unsigned char *file;
-    stbtt_kerningentry *kerning; /* pairs of glyphs that stand closer */
+    stbtt_kerningentry *kerning; /* pairs of glyphs that are set closer */
     int kerning_count;
     page pages[PAGES];
 } font;
@@ -150,7 +150,7 @@ static void unload_level(level *l) {
 static mtrace_snapshot *take_snapshot(void) {
     mtrace_snapshot *snapshot;
     mtrace_snapshot_take(&snapshot, false, NULL);
-    return snapshot; /* NULL if that failed: the calls that take a snapshot then say so */
+    return snapshot; /* NULL if that failed: calls that get it say so */
 }
 
 int main(int argc, char **argv) {

@@ -1,5 +1,5 @@
-/* Unit tests (cmocka) that fail when the code under test keeps memory: each takes a snapshot, calls
-   the code and asserts that no line holds more than before. The last test fails, to show how. */
+/* Unit tests (cmocka) that fail if the code under test leaks. Each takes a snapshot, calls the code
+   and asserts that no line holds more than before. The last test fails on purpose. */
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -19,11 +19,11 @@ typedef struct player {
     size_t score_count;
 } player;
 
-static char *last_name; /* who was asked for last: one name is kept on purpose */
+static char *last_name; /* the last name requested, kept on purpose */
 
 static player *player_new(const char *name) {
     player *p = MT_NEW(player);
-    p->name = MT_STRDUP(name); /* what leaks: the report names the line that took the memory */
+    p->name = MT_STRDUP(name); /* the leak: the report names this line */
     return p;
 }
 
@@ -39,7 +39,7 @@ static const char *player_name(const player *p) {
 }
 
 static void player_rename(player *p, const char *name) {
-    p->name = MT_STRDUP(name); /* and here the old name is lost */
+    p->name = MT_STRDUP(name); /* the old name is lost here */
 }
 
 static void player_free(player *p) {

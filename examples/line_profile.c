@@ -1,5 +1,5 @@
-/* The line profile: a function that makes a needless copy each round, line by line, beside the
-   whole program's figures from the same run; then one call measured by itself. */
+/* The line profile of a function that makes a needless copy in each round, and the figures of the
+   whole program from the same run. Then one call is measured by itself. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
@@ -50,8 +50,8 @@ int main(void) {
     mtrace_start(NULL);
     mtrace_profile_start(NULL);
     best(10);
-    mtrace_print_peak(3);        /* the whole program: which lines held its peak */
-    mtrace_profile_report(NULL); /* one function: what each of its lines did */
+    mtrace_print_peak(3);        /* the whole program: the lines that held its peak */
+    mtrace_profile_report(NULL); /* one function: the effect of each line */
     if (mtrace_memory_usage(best_of, &rounds, &usage) == MTRACE_OK) {
         printf("one call: %llu B at its peak, %llu B more than before after it, %llu allocations\n",
                (unsigned long long)usage.peak, (unsigned long long)(usage.after - usage.before),

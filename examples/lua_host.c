@@ -1,5 +1,5 @@
-/* A program that embeds Lua and charges memory to the script: each block that Lua asks for belongs
-   to the line of the .lua file that is running, or to a line of this file while none is.
+/* A program that embeds Lua and charges memory to the script. Each block that Lua allocates belongs
+   to the running line of the .lua file, or to a line of this file if no script line is running.
 
        lua_host SCRIPT.lua
 */
@@ -12,9 +12,9 @@
 #include <lua5.4/lauxlib.h>
 #include <lua5.4/lualib.h>
 
-static lua_State *running; /* NULL while the state is being made or closed: no line to ask for */
+static lua_State *running; /* NULL while the state is created or closed: there is no line then */
 
-/* The line that runs now: the innermost function on Lua's stack that is written in Lua. */
+/* The running line: that of the innermost function on Lua's stack that is written in Lua. */
 static bool find_script_line(lua_Debug *where) {
     if (running != NULL) {
         for (int depth = 0; lua_getstack(running, depth, where); depth++) {
@@ -42,8 +42,8 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
         uint32_t line = (uint32_t)where.currentline;
         return mtrace_malloc_at(new_size, mtrace_site_intern(where.short_src, NULL, NULL, line));
     }
-    /* A block that grows stays with the line that asked for it first. (Besides, Lua must not be
-       asked here: the block can be its stack, which some versions take apart to move it.) */
+    /* A block that grows stays with the line that allocated it. (Also, Lua must not be queried
+       here: the block can be its stack, which some versions take apart to move it.) */
     mtrace_block owner;
     if (mtrace_find(block, &owner) != MTRACE_OK) {
         return MT_REALLOC(block, new_size);
@@ -69,13 +69,13 @@ int main(int argc, char **argv) {
         return 1;
     }
     luaL_openlibs(lua);
-    /* Lua notes where it is only before what may fail; with a count hook, at each step. */
+    /* Lua saves its position only before steps that may fail, or at each step with a count hook. */
     lua_sethook(lua, no_hook, LUA_MASKCOUNT, INT_MAX);
 
     running = lua;
     bool ok = luaL_dofile(lua, argv[1]) == LUA_OK;
     if (ok) {
-        lua_gc(lua, LUA_GCCOLLECT); /* what is left is not garbage: somebody holds it */
+        lua_gc(lua, LUA_GCCOLLECT); /* all that is left is still referenced */
         mtrace_print_top(10);
     } else {
         fprintf(stderr, "lua_host: %s\n", lua_tostring(lua, -1));

@@ -1,4 +1,4 @@
-/* Start, allocate at a few lines, ask which lines hold the memory, stop. */
+/* Start, allocate at a few lines, print the lines that hold the memory, stop. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"

@@ -1,5 +1,5 @@
-/* Sampling, for programs in production: one block in so many bytes is traced, and stands for the
-   others. The report shows how good its estimates are; the truth is printed beside them. */
+/* Sampling, for programs in production. One block per interval of bytes is traced and stands for
+   the others. The report shows the error of its estimates, and the program prints the truth. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"

@@ -1,6 +1,6 @@
-/* Memory over time: a game loads two levels and plays some frames of each, while a recorder runs;
-   and line by line, of the functions that are profiled. timeline FOLDER writes what it recorded to
-   timeline.dat, .json, .csv and .svg there. */
+/* Memory over time: a game loads two levels and plays some frames of each while a recorder runs.
+   Three functions are also profiled line by line. timeline FOLDER writes the recording to
+   timeline.dat, .json, .csv and .svg in FOLDER. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
@@ -18,7 +18,7 @@ typedef struct level {
     void *enemies[ENEMIES];
 } level;
 
-/* What the program would do with real files and a display. */
+/* Stands for work with real files and a display. */
 static void work(unsigned ms) {
     clock_t end = clock() + (clock_t)ms * (CLOCKS_PER_SEC / 1000);
     while (clock() < end) {

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The benchmark still builds and runs, every workload in every mode with a tiny count; nothing is timed here.
+# The benchmark builds and runs: every workload in every mode with a tiny count. Nothing is timed here.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(mktemp -d)
@@ -29,7 +29,7 @@ check 'warning: .* allocated in traced_leak$' "$build/bench" leak traced 100
 check '^16 threads seen: snapshot [0-9]+ us' "$build/bench" questions traced 16
 check '^\| mtrace.h \| [0-9]' env BENCH_BUILD="$build" BENCH_ROUNDS=1 BENCH_COUNT=1000 bench/designs
 check '^[0-9]+\.[0-9]{3}$' python3 bench/workload.py churn1k 100
-# bench/reach: its program, without callgrind, and its count of functions; times are not looked at
+# bench/reach: its program, without callgrind, and its count of functions. Times are ignored.
 if gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -Wno-unused-function -DMTRACE -I. -o "$build/reach" bench/reach.c \
     -pthread >"$build/log" 2>&1 && "$build/reach" counts >"$build/log" 2>&1; then
     echo "ok bench reach counts"
@@ -43,7 +43,7 @@ check '^[0-9.]+ [0-9.]+$' "$build/reach" restart
 check '^[0-9.]+ [0-9.]+$' "$build/reach" snapshots
 gcc -std=c99 -O0 -fcallgraph-info -DMTRACE -I. -c bench/bench.c -o "$build/calls.o"
 check '^mtrace_malloc_at$' python3 bench/reached.py -v "$build/calls.ci" traced_leak
-# 7 shapes in C and 2 in Python, in 2 patterns each: every row is there, and has a number in every column
+# 7 shapes in C and 2 in Python, in 2 patterns each: every row exists and has a number in every column
 if BENCH_ROUNDS=1 BENCH_COUNT=1000 bench/profile >"$build/log" 2>&1 &&
     [ "$(grep -Ec '^\| [^|]+ \| [a-z, ]+( \| [0-9.]+){6} \|$' "$build/log")" -eq 14 ] &&
     [ "$(grep -Ec '^\| [^|]+ \| [a-z, ]+( \| [0-9.]+){5} \|$' "$build/log")" -eq 4 ]; then

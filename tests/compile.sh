@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The header alone, five times, in both orders with its implementation, with and without MTRACE, in every
-# language it promises, with every warning an error; beside glibc's own mtrace(); and what must not compile.
+# Compiles the header alone, five times, and in both orders with its implementation. This is done with and without
+# MTRACE, in every supported language, and every warning is an error. It also compiles the header with glibc's own
+# mtrace(), and code that must not compile.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -31,9 +32,9 @@ printf '%s\n' "$e" "$h" "$e" "$e" "$i" "$e" "$e" "$use" >"$tmp/ext_five_times"
 printf '%s\n' "$i" "$h" "$e" "$use" >"$tmp/ext_after_the_core"
 printf '%s\n' "#include <mcheck.h>" "$i" "$h" "#include <mcheck.h>" "$use" >"$tmp/with_mcheck"
 
-# Every file is compiled in every language, with and without MTRACE, with each kind of call site. What the optimiser
-# has to say, and how it runs: without MTRACE always; with it, the fullest file in every language, and without
-# optimising all files in one language of each compiler.
+# Every file is compiled in every language, with and without MTRACE, with each kind of call site. Without MTRACE every
+# file is also optimised and run. With MTRACE this is done for the fullest file in every language. All files run
+# without optimisation in one language of each compiler.
 for language in "gcc -std=c99 -x c" "gcc -std=c11 -x c" "gcc -std=c17 -x c" "clang -std=c99 -x c" \
     "clang -std=c11 -x c" "clang -std=c17 -x c" "g++ -std=c++11 -x c++" "g++ -std=c++20 -x c++" \
     "clang++ -std=c++11 -x c++" "clang++ -std=c++20 -x c++"; do
@@ -60,7 +61,7 @@ for language in "gcc -std=c99 -x c" "gcc -std=c11 -x c" "gcc -std=c17 -x c" "cla
     done
 done
 
-# Without xxHash, with a hash of one's own.
+# Without xxHash, with another hash.
 printf '%s\n' '#include <stddef.h>' '#include <stdint.h>' \
     'static uint32_t my_hash(const void *p, size_t n) { const unsigned char *b = (const unsigned char *)p;' \
     '  uint32_t h = 2166136261u; while (n-- > 0) { h = (h ^ *b++) * 16777619u; } return h; }' \
@@ -69,7 +70,7 @@ printf '%s\n' '#include <stddef.h>' '#include <stdint.h>' \
 if gcc -std=c99 $W -DMTRACE -I. -x c -o "$tmp/program" - <"$tmp/own_hash" >"$tmp/log" 2>&1 && "$tmp/program" >/dev/null
 then ok "own hash"; else bad "own hash"; fi
 
-# Every public call is there without MTRACE, too.
+# Every public call also exists without MTRACE.
 if python3 - mtrace.h mtrace_ext.h >"$tmp/log" <<'END'
 import re, sys
 missing = []
@@ -85,8 +86,8 @@ sys.exit(1 if missing else 0)
 END
 then ok "every call without MTRACE"; else bad "every call without MTRACE"; fi
 
-# Other machines and C libraries, bare metal with a lock whose name is a likely one, no GNU C: no warning either. A
-# cross compiler must not look into /usr/include.
+# No warning on other machines and C libraries, on bare metal with a lock of a likely name, and without GNU C. A cross
+# compiler must not look into /usr/include.
 mkdir "$tmp/include"
 echo '#include <xxhash.h>' | gcc -E -M -x c - | tr ' ' '\n' | grep '/xxhash\.h$' | xargs -I{} cp {} "$tmp/include/"
 printf '%s\n' 'extern void lock(void); extern void unlock(void);' '#define MTRACE_LOCK() lock()' \
@@ -104,7 +105,7 @@ for file in five_times ext_five_times; do
         -DMTRACE_SINGLE_THREAD -x c++
 done
 
-# What cannot work says so.
+# A setting that cannot work gives an error that says so.
 refuses() {
     if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only "${@:3}" - <"$tmp/implementation_first" >"$tmp/log" 2>&1; then
         echo "compiled" >"$tmp/log"

@@ -1,6 +1,5 @@
 #!/usr/bin/env bash
-# Each way to use the package, by a small project of its own that is built and run; and the message when xxHash
-# is missing.
+# Builds and runs a small project for each way to use the package. Also checks the message when xxHash is missing.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -31,7 +30,7 @@ mv "$tmp/prefix" "$tmp/moved" # an installed package may be moved
 consume find_package -DCMAKE_PREFIX_PATH="$tmp/moved"
 consume add_subdirectory -DMTRACE_SOURCE="$PWD"
 
-# FetchContent takes a repository: one made of the files as they are now.
+# FetchContent needs a repository. This one is made of the files as they are now.
 mkdir "$tmp/repository" && git ls-files -co --exclude-standard -z | xargs -0 cp --parents -t "$tmp/repository" &&
     (cd "$tmp/repository" && git init -q -b main && git add -A &&
         git -c user.name=test -c user.email=test@localhost commit -q -m test) >"$tmp/log" 2>&1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The benchmarks of growth and of real programs, at tiny sizes: they build, and the facts that they check beside
-# the time hold. Nothing dropped up to 70 % load, no probe beyond its limit nor growing with time, drops counted,
-# mtrace_check() content after every kind of address; all that Lua, SQLite and Duktape ask for comes and goes.
+# The benchmarks of growth and of real programs build and run at tiny sizes. The facts that they check besides time
+# must hold. Nothing is dropped up to 70 % load, and drops are counted. No probe is longer than its limit or grows over
+# time. mtrace_check() passes after every kind of address. Lua, SQLite and Duktape free everything that they allocate.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What must and must not compile, beside what tests/compile.sh tries in every language: the switches and what
-# they refuse; call sites in every place of C++; misuse, which must show with and without MTRACE.
+# Code that must compile and code that must not, in addition to tests/compile.sh. This covers the switches and the
+# settings that they refuse, call sites in every place of C++, and misuse, with and without MTRACE.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -16,7 +16,7 @@ report() { # NAME STATUS [WHY]
 
 # --- the switches ---
 
-# MTRACE as defined by every build system: 0 is off, for the headers and for the user's own #ifdef.
+# MTRACE as each build system defines it: 0 is off, for the headers and for the user's own #ifdef.
 printf '%s\n' '#include "mtrace_ext.h"' '#ifdef MTRACE' 'is_on' '#else' 'is_off' '#endif' >"$tmp/switch.c"
 for value in 0:off OFF:off false:off :on 1:on ON:on true:on; do
     for language in c c++; do
@@ -50,7 +50,7 @@ raise SystemExit(named != read or len(read) < 20)
 END
 report "the manual names the switches that the code reads" $?
 
-# --- what cannot work says so, in one sentence ---
+# --- a setting that cannot work gives one sentence ---
 
 printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace.h"' 'int main(void) { MT_FREE(MT_MALLOC(3)); return 0; }' >"$tmp/use.c"
 refuses() { # NAME TEXT COMPILER-ARGUMENT...
@@ -84,7 +84,7 @@ without_xxhash "$tmp/use_ext.c" "-DMTRACE_HASH(p,n)=((void)(p),(uint32_t)(n))"
 grep -q "error.*mtrace_ext.h.*libxxhash-dev" "$tmp/log"
 report "without xxhash.h a sentence of mtrace_ext.h" $? "$(grep error: "$tmp/log" | head -n 1)"
 
-# --- what must compile, without a warning; what must not, with MTRACE and without ---
+# --- code that must compile without a warning, and code that must not, with and without MTRACE ---
 
 W="-Wall -Wextra -pedantic -Wconversion -Wshadow -Wundef -Wcast-qual -Werror"
 for compiler in gcc clang; do
@@ -105,8 +105,8 @@ gcc -std=c99 $W -UMTRACE -include stdlib.h "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "
     "-DMTRACE_BASE_REALLOC(p,n)=realloc(p,n)" "-DMTRACE_BASE_FREE(p)=free(p)" -I. -c -o "$tmp/c.o" tests/cxx/accepts.c >"$tmp/log" 2>&1
 report "C is accepted with an allocator of one's own" $?
 
-# In C++ no call site has a guard variable, and no lambda is a function of its own, without optimization too. The
-# user may have a macro T.
+# In C++ no call site has a guard variable and no lambda is a function of its own, even without optimization. The user
+# may have a macro T.
 for compiler in g++ clang++; do
     warnings="$W -Wold-style-cast -Wzero-as-null-pointer-constant"
     [ $compiler = clang++ ] || warnings="$warnings -Wuseless-cast"
@@ -121,7 +121,7 @@ for compiler in g++ clang++; do
     done
 done
 
-# Each marked line is refused with its text, no other one is.
+# Each marked line is refused with its text, and no other line is.
 misuse() { # NAME FILE COMPILER-ARGUMENT...
     "${@:3}" -I. -fsyntax-only "$2" >"$tmp/out" 2>&1
     python3 - "$2" "$tmp/out" >"$tmp/log" <<'END'
@@ -149,7 +149,7 @@ done
 misuse "a 64-bit key on 32 bits is refused" tests/cxx/refuses.c \
     gcc -m32 -idirafter "/usr/include/$(gcc -print-multiarch)" -std=c99 -w -ftrack-macro-expansion=0 -DMTRACE
 
-# A C++ compiler without its library, as for bare metal.
+# A C++ compiler without its library, as on bare metal.
 # shellcheck disable=SC2086
 g++ -nostdinc++ -std=c++11 $W -DMTRACE -I. -fsyntax-only -x c++ tests/objcode/off.c >"$tmp/log" 2>&1
 report "C++ without the library's headers" $?

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Holds the library's answers against CPython's: 2,500 random scripts for tests/replay.c, and 500 others with it
-# compiled with sanitizers. For one seed again: tests/support/differential.py PROGRAM 1 SEED
+# Compares the library's results with CPython's: 2,500 random scripts for tests/replay.c, and 500 more for the same
+# program with sanitizers. To repeat one seed: tests/support/differential.py PROGRAM 1 SEED
 # --long: differential.sh with 10,000 scripts under sanitizers, not 500
 set -u
 cd "$(dirname "$0")/.." || exit 1

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Every ```c and ```cpp block of README.md, docs/*.md and mtrace.h's manual that has a main() compiles and runs, with MTRACE and
-# without; where the next fenced block is ```text, that is what it prints with MTRACE. Every public macro and function
-# exists in both.
+# Every ```c and ```cpp block with a main() in README.md, docs/*.md and the manual in mtrace.h compiles and runs, with
+# and without MTRACE. If the next fenced block is ```text, the program prints this text with MTRACE. Every public macro
+# and function exists with and without MTRACE.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -37,7 +37,7 @@ build() {
     (cd "$tmp" && "${compiler[@]}" -g -Wall -Wextra -pedantic -Werror "${@:2}" -I"$top" -o "$1" "$demo") >"$tmp/log" 2>&1
 }
 
-# same EXPECTED OUTPUT: how much of the tracer's own memory is in RAM is the machine's.
+# same EXPECTED OUTPUT: except for the part of the tracer's memory in RAM, which depends on the machine.
 same() {
     diff <(sed 's/own memory [0-9.]* of/own memory - of/' "$1") <(sed 's/own memory [0-9.]* of/own memory - of/' "$2")
 }
@@ -69,7 +69,7 @@ for source in "$tmp"/*.{c,cpp}; do
     rm -f "$tmp/$demo"
 done
 
-# names OUTPUT [FLAG...]: the public macros and functions of both headers; private ones end in an underscore.
+# names OUTPUT [FLAG...]: the public macros and functions of both headers. Private ones end in an underscore.
 names() {
     local code='#include "mtrace_ext.h"'
     {

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the environment starts, in programs of their own: reports at exit come after the destructors of every other
-# file, whatever the link order, the compiler and the C library; and a program with raised privileges does not listen
-# to who calls it. That part makes a set-user-id program of root, so it needs root and a folder that honours such files.
+# Starts through the environment, in separate programs. Reports at exit come after the destructors of every other file,
+# for any link order, compiler and C library. A program with raised privileges ignores its caller's environment. That
+# part makes a set-user-id program of root, so it needs root and a folder that honours such files.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -63,7 +63,7 @@ C
 cp main.c main.cpp
 echo 'void fill(void); int main(void) { fill(); return 0; }' >plain.cpp
 
-# clean PROGRAM: nothing is held any more when its reports come, and they come once.
+# clean PROGRAM: its reports come once, when nothing is held any more.
 clean() {
     MTRACE=1 MTRACE_REPORT=leaks,top "$@" >out 2>&1 || { cat out; return 1; }
     { grep -q '^mtrace: 0 B in 0 blocks held, 200 B at the peak' out && [ "$(grep -c held, out)" = 1 ] && ! grep -q warning out; } ||
@@ -154,7 +154,7 @@ cp evil/addr2line evil/llvm-addr2line
 
 as_nobody() { setpriv --reuid=65534 --regid=65534 --clear-groups "$@"; }
 
-# does_not_listen: it is off, and root's folder stays empty, whatever is asked for.
+# does_not_listen: it is off, and root's folder stays empty, for any request.
 does_not_listen() {
     local report
     for report in dump pickle profile; do
@@ -168,13 +168,13 @@ does_not_listen() {
     [ -z "$(ls -A root_only)" ] || { echo "a file in root's folder"; return 1; }
 }
 
-# listens: the same program without the bit does.
+# listens: the same program without the bit obeys the environment.
 listens() {
     as_nobody env MTRACE=1 MTRACE_REPORT="dump=$tmp/evil/x" ./ordinary >out 2>&1
     [ "$(cat out)" = "0 1" ] && [ -s evil/x ] || { cat out; return 1; }
 }
 
-# runs_addr2line_of PROGRAM: the caller's, yes or no?
+# runs_addr2line_of PROGRAM: does it run the caller's addr2line?
 runs_addr2line_of() {
     rm -f evil/log
     as_nobody env PATH="$tmp/evil:$PATH" "$1" profile >out 2>&1 || { cat out; return 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# examples/run on a machine where nothing is installed yet: a copy of it whose packages, fonts and textures appear
-# when a made-up apt-get installs them. It must pass at the first run, ask for its own few packages only, and show
-# that it goes on; with all of them there it needs no root.
+# examples/run on a machine without its packages. It runs a copy, and a fake apt-get installs the packages, fonts and
+# textures. It must pass at the first run, ask only for its own few packages, and show progress. If all packages are
+# installed, it needs no root.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -59,7 +59,7 @@ run 1000 && [ ! -s "$tmp/called" ]
 report "without root where all are there" $?
 sed -i '/libstb-dev/d' "$tmp/installed"
 rm "$tmp/bin/sudo"
-# Nothing else is found than what it needs: the machine may have a sudo.
+# Only the programs that it needs are found: the machine may have a sudo.
 mkdir "$tmp/few" && for command in bash cat dirname grep; do ln -s "$(command -v $command)" "$tmp/few/$command"; done
 ! (cd "$tmp/top" && PATH=$tmp/bin:$tmp/few .ci/setup examples) >"$tmp/log" 2>&1 &&
     grep -q 'run as root, or install sudo, to install:.* libstb-dev' "$tmp/log"

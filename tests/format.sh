@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything is as clang-format wants it, and no line of code is wider than 100 columns.
+# clang-format would change nothing, and no line of code is wider than 100 columns.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 mapfile -t files < <(git ls-files -co --exclude-standard '*.h' '*.c')

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What comes from outside, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer (tests/fuzz/fuzz.c).
-# Without arguments a fixed number of runs with a fixed seed, so that it repeats. For longer, with a corpus that is kept in
+# Input from outside, under libFuzzer with AddressSanitizer and UndefinedBehaviorSanitizer (tests/fuzz/fuzz.c). Without
+# arguments it does a fixed number of runs with a fixed seed, so that it repeats. A longer run keeps its corpus in
 # build/fuzz:  tests/fuzz.sh TARGET SECONDS   where TARGET is load, make, match, environment or all.
 # --long: fuzz.sh for 150 s a target
 set -u
@@ -23,7 +23,7 @@ result "builds" $? "$tmp/log"
 [ $failed -eq 0 ] || exit 1
 mkdir "$tmp/seeds" && "$tmp/fuzz" --seeds="$tmp/seeds" || exit 1
 
-# fuzz TARGET LONGEST CORPUS OPTION...: in an empty folder, where its files may lie. An input that fails is kept.
+# fuzz TARGET LONGEST CORPUS OPTION...: in an empty folder, where it may leave files. A failing input is kept.
 fuzz() {
     local log=$tmp/$1.log status
     mkdir -p "$3" "$tmp/$1" build/fuzz

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Snapshot files between machines (64 bits, 32 bits, and s390x, whose numbers begin at the other end) and to Python.
+# Exchanges snapshot files between machines (64 bits, 32 bits, and s390x, which is big-endian) and with Python.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(mktemp -d)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The line profile beside the original: the same functions in Python under memory_profiler and in C, line by line.
+# Compares the line profile with the original, line by line. The same functions run in Python under memory_profiler and
+# in C.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 build=$(mktemp -d)
@@ -9,8 +10,8 @@ if ! gcc -std=c99 -O2 -g -Wall -Wextra -pedantic -Werror -DMTRACE -I. tests/supp
     echo "not ok mtrace: no profile"
     exit 1
 fi
-# Debian's Python has Debian's memory_profiler. A threshold that is set stays: each large block is the system's, and
-# goes back to it when it is freed, so that the process's memory is what the program holds.
+# Debian's Python has Debian's memory_profiler. A fixed threshold means that each large block comes from the system and
+# returns to it when it is freed. Then the memory of the process is the memory that the program holds.
 if ! MALLOC_MMAP_THRESHOLD_=1048576 /usr/bin/python3 -m memory_profiler tests/support/profiled.py >"$build/python"; then
     echo "not ok memory_profiler: no profile"
     exit 1

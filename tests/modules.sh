@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# A plugin with an implementation of its own in a program that has one too: one tracer where symbols can be shared,
-# else two that are apart, never a mixture, however the two are linked. The other recipes of the manual's MODULES, but
-# for the DLL (windows.sh).
+# A plugin with its own implementation in a program that also has one. There is one tracer if symbols can be shared, and
+# otherwise two separate ones. There is never a mixture, however the two are linked. Also tests the other recipes of the
+# manual's MODULES, except for the DLL (windows.sh).
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -47,7 +47,7 @@ hosts_and_plugins() { # LABEL COMPILER...
 hosts_and_plugins "gcc, C" gcc -O0 -std=gnu99 -x c
 hosts_and_plugins "clang, C++" clang++ -O2 -std=c++11 -x c++
 
-# One implementation for all modules, whose names are hidden unless MTRACE_API says otherwise.
+# One implementation for all modules. Their names are hidden unless MTRACE_API says otherwise.
 hidden=(gcc -std=gnu99 -w -DMTRACE -I. -fvisibility=hidden "-DMTRACE_API=$visible")
 "${hidden[@]}" -fPIC -shared -o "$tmp/plugin.so" tests/modules/plugin.c
 "${hidden[@]}" -rdynamic -o "$tmp/host" tests/modules/host.c -ldl -lpthread
@@ -64,8 +64,9 @@ for compiler in "gcc -std=c99 -x c" "clang -std=c99 -x c" "g++ -std=c++11 -x c++
         -DMTRACE -DMTRACE_API=static -I. -fsyntax-only "$tmp/engine.c"
 done
 
-# Thread-local storage of a library that dlopen() loads: with glibc at its full size from the start, so that a handler
-# allocates nothing, and small, for the loader has little; with musl not so, for its dlopen() refuses that.
+# Thread-local storage of a library that dlopen() loads. With glibc it has its full size from the start, so that a
+# handler allocates nothing. It is small, because the loader has little. musl does not use this model: its dlopen()
+# refuses it.
 at_most_256() {
     local size
     size=$(readelf -lW "$1" | awk '$1 == "TLS" { print $6 }')

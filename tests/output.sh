@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Reports arrive wherever the program's output goes: a terminal, a pipe, a file, a test runner's log; from a program
-# that aborts, and from one that is stopped in gdb. What stdio had buffered before arrives as well. On a terminal tables
+# Reports arrive wherever the program's output goes: a terminal, a pipe, a file, the log of a test runner. They also
+# arrive if the program aborts or is stopped in gdb. Earlier output in stdio's buffer arrives too. On a terminal, tables
 # have its width.
 set -u
 cd "$(dirname "$0")/.." || exit 1
@@ -72,7 +72,7 @@ int main(int argc, char **argv) {
 C
 leak=$(grep -n 'LEAK' program.c | cut -d : -f 1) foreign=$(grep -n 'FOREIGN \*/' program.c | cut -d : -f 1)
 
-# says FILE WORD [INPUT]: all that is expected is in the file, each once.
+# says FILE WORD [INPUT]: each expected text is in the file once.
 says() {
     local line want=("^buffered by the program$" "^program.c:$leak: warning: 5 B in 1 block not freed, allocated in main$")
     case $2 in
@@ -104,7 +104,7 @@ for what in growth foreign; do
     script -qec "./program $what" /dev/null </dev/null 2>&1 | tr -d '\r' >terminal
     check "$what: on a terminal" says terminal $what
     (sh -c "exec ./program $what own" 2>&1) | cat >own.raw
-    # a writer of one's own gets it, too; what that one buffers nobody can know, so it is on stderr besides
+    # a custom writer gets it too. It may buffer the text, so the text also goes to stderr.
     sort -u own.raw >own
     check "$what: with a writer that buffers" says own $what
 done
@@ -124,7 +124,7 @@ ctest --output-on-failure >ctest.log 2>&1
 check "ctest shows the lines that grew" grep -Eq "program.c:$leak: warning: grew by \+5 B in \+1 block" ctest.log
 check "ctest shows the foreign free" grep -Eq "program.c:$foreign: warning: free of a pointer" ctest.log
 
-# --- a debugger: the program's output is a file, and the text is there while the program stands still ---
+# --- a debugger: output goes to a file, and the text is in the file while the program is stopped ---
 gdb -batch -nx -ex 'set confirm off' -ex 'break stop_here' -ex 'run none >inferior 2>&1' -ex 'call mtrace_print_top(10)' \
     -ex 'shell cp inferior called' -ex kill --args ./program >gdb.log 2>&1
 check "gdb: call mtrace_print_top(10) shows its text at once" grep -Eq "program.c:$leak main$" called
@@ -141,7 +141,7 @@ done
 ./program table | cat >pipe
 check "a pipe has 80" test "$(width pipe)" = 80
 
-# --- the tracer's own memory: what of it is in RAM is more than nothing, and far from all ---
+# --- the tracer's own memory: the part in RAM is more than nothing, and far from all ---
 check "own memory" awk '/^mtrace.s own memory/ { if ($4 > 0 && $4 < $6 / 4 && $5 == "of" && $8 == "in") good = 1 }
     END { exit !good }' pipe
 exit $failed

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The line profile as its users meet it: stopped in gdb at the line that exceeds the limit; JSON and CSV read by others;
-# C++ names, shared libraries, stripped programs, no addr2line; the example of the tutorials.
+# The line profile as its users see it. gdb stops at the line that exceeds the limit. Other programs read JSON and CSV.
+# Also C++ names, shared libraries, stripped programs, no addr2line, and the example of the tutorials.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -74,7 +74,7 @@ check "builds" gcc -std=c99 "${flags[@]}" program.c -o program
 check "runs" bash -c './program >table'
 check "the line of a call without marks" shows "$row" table
 
-# --- it reads words of the stack that nobody has written ---
+# --- it reads words of the stack that were never written ---
 check "MemorySanitizer has nothing to say" bash -c "clang -std=c99 ${flags[*]} -O1 -fsanitize=memory program.c \
     -o program-msan && ./program-msan >table-msan"
 check "and the lines are there" shows "$row" table-msan

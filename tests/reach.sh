@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What the core costs in instructions, the same on every run, does not grow: a pair, scopes, threads however many there
-# were, a clear whatever the table's size. The goals that bench/reach shows beside are lower where they were missed:
-# docs/DESIGN.md says by how much and why.
+# The instruction counts of the core do not grow. They are the same in every run. This covers a pair, scopes, any number
+# of threads, and a clear for any size of the table. Some goals in bench/reach are lower than these limits and are
+# missed. docs/DESIGN.md says by how much and why.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 log=$(mktemp)

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What the recorder writes, opened by those it is for: mprof, a JSON and a CSV reader, an XML parser, an SVG renderer.
+# Opens the recorder's files with their readers: mprof, a JSON and a CSV reader, an XML parser, an SVG renderer.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)

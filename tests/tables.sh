@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# A full table costs a call little, so does a call site that is asked for by its names, and no sum wraps: instructions,
-# counted by callgrind, of a malloc and its free; a full table's less those of the same calls where there is room.
+# A full table adds little to a call. Looking up a call site by its names is cheap. No sum wraps. callgrind counts the
+# instructions of a malloc and its free. The cost of a full table is the difference to the same calls with room left.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -50,7 +50,7 @@ adds scope scope,sites-full 200
 adds scope scope,scopes-full,sites-full,names-full 200
 adds traces-half traces-full 2000
 
-# An allocator with file and line for arguments: the site is kept, asked for at each call, made on the stack.
+# An allocator that gets file and line: the site is kept, or looked up at each call, or made on the stack.
 adds room kept 5
 adds kept engine 180
 adds kept engine-moved 600

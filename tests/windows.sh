@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Windows, by mingw-w64 and Wine: both headers compile for 64 and 32 bits, in C and C++, with windows.h before or after
-# them or not at all, without a warning; they bring nothing of windows.h into a file that does not ask for it, and use
-# none of its macros' names; the tests pass with 64 bits, but for those that ask for what only POSIX has.
+# Windows, by mingw-w64 and Wine. Both headers compile without a warning for 64 and 32 bits, in C and C++, with windows.h
+# before them, after them or not at all. They bring nothing of windows.h into other files and use no name of its macros.
+# The tests pass with 64 bits, except for tests of POSIX features.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -45,7 +45,7 @@ done
 compiles "for an old Windows" "x86_64-w64-mingw32-g++ -std=c++11 -x c++ -DMTRACE -D_WIN32_WINNT=0x0501 -Wno-redundant-decls" \
     after_windows.h
 
-# Names that some header of Windows makes a macro: what is not called by that name today may be tomorrow.
+# Names that some header of Windows defines as macros. The headers must not use them, now or later.
 macros() { printf '#include <%s>\n' "$@" | x86_64-w64-mingw32-gcc -E -dM - | awk '{print $2 ($2 ~ /\(/ ? "" : " ")}' | sort -u; }
 macros stdlib.h errno.h stdio.h string.h signal.h io.h fcntl.h process.h stdarg.h stdint.h stdbool.h math.h time.h \
     sys/stat.h >"$tmp/plain"
@@ -77,7 +77,7 @@ for mode in "-UMTRACE" "-DMTRACE"; do
     else bad "$mode: no aligned memory"; fi
 done
 
-# --- runs: first what only this script can ask ---
+# --- runs: first the checks of this script alone ---
 
 build() { # NAME SOURCE FLAG...
     x86_64-w64-mingw32-gcc -std=c99 -O1 $W -Wstrict-prototypes -DMTRACE -I. -isystem "$tmp/include" "${@:3}" "$2" \
@@ -154,8 +154,8 @@ x86_64-w64-mingw32-gcc -std=c99 -O1 -DMTRACE '-DMTRACE_API=extern __declspec(dll
 if build game "$tmp/game.c" "$tmp/engine.dll" '-DMTRACE_API=extern __declspec(dllimport)' && run game
 then has "a DLL" "1000 B .*game.c:5 main"; else bad "a DLL"; fi
 
-# --- and the tests. Signals are test_signals' subject, devices, FIFOs and modes that of test_writers. One that names what is private has an implementation of its
-# own, the others share one, as in CMakeLists.txt. ---
+# --- and the tests. test_signals needs signals, and test_writers needs devices, FIFOs and modes. A test of private names
+# has its own implementation. The others share one, as in CMakeLists.txt. ---
 
 export TEST_ROUNDS=100 # of test_races: to give way costs much under Wine
 posix=(-Itests -Itests/support/cmocka -Itests/support/windows -include tests/support/windows/posix.h)

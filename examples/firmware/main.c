@@ -1,6 +1,6 @@
 /* A game on a microcontroller: no operating system, 64 KiB of RAM, reports through a serial port.
-   The tracer lives in a static block, its snapshots and statistics in others; the timer interrupt
-   may call it, because its lock holds interrupts off. Exit status 0: all checks hold. */
+   The tracer uses a static block, and its snapshots and statistics use others. The timer interrupt
+   may call it, because its lock disables interrupts. Exit status 0: all checks hold. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -8,7 +8,7 @@
 
 /* ------------------------------------------------------------------ the tracer's lock: PRIMASK */
 
-static uint32_t lock_primask; /* both are touched with interrupts off only */
+static uint32_t lock_primask; /* both are used with interrupts off only */
 static uint32_t lock_depth;
 
 static void lock(void) {
@@ -162,7 +162,7 @@ static mtrace_snapshot *take_snapshot(const mtrace_buffer *room) {
     return snapshot;
 }
 
-/* What `snapshot` holds, or what changed since `old`. Valid until the next call. */
+/* The rows of `snapshot`, or its changes since `old`. Valid until the next call. */
 static const mtrace_rows *ask(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
                               mtrace_key_type key, mtrace_style style) {
     mtrace_rows *answer;
@@ -182,7 +182,7 @@ int main(void) {
     mtrace_desc desc = {0};
     desc.memory = tracer_memory;
     desc.memory_size = sizeof tracer_memory;
-    desc.borrow_names = true; /* they are in flash: no need to copy them */
+    desc.borrow_names = true; /* they are in flash, so no copy is needed */
     desc.write = uart_write;
     desc.write_user = UART0;
     if (mtrace_start(&desc) != MTRACE_OK) {

@@ -1,5 +1,5 @@
-/* The first look: start, do some work, ask how much is held and which lines hold it, ask who owns
-   one block, stop. */
+/* The first look: start, do some work, print the traced memory and the lines that hold it, find the
+   owner of one block, stop. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"

@@ -1,5 +1,5 @@
-/* Memory by file: a catalogue is made of records, which this file holds, and of text, which
-   string_builder.h holds. */
+/* Memory by file. A catalogue has records, allocated in this file, and text, allocated in
+   string_builder.h. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"

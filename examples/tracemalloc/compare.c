@@ -1,6 +1,6 @@
-/* The same job done in two ways, compared by their peaks: a page of text made by a string builder,
-   whose room doubles, and by a rope of chunks, which nobody has to move. (The moment in which a
-   realloc holds the old and the new block is not in the peak: the builder is worse than it looks.)
+/* Compares the peaks of two ways to do one job. A page of text is made by a string builder with a
+   buffer that doubles, and by a rope of chunks that never move. (The peak does not include the
+   moment in which a realloc holds both blocks. So the builder is worse than it looks.)
  */
 
 #define MTRACE_IMPLEMENTATION
@@ -30,7 +30,7 @@ typedef struct chunk {
     char text[CHUNK_SIZE - sizeof(void *) - sizeof(size_t)];
 } chunk;
 
-/* Adds to the last chunk, or to a new one; the answer is the last one. */
+/* Adds to the last chunk, or to a new one. Returns the last chunk. */
 static chunk *rope_add(chunk *last, const char *text, size_t length) {
     if (sizeof last->text - last->length < length) {
         last->next = MT_NEW(chunk);

@@ -1,5 +1,5 @@
-/* Growth over five rounds: each is compared with the one before. Requests come and go, the log is
-   as long as it was, but nobody ever leaves the table of sessions. */
+/* Growth over five rounds, each compared with the round before. Requests come and go and the log
+   keeps its length, but sessions are never removed from their table. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -26,7 +26,7 @@ static void handle(server *s) {
     MT_FREE(request);
 }
 
-/* What grew since the snapshot `old`, which is given back; the answer is the new one. */
+/* Prints the growth since the snapshot `old` and frees it. Returns the new snapshot. */
 static mtrace_snapshot *report(int round, mtrace_snapshot *old) {
     mtrace_snapshot *now;
     mtrace_rows *diff;

@@ -1,5 +1,5 @@
-/* A leak detector to keep: it notes what is held now, tells which lines hold more later, stops.
-   A message that bounces is given back without its subject: the leak to find. */
+/* A leak detector to keep. It records the live memory, later prints the lines that hold more, and
+   stops. A message that bounces is freed without its subject: the leak to find. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -19,7 +19,7 @@ static mtrace_result detector_start(leak_detector *d) {
     return result == MTRACE_OK ? mtrace_snapshot_take(&d->baseline, false, NULL) : result;
 }
 
-/* Writes a warning for each line that holds more than at the start; the answer is in bytes. */
+/* Writes a warning for each line that holds more than at the start. Returns the bytes. */
 static int64_t detector_report(const leak_detector *d) {
     const mtrace_report_desc warnings = {.style = MTRACE_STYLE_WARNINGS};
     mtrace_snapshot *now;

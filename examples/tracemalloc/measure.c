@@ -1,4 +1,4 @@
-/* A measured function: what was held before and after one call, and at its worst moment. */
+/* Measures a function: the memory held before and after one call, and the most in between. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -44,7 +44,7 @@ static void smooth(series *s) {
     MT_FREE(rough);
 }
 
-/* Keeps one value of ten. */
+/* Keeps one value in ten. */
 static void thin(series *s) {
     s->count /= 10;
     for (size_t i = 0; i < s->count; i++) {

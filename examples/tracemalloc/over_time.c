@@ -1,5 +1,5 @@
-/* Allocations over time: a table of what is held and of the peak of each step. The set of numbers
-   doubles its table when it is half full; while it moves, it holds both. */
+/* Allocations over time: a table of the memory held and of the peak of each step. The set of
+   numbers doubles its table when it is half full. While it moves, it holds both tables. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"

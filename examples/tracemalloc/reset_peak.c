@@ -1,5 +1,5 @@
-/* A peak for each phase: mtrace_reset_peak() between them, and a large early phase does not hide
-   what a later one needs. */
+/* A peak for each phase. With mtrace_reset_peak() between them, a large early phase does not hide
+   the peak of a later one. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -22,7 +22,7 @@ static uint16_t *raise(void) {
     return heights;
 }
 
-/* The highest point of each tile; the landscape is not needed any more. */
+/* The highest point of each tile. The landscape is no longer needed. */
 static uint16_t *survey(uint16_t *heights) {
     uint16_t *highest = MT_NEW_ARRAY(uint16_t, TILES);
     for (size_t i = 0; i < WIDTH * HEIGHT; i++) {

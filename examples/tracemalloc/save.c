@@ -1,5 +1,5 @@
-/* Results in files: a report through a write callback, and a snapshot that is loaded again (by
-   another run, if you like) to be compared with what is held then.
+/* Results in files: a report through a write callback, and a snapshot. The snapshot is loaded
+   again, also by another run if you like, and compared with the memory held then.
 
        save MAP.mtrace MAP.pickle MAP.txt */
 
@@ -41,7 +41,7 @@ static void save_snapshot(const char *path, const char *pickle_path) {
     mtrace_snapshot_free(snapshot);
 }
 
-/* What changed since that snapshot was saved. */
+/* The changes since that snapshot was saved. */
 static void save_changes(const char *path, const char *report_path) {
     mtrace_snapshot *now, *old = NULL;
     mtrace_rows *diff = NULL;

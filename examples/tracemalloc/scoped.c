@@ -1,5 +1,5 @@
-/* Tracing that stops by itself: it is on for the length of a block, however the block is left. GNU
-   C's cleanup attribute does in C what a destructor does in C++. */
+/* Tracing that stops by itself: it is on during a block, and off on every way out of the block. GNU
+   C's cleanup attribute works like a destructor in C++. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
@@ -12,7 +12,7 @@ static const char *begin(const char *title) {
     return title;
 }
 
-/* To stop is to forget: first tell what is held. */
+/* A stop drops all traces, so print the live memory first. */
 static void end(const char *const *title) {
     printf("== %s\n", *title);
     mtrace_print_top(5);

@@ -1,4 +1,4 @@
-/* Text that grows; its room doubles. For by_file.c, filters.c and compare.c. */
+/* Text that grows. Its buffer doubles. For by_file.c, filters.c and compare.c. */
 
 #ifndef STRING_BUILDER_H
 #define STRING_BUILDER_H
@@ -12,7 +12,7 @@ typedef struct string_builder {
     size_t length, room;
 } string_builder;
 
-/* False without memory: the text stays as it was. */
+/* Returns false if there is no memory. The text stays unchanged then. */
 static inline bool builder_add(string_builder *b, const char *text) {
     size_t length = strlen(text), room = b->room;
     while (room <= b->length + length) {

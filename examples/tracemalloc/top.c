@@ -1,5 +1,5 @@
-/* The lines that hold the most, with the lines themselves: the loop of one's own that
-   mtrace_print_top(limit) spares. */
+/* The lines that hold the most, with their source. This is the loop that mtrace_print_top(limit)
+   does for you. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
