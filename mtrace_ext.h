@@ -5937,7 +5937,7 @@ static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t leng
             mtrace_put_(t, "\\ufffd");
         } else if (text[i] == '\t' || mtrace_is_control_(text + i, n)) {
             mtrace_put_(t, "\\u00");
-            mtrace_put_hex_(t, (unsigned char)text[i + n - 1]);
+            mtrace_put_hex_(t, (unsigned char)text[i + n - 1], 2);
         } else {
             mtrace_put_(t, text[i] == '"' || text[i] == '\\' ? "\\" : "");
             for (j = 0; j < n; j++) {
