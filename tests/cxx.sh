@@ -50,6 +50,37 @@ raise SystemExit(named != read or len(read) < 20)
 END
 report "the manual names the switches that the code reads" $?
 
+# The manual's index names the sections, in their order.
+python3 - >"$tmp/log" <<'END'
+import re
+text = open("mtrace.h").read()
+index = text.split("\n   INDEX")[1].split("   mtrace_ext.h")[0]
+named = " ".join(re.findall(r"^   ([A-Z][A-Z ]*?)(?:  .*)?$", index, re.M))
+sections = " ".join(re.findall(r"^/\* \[SECTION\] ([A-Z ]*[A-Z])", text, re.M))
+print("index:", named, "- sections:", sections)
+raise SystemExit(named != sections or len(sections) < 100)
+END
+report "the manual's index names the sections" $?
+
+# The contract of each public function ends with its fixed block.
+python3 - mtrace.h >"$tmp/log" <<'END'
+import re, sys
+count, wrong, comment = 0, [], ""
+for name in sys.argv[1:]:
+    text = re.split(r"#if .*defined\(MTRACE_IMPLEMENTATION\)", open(name).read())[0]
+    for part in re.finditer(r"/\*.*?\*/|^MTRACE_API[^;{]*?\b(mtrace_\w*[a-z0-9])\(", text, re.S | re.M):
+        if not part.group(1):
+            comment = part.group(0)
+            continue
+        labels = " ".join(re.findall(r"^   (Errors|Cost|Context|Python|Source):", comment, re.M))
+        count += 1
+        if not re.fullmatch("Errors Cost Context( Python| Source)?", labels):
+            wrong.append(part.group(1))
+print("without Errors, Cost, Context, Python in this order:", *wrong)
+raise SystemExit(bool(wrong) or count < 50)
+END
+report "each contract has its block" $?
+
 # --- a setting that cannot work gives one sentence ---
 
 printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace.h"' 'int main(void) { MT_FREE(MT_MALLOC(3)); return 0; }' >"$tmp/use.c"
