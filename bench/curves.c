@@ -56,7 +56,8 @@ static void expect(bool holds, const char *fact) {
 
 /* With the default probe limit next to none are dropped up to 70 % load (see the manual). */
 static void expect_few(uint64_t dropped, size_t blocks) {
-    expect(dropped <= 4 + blocks / 100000, "at most one block in 100,000 is dropped up to 70 % load");
+    expect(dropped <= 4 + blocks / 100000,
+           "at most one block in 100,000 is dropped up to 70 % load");
 }
 
 static double now(void) {
