@@ -5,8 +5,11 @@ It counts each function that mtrace.h defines and that FUNCTION reaches by calls
 is a function like any other. Calls through a pointer are not followed: these are the user's callbacks. A macro is not a
 function. Its calls count as calls of the function that uses it."""
 import collections
+import os
 import re
+import subprocess
 import sys
+import tempfile
 
 
 def graph(path):
@@ -34,6 +37,18 @@ def reached(path, function):
             seen.add(title)
             todo += calls[title]
     return sorted(defined[title] for title in seen if title in defined)
+
+
+def by_malloc():
+    """The functions that one MT_MALLOC reaches."""
+    with tempfile.TemporaryDirectory() as tmp:
+        one = os.path.join(tmp, "one")
+        with open(one + ".c", "w") as file:
+            file.write('#define MTRACE_IMPLEMENTATION\n#include "mtrace.h"\n'
+                       "void *one(void);\nvoid *one(void) {\n    return MT_MALLOC(10);\n}\n")
+        subprocess.run(["gcc", "-std=c99", "-O0", "-fcallgraph-info", "-DMTRACE", "-I.", "-c", one + ".c", "-o", one + ".o"],
+                       check=True, timeout=300)
+        return reached(one + ".ci", "one")
 
 
 if __name__ == "__main__":
