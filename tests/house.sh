@@ -12,11 +12,8 @@ cd "$(dirname "$0")/.." || exit 1
 exec python3 tests/house.py "$@" <<'LIMITS'
 # text: what/who/whose/which in 1,000 words, % of sentences over 30 words, dialect phrases
 text 5        10       0        *
-text 23       10       5        README.md
 text 5        10       4        docs/DESIGN.md
-text 18       10       0        docs/FAQ.md
 text 7        10       0        docs/FROM_TRACEMALLOC.md
-text 23       10       1        docs/PROFILING.md
 text 5        10       3        mtrace.h
 text 18       10       3        mtrace_ext.h
 # lines: lines
