@@ -36,6 +36,18 @@ static void assert_bytes(const void *block, int value, size_t size) {
     }
 }
 
+/* A row of record.c: "live size, count; in all; frees, reallocs; dropped". */
+static void assert_row(uint32_t line, const char *wanted) {
+    mtrace_row r = test_row("record.c", line);
+    char text[160];
+    snprintf(text, sizeof text, "%llu in %llu; %llu in %llu; %llu, %llu; %llu in %llu",
+             (unsigned long long)r.size, (unsigned long long)r.count,
+             (unsigned long long)r.total_size, (unsigned long long)r.total_count,
+             (unsigned long long)r.frees, (unsigned long long)r.reallocs,
+             (unsigned long long)r.dropped_size, (unsigned long long)r.dropped_count);
+    assert_string_equal(text, wanted);
+}
+
 /* --- tracked keys --- */
 
 static void assert_tracked(uint32_t domain, uintptr_t key, uint64_t size, uint32_t line) {
@@ -76,17 +88,14 @@ static void test_any_key(void **state) {
 }
 
 static void test_tracked_twice(void **state) {
-    mtrace_row row;
     (void)state;
     start(64);
     assert_int_equal(mtrace_track_at(1, 10, 100, &site_a), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 10, 30, &site_b), MTRACE_OK);
     assert_tracked(1, 10, 30, 2);
     test_held(30, 100, 1); /* never both at once */
-    row = test_row("record.c", 1);
-    assert_int_equal(row.count, 0);
-    assert_int_equal(row.frees, 1);
-    assert_int_equal(test_row("record.c", 2).size, 30);
+    assert_row(1, "0 in 0; 100 in 1; 1, 0; 0 in 0");
+    assert_row(2, "30 in 1; 30 in 1; 0, 0; 0 in 0");
     assert_int_equal(mtrace_get_info().stale_replaced, 0);
     assert_int_equal(mtrace_untrack_at(1, 10, &site_a), MTRACE_OK);
     assert_not_tracked(1, 10);
@@ -190,38 +199,23 @@ static void test_domain_0_is_the_heap(void **state) {
 
 static void test_realloc_sizes(void **state) {
     char *block;
-    mtrace_row row;
     (void)state;
     start(64);
     block = (char *)mtrace_realloc_at(NULL, 100, &site_a);
     test_traced(block, 100, "record.c", 1);
-    assert_int_equal(test_row("record.c", 1).reallocs, 0); /* a malloc */
+    assert_row(1, "100 in 1; 100 in 1; 0, 0; 0 in 0"); /* a malloc */
     memset(block, 0x33, 100);
     block = (char *)mtrace_realloc_at(block, 5000, &site_b); /* grows */
     assert_bytes(block, 0x33, 100);
     test_traced(block, 5000, "record.c", 2);
     test_held(5000, 5000, 1); /* the moment with both is not in the peak */
-    row = test_row("record.c", 1);
-    assert_int_equal(row.size, 0);
-    assert_int_equal(row.count, 0);
-    assert_int_equal(row.total_count, 1);
-    assert_int_equal(row.frees, 1);
-    row = test_row("record.c", 2);
-    assert_int_equal(row.size, 5000);
-    assert_int_equal(row.count, 1);
-    assert_int_equal(row.total_size, 5000);
-    assert_int_equal(row.total_count, 1);
-    assert_int_equal(row.reallocs, 1);
-    assert_int_equal(row.frees, 0);
+    assert_row(1, "0 in 0; 100 in 1; 1, 0; 0 in 0");
+    assert_row(2, "5000 in 1; 5000 in 1; 0, 1; 0 in 0");
     block = (char *)mtrace_realloc_at(block, 40, &site_b); /* shrinks */
     assert_bytes(block, 0x33, 40);
     test_traced(block, 40, "record.c", 2);
     test_held(40, 5000, 1);
-    row = test_row("record.c", 2);
-    assert_int_equal(row.total_size, 5040);
-    assert_int_equal(row.total_count, 2);
-    assert_int_equal(row.reallocs, 2);
-    assert_int_equal(row.frees, 1);
+    assert_row(2, "40 in 1; 5040 in 2; 1, 2; 0 in 0");
     mtrace_free_at(block, &site_a);
     test_held(0, 5000, 0);
     assert_int_equal(mtrace_get_info().foreign_frees, 0);
@@ -265,7 +259,7 @@ static void test_realloc_of_size_0(void **state) {
     block = mtrace_malloc_at(100, &site_a);
     assert_null(mtrace_realloc_at(block, 0, &site_b)); /* freed */
     test_held(0, 100, 0);
-    assert_int_equal(test_row("record.c", 1).frees, 1);
+    assert_row(1, "0 in 0; 100 in 1; 1, 0; 0 in 0");
     assert_int_equal(test_row("record.c", 2).total_count, 0);
     assert_int_equal(mtrace_get_info().foreign_frees, 0);
     assert_null(mtrace_realloc_at(malloc(1), 0, &site_b));
@@ -276,7 +270,6 @@ static void test_realloc_of_size_0(void **state) {
 /* A realloc that fails leaves the block and its trace as they were: size, site, serial, counters.
  */
 static void test_realloc_fails(void **state) {
-    mtrace_row row;
     void *block, *other;
     (void)state;
     start(64);
@@ -290,14 +283,8 @@ static void test_realloc_fails(void **state) {
     assert_int_equal(serial_of(block), 1);
     assert_bytes(block, 0x44, 100);
     test_held(107, 107, 2);
-    row = test_row("record.c", 1);
-    assert_int_equal(row.size, 100);
-    assert_int_equal(row.total_count, 1);
-    assert_int_equal(row.frees, 0);
-    assert_int_equal(row.reallocs, 0);
-    row = test_row("record.c", 2);
-    assert_int_equal(row.total_count, 1);
-    assert_int_equal(row.reallocs, 0);
+    assert_row(1, "100 in 1; 100 in 1; 0, 0; 0 in 0");
+    assert_row(2, "7 in 1; 7 in 1; 0, 0; 0 in 0");
     assert_int_equal(mtrace_get_info().foreign_frees, 0);
     test_fail_next = 1;
     assert_null(mtrace_reallocarray_at(block, 2, 300, &site_b));
@@ -366,36 +353,32 @@ static void test_overflow(void **state) {
 
 static void test_strdup(void **state) {
     static const char not_terminated[4] = {'f', 'o', 'u', 'r'};
+    static const struct {
+        const char *text;
+        size_t most; /* of a strndup; 0: a strdup */
+        const char *wanted;
+    } copies[] = {
+        {"hello, world", 0, "hello, world"},
+        {"", 0, ""},
+        {"hello", 3, "hel"},
+        {"hello", 5, "hello"},
+        {"hello", 1000, "hello"},
+        {not_terminated, 4, "four"},
+    };
     char *text;
+    size_t i;
     (void)state;
     start(64);
-    text = mtrace_strdup_at("hello, world", &site_a);
-    assert_string_equal(text, "hello, world");
-    test_traced(text, 13, "record.c", 1);
-    MT_FREE(text);
-    text = mtrace_strdup_at("", &site_a);
-    assert_string_equal(text, "");
-    test_traced(text, 1, "record.c", 1);
-    MT_FREE(text);
-    text = mtrace_strndup_at("hello", 3, &site_a);
-    assert_string_equal(text, "hel");
-    test_traced(text, 4, "record.c", 1);
-    MT_FREE(text);
-    text = mtrace_strndup_at("hello", 5, &site_a);
-    assert_string_equal(text, "hello");
-    test_traced(text, 6, "record.c", 1);
-    MT_FREE(text);
-    text = mtrace_strndup_at("hello", 1000, &site_a);
-    assert_string_equal(text, "hello");
-    test_traced(text, 6, "record.c", 1);
-    MT_FREE(text);
+    for (i = 0; i < sizeof copies / sizeof *copies; i++) {
+        text = copies[i].most == 0 ? mtrace_strdup_at(copies[i].text, &site_a)
+                                   : mtrace_strndup_at(copies[i].text, copies[i].most, &site_a);
+        assert_string_equal(text, copies[i].wanted);
+        test_traced(text, strlen(copies[i].wanted) + 1, "record.c", 1);
+        MT_FREE(text);
+    }
     text = mtrace_strndup_at("hello", 0, &site_a);
     assert_string_equal(text, "");
     test_traced(text, 1, "record.c", 1);
-    MT_FREE(text);
-    text = mtrace_strndup_at(not_terminated, 4, &site_a);
-    assert_string_equal(text, "four");
-    test_traced(text, 5, "record.c", 1);
     MT_FREE(text);
     test_held(0, 13, 0);
     mtrace_stop();
@@ -490,11 +473,7 @@ static void fill_table(size_t capacity) {
     assert_int_equal(mtrace_get_info().dropped_count, 4);
     assert_int_equal(mtrace_get_info().dropped_bytes, 1000 + 1001 + 30 + 50);
     assert_int_equal(mtrace_get_info().live, capacity);
-    row = test_row("record.c", 2);
-    assert_int_equal(row.dropped_count, 3);
-    assert_int_equal(row.dropped_size, 2051);
-    assert_int_equal(row.count, 0);
-    assert_int_equal(row.total_count, 0);
+    assert_row(2, "0 in 0; 0 in 0; 0, 0; 2051 in 3");
     row = test_row("record.c", 1);
     assert_int_equal(row.dropped_count, 1);
     assert_int_equal(row.dropped_size, 30);
