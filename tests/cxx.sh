@@ -50,6 +50,13 @@ raise SystemExit(named != read or len(read) < 20)
 END
 report "the manual names the switches that the code reads" $?
 
+# Fibers and coroutines take their scopes along.
+gcc -std=c99 -Wall -Wextra -pedantic -Werror -DMTRACE -I. -o "$tmp/fibers" tests/cxx/fibers.c >"$tmp/log" 2>&1 && "$tmp/fibers"
+report "fibers of ucontext.h keep their scopes" $?
+g++ -std=c++20 -Wall -Wextra -pedantic -Werror -DMTRACE -I. -o "$tmp/coroutines" tests/cxx/coroutines.cpp >"$tmp/log" 2>&1 &&
+    "$tmp/coroutines"
+report "coroutines of C++20 keep their scopes" $?
+
 # The manual's index names the sections, in their order.
 python3 - >"$tmp/log" <<'END'
 import re

@@ -457,6 +457,47 @@ static void test_line_of_a_scope(void **state) {
     MT_FREE(block);
 }
 
+static void test_named_scope(void **state) {
+    (void)state;
+    start(8);
+    {
+        MT_SCOPE_NAMED("level 3");
+        expect_functions_once(allocate(), "level 3>allocate/2");
+        MT_SCOPE_NAMED("wave "
+                       "2");
+        expect_functions_once(allocate(), "level 3>wave 2>allocate/3");
+    }
+    expect_functions_once(allocate(), "allocate/1");
+}
+
+/* Two fibers that take turns on one thread, each inside of scopes of its own. */
+static void test_saved_scopes(void **state) {
+    mtrace_scope first = MTRACE_ZERO_, second = MTRACE_ZERO_, scheduler;
+    (void)state;
+    start(8);
+    enter(1);
+    scheduler = mtrace_scope_save();
+    mtrace_scope_restore(first); /* it begins */
+    expect_here("9/1");
+    enter(2);
+    first = mtrace_scope_save();
+    mtrace_scope_restore(second);
+    expect_here("9/1");
+    enter(3);
+    enter(4);
+    second = mtrace_scope_save();
+    mtrace_scope_restore(first);
+    expect_here("2>9/2");
+    mtrace_scope_restore(second);
+    expect_here("3>4>9/3");
+    mtrace_scope_restore(scheduler);
+    expect_here("1>9/2");
+    restart(8);
+    assert_int_equal(mtrace_scope_save().session, 0); /* nothing of the session before */
+    mtrace_scope_restore(second);
+    expect_here("9/1");
+}
+
 #ifdef __cplusplus
 static void throw_inside(void) {
     MT_SCOPE_IN(4);
@@ -1203,6 +1244,8 @@ int main(void) {
         TEST(test_keys_and_types),
         TEST(test_left_by_itself),
         TEST(test_line_of_a_scope),
+        TEST(test_named_scope),
+        TEST(test_saved_scopes),
 #ifdef __cplusplus
         TEST(test_exception),
 #endif
