@@ -3,6 +3,8 @@
 
 #include "support/test.h"
 
+#include "support/exact_memory.h"
+
 static unsigned char tracer_memory[1 << 20];
 
 static void start(void) {
@@ -624,57 +626,36 @@ static void test_dropped_rows(void **state) {
 
 /* --- memory, arguments --- */
 
-enum { GUARD = 0xA5, LINE = 64 };
+typedef struct rows_inputs {
+    const mtrace_snapshot *now, *old;
+    mtrace_key_type key_type;
+    const char *wanted;
+} rows_inputs;
 
-/* Statistics in exactly `size` bytes at `at`, guarded on both sides. */
-static mtrace_result try_memory(unsigned char *at, size_t size, const mtrace_snapshot *now,
-                                const mtrace_snapshot *old, mtrace_key_type key_type,
-                                const char *wanted) {
-    mtrace_buffer memory;
-    mtrace_rows *s = (mtrace_rows *)(void *)at;
-    mtrace_result result;
-    size_t i;
-    memory.data = at;
-    memory.size = size;
-    memset(at - LINE, GUARD, size + 2 * LINE);
-    result = old == NULL ? mtrace_snapshot_statistics(&s, now, key_type, &memory)
-                         : mtrace_snapshot_compare(&s, now, old, key_type, &memory);
+static mtrace_result make_rows_in(const mtrace_buffer *memory, const void *inputs) {
+    const rows_inputs *in = (const rows_inputs *)inputs;
+    mtrace_rows *s = (mtrace_rows *)memory->data;
+    mtrace_result result =
+        in->old == NULL ? mtrace_snapshot_statistics(&s, in->now, in->key_type, memory)
+                        : mtrace_snapshot_compare(&s, in->now, in->old, in->key_type, memory);
     if (result == MTRACE_OK) {
-        expect_rows(s, wanted);
+        expect_rows(s, in->wanted);
         mtrace_rows_free(s); /* leaves it alone */
-        expect_rows(s, wanted);
+        expect_rows(s, in->wanted);
     } else {
         assert_null(s);
-    }
-    for (i = 0; i < LINE; i++) {
-        assert_int_equal(at[-1 - (long)i], GUARD);
-        assert_int_equal(at[size + i], GUARD);
     }
     return result;
 }
 
-/* The size that the library names is enough at every address. What is too small is refused: there
-   is one least size at each address, less than a cache line below, at the worst address one byte at
-   most. */
 static void expect_exact_memory(const mtrace_snapshot *now, const mtrace_snapshot *old,
                                 mtrace_key_type key_type, const char *wanted) {
-    static unsigned char room[1 << 16];
-    size_t size = mtrace_rows_size(now, old, key_type), offset, worst = 0;
-    assert_true(size + 4 * LINE < sizeof room);
-    for (offset = 0; offset <= LINE; offset++) {
-        unsigned char *at = room + LINE + offset;
-        size_t least = size;
-        assert_int_equal(try_memory(at, size, now, old, key_type, wanted), MTRACE_OK);
-        while (try_memory(at, least - 1, now, old, key_type, wanted) == MTRACE_OK) {
-            least--;
-        }
-        assert_true(size - least <= LINE);
-        assert_int_equal(try_memory(at, least / 2, now, old, key_type, wanted),
-                         MTRACE_ERR_NO_MEMORY);
-        assert_int_equal(try_memory(at, 0, now, old, key_type, wanted), MTRACE_ERR_NO_MEMORY);
-        worst = least > worst ? least : worst;
-    }
-    assert_true(size - worst <= 1);
+    rows_inputs inputs;
+    inputs.now = now;
+    inputs.old = old;
+    inputs.key_type = key_type;
+    inputs.wanted = wanted;
+    test_exact_memory(mtrace_rows_size(now, old, key_type), make_rows_in, &inputs);
 }
 
 static void test_callers_memory(void **state) {
@@ -715,7 +696,7 @@ static void test_tracers_memory(void **state) {
     before = mtrace_get_tracer_memory();
     assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, &none), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory(),
-                     before + mtrace_rows_size(s, NULL, MTRACE_BY_LINE) - LINE);
+                     before + mtrace_rows_size(s, NULL, MTRACE_BY_LINE) - TEST_LINE);
     mtrace_rows_free(statistics);
     assert_int_equal(mtrace_get_tracer_memory(), before + test_kept_bytes());
     mtrace_rows_free(NULL);

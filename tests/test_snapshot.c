@@ -11,6 +11,8 @@ static void system_free(void *memory, size_t size);
 
 #include "support/test.h"
 
+#include "support/exact_memory.h"
+
 static size_t system_held;
 static bool system_fails;
 
@@ -572,18 +574,10 @@ static void test_tracers_memory(void **state) {
     assert_int_equal(system_held, 0);
 }
 
-enum { GUARD = 0xA5, LINE = 64 };
-
-/* Takes it into exactly `size` bytes at `at`, guarded on both sides. */
-static mtrace_result try_memory(unsigned char *at, size_t size, bool with_blocks) {
-    mtrace_buffer memory;
-    mtrace_snapshot *s = (mtrace_snapshot *)(void *)at;
-    mtrace_result result;
-    size_t i;
-    memory.data = at;
-    memory.size = size;
-    memset(at - LINE, GUARD, size + 2 * LINE);
-    result = mtrace_snapshot_take(&s, with_blocks, &memory);
+static mtrace_result make_snapshot_in(const mtrace_buffer *memory, const void *inputs) {
+    bool with_blocks = *(const bool *)inputs;
+    mtrace_snapshot *s = (mtrace_snapshot *)memory->data;
+    mtrace_result result = mtrace_snapshot_take(&s, with_blocks, memory);
     if (result == MTRACE_OK) {
         assert_int_equal(mtrace_snapshot_traces(s), 9);
         expect_live(s, "a.c", 1, 45, 9);
@@ -595,33 +589,11 @@ static mtrace_result try_memory(unsigned char *at, size_t size, bool with_blocks
     } else {
         assert_null(s);
     }
-    for (i = 0; i < LINE; i++) {
-        assert_int_equal(at[-1 - (long)i], GUARD);
-        assert_int_equal(at[size + i], GUARD);
-    }
     return result;
 }
 
-/* The size that the library names is enough at every address. What is too small is refused: there
-   is one least size at each address, less than a cache line below, at the worst address one byte at
-   most. */
 static void expect_exact_memory(bool with_blocks) {
-    static unsigned char room[1 << 14];
-    size_t size = mtrace_snapshot_size(with_blocks), offset, worst = 0;
-    assert_true(size + 4 * LINE < sizeof room);
-    for (offset = 0; offset <= LINE; offset++) {
-        unsigned char *at = room + LINE + offset;
-        size_t least = size;
-        assert_int_equal(try_memory(at, size, with_blocks), MTRACE_OK);
-        while (try_memory(at, least - 1, with_blocks) == MTRACE_OK) {
-            least--;
-        }
-        assert_true(size - least <= LINE);
-        assert_int_equal(try_memory(at, least / 2, with_blocks), MTRACE_ERR_NO_MEMORY);
-        assert_int_equal(try_memory(at, 0, with_blocks), MTRACE_ERR_NO_MEMORY);
-        worst = least > worst ? least : worst;
-    }
-    assert_true(size - worst <= 1);
+    test_exact_memory(mtrace_snapshot_size(with_blocks), make_snapshot_in, &with_blocks);
 }
 
 static void test_callers_memory(void **state) {
