@@ -894,7 +894,12 @@ static bool mtrace_is_privileged_(void) {
    which runs after all other destructors of the module and after its static objects', whatever the
    link order. The leak sanitizer ends the program before that; it, and other systems, get a
    function by atexit: what is registered first runs last. */
-static void mtrace_at_exit_(void);
+static void mtrace_profile_at_exit_(void);
+static void mtrace_environment_at_exit_(void);
+static void mtrace_at_exit_(void) {
+    mtrace_profile_at_exit_();
+    mtrace_environment_at_exit_();
+}
 
 /* Who asked for reports: they come from this process, not from children that it forks, when this
    module ends. Another one may have the same variables (see mtrace_tracer_), and end before. */
@@ -2400,8 +2405,9 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 static bool mtrace_ticker_can_(void) {
     return false;
 }
-static mtrace_result mtrace_ticker_start_(uint32_t interval) {
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
     (void)interval;
+    (void)due;
     return MTRACE_ERR_ARGUMENT;
 }
 static void mtrace_ticker_stop_(void) {}
@@ -2415,6 +2421,7 @@ static bool mtrace_ticker_forks_(void) {
 static struct {
     void *thread;
     void *wake;
+    void (*due)(void); /* is called each interval */
     uint32_t interval; /* ms */
 } mtrace_ticker_;
 
@@ -2427,17 +2434,18 @@ static unsigned __stdcall mtrace_ticker_run_(void *unused) {
     (void)unused;
     while (WaitForSingleObject(mtrace_ticker_.wake, (unsigned long)mtrace_until_next_(
                                                         &next, mtrace_ticker_.interval)) != 0) {
-        mtrace_recorder_tick();
+        mtrace_ticker_.due();
     }
     return 0;
 }
 
-static mtrace_result mtrace_ticker_start_(uint32_t interval) {
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
     mtrace_ticker_.wake = CreateEventA(NULL, 1, 0, NULL);
     if (mtrace_ticker_.wake == NULL) {
         errno = ENOMEM;
         return MTRACE_ERR_THREAD;
     }
+    mtrace_ticker_.due = due;
     mtrace_ticker_.interval = interval;
     mtrace_ticker_.thread = (void *)_beginthreadex(NULL, 0, mtrace_ticker_run_, NULL, 0, NULL);
     if (mtrace_ticker_.thread == NULL) {
@@ -2481,6 +2489,7 @@ extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signa
 /* A pipe ends the wait: no clock that is set back or forward can prolong it. */
 typedef struct mtrace_ticker_memory_ {
     pthread_t thread;
+    void (*due)(void); /* is called each interval */
     int wake[2];
     uint32_t interval; /* ms */
     bool runs;
@@ -2504,7 +2513,7 @@ static void *mtrace_ticker_run_(void *unused) {
         if (poll(&wake, 1, mtrace_until_next_(&next, mtrace_ticker_.interval)) > 0) {
             return unused;
         }
-        mtrace_recorder_tick();
+        mtrace_ticker_.due();
     } while (true);
 }
 
@@ -2514,13 +2523,14 @@ static void mtrace_ticker_close_(void) {
     mtrace_ticker_.runs = false;
 }
 
-static mtrace_result mtrace_ticker_start_(uint32_t interval) {
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
     int error;
     if (pipe(mtrace_ticker_.wake) != 0) {
         return MTRACE_ERR_THREAD;
     }
     fcntl(mtrace_ticker_.wake[0], F_SETFD, FD_CLOEXEC);
     fcntl(mtrace_ticker_.wake[1], F_SETFD, FD_CLOEXEC);
+    mtrace_ticker_.due = due;
     mtrace_ticker_.interval = interval;
     error = pthread_create(&mtrace_ticker_.thread, NULL, mtrace_ticker_run_, NULL);
     if (error != 0) {
@@ -3189,7 +3199,7 @@ static mtrace_result mtrace_recorder_prepare_(const mtrace_recorder_desc *d) {
         result = snapshot.data == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
     }
     if (result == MTRACE_OK && !d->no_thread) {
-        result = mtrace_ticker_start_(d->interval != 0 ? d->interval : 100);
+        result = mtrace_ticker_start_(d->interval != 0 ? d->interval : 100, mtrace_recorder_tick);
     }
     if (result != MTRACE_OK) {
         MTRACE_BASE_FREE(snapshot.data);
@@ -6427,24 +6437,26 @@ static mtrace_result mtrace_exit_leaks_(const char *value) {
     return mtrace_print_leaks();
 }
 
-static mtrace_result mtrace_exit_file_(const char *value, mtrace_dump_fn_ dump) {
+static mtrace_result mtrace_exit_file_(const char *value,
+                                       mtrace_result (*dump)(const mtrace_snapshot *snapshot,
+                                                             const char *path)) {
     mtrace_path_ path;
     mtrace_snapshot *snapshot;
     mtrace_result result = mtrace_snapshot_take(&snapshot, true, NULL);
     if (result == MTRACE_OK) {
         mtrace_expand_(value, path.text, sizeof path.text);
-        result = mtrace_dump_file_(snapshot, path.text, dump);
+        result = dump(snapshot, path.text);
         mtrace_snapshot_free(snapshot);
     }
     return result;
 }
 
 static mtrace_result mtrace_exit_dump_(const char *value) {
-    return mtrace_exit_file_(value, mtrace_snapshot_dump_to);
+    return mtrace_exit_file_(value, mtrace_snapshot_dump);
 }
 
 static mtrace_result mtrace_exit_pickle_(const char *value) {
-    return mtrace_exit_file_(value, mtrace_snapshot_dump_pickle_to);
+    return mtrace_exit_file_(value, mtrace_snapshot_dump_pickle);
 }
 
 static mtrace_result mtrace_begin_profile_(const char *value) {
@@ -6674,8 +6686,7 @@ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
 }
 
 /* All reports that are due when the program, or the module, ends. */
-static void mtrace_at_exit_(void) {
-    mtrace_profile_at_exit_();
+static void mtrace_environment_at_exit_(void) {
     if (mtrace_exit_list_.words == NULL || !mtrace_is_asker_(&mtrace_exit_list_.asker)) {
         return;
     }
