@@ -1,15 +1,41 @@
 /* mtrace_ext.h - what mtrace.h leaves to the operating system - MIT licence, see LICENSE
 
    Snapshot files, snapshots for Python's tracemalloc, source lines, memory line by line and over
-   time (docs/PROFILING.md), start by an environment variable. Of mtrace.h it uses the public calls,
-   and of the rest what is in COMPILER, PORTABILITY, TEXT and FILTER, with a few lines of COUNTERS
-   and REPORT. Include it where you need it; its implementation comes with that of mtrace.h (and
-   wants -lpthread where libc has no threads in it, as glibc's before 2.34):
+   time (docs/PROFILING.md), start by an environment variable. Include it where you need it. Its
+   implementation comes with that of mtrace.h (and wants -lpthread where libc has no threads in it,
+   as glibc's before 2.34):
 
        #define MTRACE_IMPLEMENTATION
        #include "mtrace_ext.h"      (includes mtrace.h)
 
    Without MTRACE every call answers MTRACE_ERR_COMPILED_OUT, and nothing is compiled in.
+
+   CHAPTERS (grep -n '\[CHAPTER\]' mtrace_ext.h)
+
+   Each is in one place: its types, its calls with their costs and contexts, its macros, then its
+   implementation. It uses the chapters above it. Of mtrace.h it uses the public calls, and of the
+   rest COMPILER, PORTABILITY, TEXT and FILTER, with a few lines of COUNTERS and REPORT.
+
+   PORTABILITY OF EXT   clock, locks, threads, files, the end of the program
+   FILES                snapshots in files, for mtrace and for Python; source lines
+   RECORDER             memory over time
+   LINE PROFILE         what each line of a function does to memory
+   MEMORY USAGE         what one call does to memory
+   ENVIRONMENT          start and reports by environment variables
+
+   SWITCHES, to be the same in every file; the others are in mtrace.h. Each leaves a chapter out of
+   the program. Its calls then answer MTRACE_ERR_COMPILED_OUT and its macros do nothing, as without
+   MTRACE, so the code that uses them compiles. No chapter needs another one.
+
+   MTRACE_NO_FILES          ALL   no snapshot files, no pickles, no source lines. MTRACE_REPORT
+                                  refuses dump and pickle at the start
+   MTRACE_NO_RECORDER       ALL   no curves. mtrace_recorder_now and mtrace_get_resident stay.
+                                  Profiled calls leave no marks; MTRACE_REPORT refuses record
+   MTRACE_NO_PROFILE        ALL   no line profile: MT_PROFILE and MT_LINE do nothing, and nothing
+                                  runs addr2line. MTRACE_REPORT refuses profile
+   MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function
+   MTRACE_NO_ENVIRONMENT    ALL   no start by environment variables. With it
+                                  MTRACE_START_FROM_ENVIRONMENT is an error
 
    MTRACE_START_FROM_ENVIRONMENT, defined where the implementation is: a constructor, which runs
    before main and before the constructors of other files, calls mtrace_start_from_environment(NULL)
@@ -23,597 +49,14 @@
    sanitizer, a start in main() reports before the static objects' destructors; the constructor
    above does not. */
 
-#ifndef MTRACE_EXT_H
-#define MTRACE_EXT_H
+#include "mtrace.h" /* and its implementation, if it is not there yet */
 
-#include "mtrace.h"
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-
-/* Fills the buffer with up to `size` bytes; what it returns is how many, 0 at the end, SIZE_MAX
-   when it failed. */
-typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
-
-/* --- memory over time, see RECORDER --- */
-
-/* A call that has ended. */
-typedef struct mtrace_recorder_span {
-    uint64_t start; /* ns, as mtrace_recorder_now() */
-    uint64_t end;
-    uint64_t start_bytes; /* bytes held at its start */
-    uint64_t end_bytes;
-    uint32_t level;  /* of nesting in its thread, 0 outermost */
-    uint32_t thread; /* a number of your own that tells threads apart */
-} mtrace_recorder_span;
-
-/* What to record. All zero is a good default: NULL may stand for it. */
-typedef struct mtrace_recorder_desc {
-    uint32_t interval;          /* ms between the samples of its own thread. 0: 100 */
-    bool no_thread;             /* mtrace_recorder_tick() alone takes samples */
-    size_t max_samples;         /* kept, 2 at least. 0: 4,096 */
-    size_t max_marks;           /* kept. 0: 1,024 */
-    const mtrace_filter *sites; /* at most 8: the bytes held by the rows that match; copied */
-    size_t site_count;
-    const uint32_t *domains; /* at most 8: the bytes held in each */
-    size_t domain_count;
-    mtrace_write_fn write; /* each sample and mark, when it is taken, as lines of mprof's .dat. It
-                              must not call the recorder, nor a profiled function, nor fork.
-                              NULL: no */
-    void *write_user;
-} mtrace_recorder_desc;
-
-typedef struct mtrace_recorder_info {
-    bool is_on;
-    size_t samples;         /* kept */
-    uint64_t taken;         /* samples ever taken */
-    size_t marks;           /* kept */
-    uint64_t dropped_marks; /* there was no room for */
-    uint64_t peak;          /* the most bytes seen held at once */
-    uint64_t peak_time;     /* ns, as mtrace_recorder_now(): when that was seen first */
-    size_t memory;          /* bytes of the recorder's own */
-} mtrace_recorder_info;
-
-typedef enum mtrace_recorder_format {
-    MTRACE_RECORDER_DAT = 0,            /* for Python's mprof: mprof plot, mprof peak */
-    MTRACE_RECORDER_CHROME = 1,         /* trace events (JSON): Perfetto, Qt Creator */
-    MTRACE_RECORDER_CSV = 2,            /* the samples, RFC 4180 */
-    MTRACE_RECORDER_SVG = 3,            /* a picture */
-    MTRACE_RECORDER_PLOT = 4,           /* a picture of ASCII, 80 columns */
-    MTRACE_RECORDER_SPARKLINE = 5,      /* one line, UTF-8 */
-    MTRACE_RECORDER_SPARKLINE_ASCII = 6 /* one line, ASCII */
-} mtrace_recorder_format;
-/* ============================================================================================== */
-/* [SECTION] LINE PROFILE - what each line of a function does to memory                           */
-/* ============================================================================================== */
-
-/* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
-   of it is measured. What the thread allocates and frees until the end of the block, in the
-   function or in what that calls, is charged to the line of the function that was running:
-
-     the line of the macro, for the function's own MT_MALLOC and its like;
-     else the line that MT_LINE(expression) marks while it evaluates it (its value is the
-       expression's), in several lines the first or the last, as the compiler
-       counts;
-     else the line that the return address in the function's stack frame belongs to, on Linux with
-       GNU compilers; the report asks addr2line (binutils), and llvm-addr2line where that does
-       not know, for which -g is needed;
-     else that of the last MT_LINE(); statement, which also counts that the line ran;
-     else line 0, "not known".
-
-   Levels ("held") are what the program held when the thread's outermost profiled call began, and
-   from there on this thread's own changes: other threads' work is not mixed in. Every profiled call
-   under way is charged, each at its own line; so a recursive function's lines, which include what
-   the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
-   goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
-   the same place or further out. A thread that ends inside of one (pthread_exit) keeps its place
-   among max_threads. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
-   the same with a limit of its own (see mtrace_profile_desc).
-
-   Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
-   block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
-   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
-   profiled functions must not be unloaded before the last report. Source: memory_profiler's
-   @profile. */
-typedef struct mtrace_profile_token {
-    uint64_t serial; /* 0: not measured */
-    uint32_t context;
-    uint32_t depth;
-} mtrace_profile_token;
-
-typedef struct mtrace_line_token {
-    const char *name; /* NULL: nothing to take back */
-    uint32_t before;
-} mtrace_line_token;
-
-/* How a profile is written. */
-typedef enum mtrace_profile_style {
-    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the
-       most held while it ran. Share of peak: the most by which it raised what is held before
-       another line ran, to the most by which a call of the function did (its own peak). */
-    MTRACE_PROFILE_TABLE = 0,
-    /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
-       had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
-       so often, for a line that only its return address tells). Blank where no memory moved. */
-    MTRACE_PROFILE_CLASSIC = 1,
-    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers. A cell may
-                               begin with "=": import it as text */
-    MTRACE_PROFILE_JSON = 3
-} mtrace_profile_style;
-
-typedef struct mtrace_profile_report_desc {
-    mtrace_profile_style style;
-    mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
-    void *write_user;
-    const char *path;     /* is replaced (see FILES); reports after each call are appended to it */
-    const char *function; /* a pattern for functions' names, see mtrace_match. NULL: all */
-} mtrace_profile_report_desc;
-
-/* A line that has led above the limit. */
-typedef struct mtrace_exceeded {
-    const char *file;
-    const char *function;
-    uint32_t line; /* 0: not known */
-    uint64_t held; /* bytes */
-    uint64_t limit;
-} mtrace_exceeded;
-
-/* How to profile. All zero is a good default: NULL may stand for it. */
-typedef struct mtrace_profile_desc {
-    size_t max_threads; /* threads measured at once. 0: 16 */
-    size_t max_lines;   /* lines told apart, a thread. 0: 1,024 */
-    size_t max_depth;   /* profiled calls inside of each other, a thread. 0: 256 */
-    /* Bytes held, in all, above which `exceeded` is called, before the allocation that led there
-       returns; again when it was below in between. NULL: a line on the default writer, and a stop
-       in the debugger where there is one. 0: no limit. */
-    uint64_t limit;
-    void (*exceeded)(const mtrace_exceeded *what, void *user);
-    void *user;
-    bool after_every_call;             /* the report of each call by itself, when it ends */
-    bool at_exit;                      /* one report of all calls when this process exits */
-    mtrace_profile_report_desc report; /* of these two */
-} mtrace_profile_desc;
-
-/* ============================================================================================== */
-/* [SECTION] MEMORY USAGE                                                                         */
-/* ============================================================================================== */
-
-/* What one call did. Bytes; `peak` is the most that was held meanwhile, counting this thread's
-   changes alone, `allocations` and `frees` are this thread's. */
-typedef struct mtrace_usage {
-    uint64_t before;
-    uint64_t after;
-    uint64_t peak;
-    uint64_t allocations;
-    uint64_t frees;
-    uint64_t dropped;     /* allocations that could not be traced: the rest may be short of them */
-    uint64_t nanoseconds; /* by a monotonic clock */
-    void *result;         /* what the function returned */
-} mtrace_usage;
-
-#ifdef MTRACE
-
-/* ============================================================================================== */
-/* [SECTION] FILES - snapshots in files; docs/FORMAT.md tells every byte                          */
-/* ============================================================================================== */
-
-/* How every call here writes a file. A new file, and one that replaces a regular file, is first
-   written under another name in the same folder, then flushed to the disk and renamed: a crash
-   leaves the older file whole, and an error leaves no file behind. It keeps the older one's mode,
-   and its owner where that is allowed. A device, a FIFO or a symbolic link is written in place,
-   through the link, and never replaced; an error may leave a part there. A FIFO that nobody reads
-   is an error (ENXIO): nothing waits. */
-
-/* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
-   of 4 GiB, or names that come to more than 256 times the file, see docs/FORMAT.md), IO (errno
-   tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
-   needs 12 KiB of stack, so that it goes wherever `write` does. Source:
-   tracemalloc.Snapshot.dump(). */
-MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
-MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
-                                                 mtrace_write_fn write, void *user);
-
-/* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
-   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to the
-   bytes that were really read: a frame takes 4 of them, and 40 twice. memory NULL: the tracer's.
-   Two files of one run of a program compare as their snapshots did; compared with another run's,
-   totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
-MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                              const mtrace_buffer *memory);
-MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                   void *user, const mtrace_buffer *memory);
-
-/* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
-   block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
-   another view than what is live, has as many traces of a call site as it has blocks there, of its
-   average size: all sums agree. Code is a file `path+0x1234`, of line 0; where one module has
-   two paths, Python has two rows. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
-   traces that would have to be made up: take the snapshot with its blocks), IO. O(blocks). Any
-   thread. Python runs what it unpickles: load only files of your own. Source: the pickle protocol,
-   version 2. */
-MTRACE_API mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
-                                                     const char *path);
-MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
-                                                        mtrace_write_fn write, void *user);
-
-/* ============================================================================================== */
-/* [SECTION] SOURCE                                                                               */
-/* ============================================================================================== */
-
-/* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
-   False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
-   thread. Source: Python's linecache. */
-MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
-                                        void *user);
-
-/* --- LINE PROFILE, MEMORY USAGE: see above --- */
-
-/* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL_AT_EXIT. Takes about 400 bytes a line
-   and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
-   thread, while no profiled call runs elsewhere. */
-MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
-
-/* No more calls are measured; those under way still are, but for MT_LINE. O(1). Any thread. */
-MTRACE_API void mtrace_profile_stop(void);
-
-/* Writes what was measured, of all calls in sum, one function after the other; calls under way are
-   included as far as they are this thread's. desc NULL: tables to the default
-   writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
-   have to be found: that of PATH; with raised privileges that of /usr/bin, without the environment.
-   O(lines). Any thread, not from a handler. */
-MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
-
-MTRACE_API unsigned char mtrace_profiling_; /* started */
-#ifdef __GNUC__
-#define MTRACE_PROFILING_() __atomic_load_n(&mtrace_profiling_, __ATOMIC_RELAXED)
-#else
-#define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
-#endif
-MTRACE_API mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
-                                                     const void *frame);
-MTRACE_API void mtrace_profile_pop_(mtrace_profile_token way);
-MTRACE_API mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
-MTRACE_API void mtrace_profile_unmark_(mtrace_line_token way);
-
-static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
-                                                          const void *frame) {
-    mtrace_profile_token none = MTRACE_ZERO_;
-    return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
-}
-static inline void mtrace_profile_pop(mtrace_profile_token way) {
-    if (way.serial != 0) {
-        mtrace_profile_pop_(way);
-    }
-}
-static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
-                                                       bool only_here) {
-    mtrace_line_token none = MTRACE_ZERO_;
-    return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
-}
-static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
-    if (way.name != MTRACE_NULL_) {
-        mtrace_profile_unmark_(way);
-    }
-}
-
-/* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
-   When its thread ends in it (pthread_exit; not on Windows), the measurement is over. Errors:
-   NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the function was
-   not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
-   call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
-   times. */
-MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
-                                             mtrace_usage *out);
-
-/* ============================================================================================== */
-/* [SECTION] RECORDER - memory over time, in memory that does not grow                            */
-/* ============================================================================================== */
-
-/* A sample is what is held, the most that was since the sample before, the tracer's peak, what the
-   process has resident, and what each chosen domain and site holds. That most is exact when it was
-   the highest of all so far (or since a reset of the peak); lower ones between two samples are not
-   seen. When there is no room, samples are merged in pairs, and so are those to come: the later
-   one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
-   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like
-   meanwhile.
-
-   Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
-   domain and site, and a snapshot's if there are any. That grows with the call sites. */
-
-/* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
-   desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval
-   above INT32_MAX, or a thread where there is none: MTRACE_SINGLE_THREAD; there set no_thread),
-   NO_MEMORY, THREAD; then nothing has changed. O(max_samples). Any thread. A child of fork() goes
-   on without the thread. Source: mprof run. */
-MTRACE_API mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc);
-
-/* Ends the thread at once and takes a last sample. What was recorded can be written until the next
-   start, or until free, which stops too and gives the memory back. No-op when it is so already. As
-   a sample. Any thread, but not from desc.write; stop before `write` becomes invalid. */
-MTRACE_API void mtrace_recorder_stop(void);
-MTRACE_API void mtrace_recorder_free(void);
-
-/* Does it record? O(1), one load. Any context. */
-MTRACE_API bool mtrace_recorder_is_on(void);
-
-/* What it has, and of what size; zeros before the first start. O(samples). Any thread. */
-MTRACE_API mtrace_recorder_info mtrace_recorder_get_info(void);
-
-/* A sample, now; no-op when not recording. O(1), and with domains or sites O(call sites x sites).
-   Any thread; waits for a sample under way. Not a signal handler. */
-MTRACE_API void mtrace_recorder_tick(void);
-
-/* An instant ("level loaded"), and a call that has ended. The name (NULL: "") is copied, cut at 47
-   bytes; in it characters of control are blanks and what is not UTF-8 is "?". No-op when not
-   recording. O(1) on average. Any thread; with desc.write it waits for a sample under way. Not a
-   signal handler. */
-MTRACE_API void mtrace_recorder_mark(const char *name);
-MTRACE_API void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span);
-
-/* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
-MTRACE_API uint64_t mtrace_recorder_now(void);
-
-/* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
-   O(1), a file of /proc is read. Any context. Source: /proc/self/statm. */
-MTRACE_API bool mtrace_get_resident(uint64_t *bytes);
-
-/* Writes what was recorded, while recording or after: through a callback, line by line, or to a
-   file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples (.dat: one of 0).
-   Errors: ARGUMENT (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for
-   `write`), IO. O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's
-   Trace Event Format. */
-MTRACE_API mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_fn write,
-                                               void *user);
-MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path);
-
-/* ============================================================================================== */
-/* [SECTION] ENVIRONMENT                                                                          */
-/* ============================================================================================== */
-
-/* Starts as the environment says.
-
-     MTRACE=N         1 to 65,535: start and keep N frames; 0, empty or unset: do not
-     MTRACE_REPORT=…  at exit, unless stopped, any of these, separated by commas:
-                      top  top=N  peak  peak=N  leaks  dump=FILE  pickle=FILE
-                      profile  profile=FILE   which starts the line profile, too
-                      record=FILE   which starts the recorder, too, with its defaults; the name's
-                                    ending is the format: .dat .json .csv .svg
-
-   In FILE %p is the number of the process and %% a percent sign: programs that inherit the
-   environment each write their own. What is asked for is read once, here. In a program with raised
-   privileges (set-user-ID, capabilities) the environment says nothing.
-
-   desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
-   not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
-   started), those of mtrace_start and mtrace_recorder_start, FULL_AT_EXIT. As
-   mtrace_start. A report that fails says so on standard error; the others come. Source:
-   PYTHONTRACEMALLOC. */
-MTRACE_API mtrace_result mtrace_start_from_environment(const mtrace_desc *desc);
-
-#else /* not MTRACE */
-
-static inline mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
-                                                 const char *path) {
-    (void)snapshot;
-    (void)path;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
-                                                    mtrace_write_fn write, void *user) {
-    (void)snapshot;
-    (void)write;
-    (void)user;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                                 const mtrace_buffer *memory) {
-    (void)path;
-    (void)memory;
-    *out = MTRACE_NULL_;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                      void *user, const mtrace_buffer *memory) {
-    (void)read;
-    (void)user;
-    (void)memory;
-    *out = MTRACE_NULL_;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
-                                                        const char *path) {
-    return mtrace_snapshot_dump(snapshot, path);
-}
-static inline mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
-                                                           mtrace_write_fn write, void *user) {
-    return mtrace_snapshot_dump_to(snapshot, write, user);
-}
-static inline bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer,
-                                           size_t size, void *user) {
-    (void)file;
-    (void)line;
-    (void)user;
-    if (size > 0) {
-        buffer[0] = '\0';
-    }
-    return false;
-}
-static inline mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline void mtrace_recorder_stop(void) {}
-static inline void mtrace_recorder_free(void) {}
-static inline bool mtrace_recorder_is_on(void) {
-    return false;
-}
-static inline mtrace_recorder_info mtrace_recorder_get_info(void) {
-    mtrace_recorder_info zero = MTRACE_ZERO_;
-    return zero;
-}
-static inline void mtrace_recorder_tick(void) {}
-static inline void mtrace_recorder_mark(const char *name) {
-    (void)name;
-}
-static inline void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
-    (void)name;
-    (void)span;
-}
-static inline uint64_t mtrace_recorder_now(void) {
-    return 0;
-}
-static inline bool mtrace_get_resident(uint64_t *bytes) {
-    *bytes = 0;
-    return false;
-}
-static inline mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
-                                                  mtrace_write_fn write, void *user) {
-    (void)format;
-    (void)write;
-    (void)user;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path) {
-    (void)format;
-    (void)path;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline void mtrace_profile_stop(void) {}
-static inline mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
-                                                          const void *frame) {
-    mtrace_profile_token none = MTRACE_ZERO_;
-    (void)site;
-    (void)limit;
-    (void)frame;
-    return none;
-}
-static inline void mtrace_profile_pop(mtrace_profile_token way) {
-    (void)way;
-}
-static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
-                                                       bool only_here) {
-    mtrace_line_token none = MTRACE_ZERO_;
-    (void)name;
-    (void)line;
-    (void)only_here;
-    return none;
-}
-static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
-    (void)way;
-}
-static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
-                                                mtrace_usage *out) {
-    mtrace_usage none = MTRACE_ZERO_;
-    if (function == MTRACE_NULL_ || out == MTRACE_NULL_) {
-        return MTRACE_ERR_ARGUMENT;
-    }
-    *out = none;
-    out->result = function(argument); /* what it does is needed without MTRACE, too */
-    return MTRACE_ERR_COMPILED_OUT;
-}
-
-#endif /* MTRACE */
-
-#ifdef __cplusplus
-} /* extern "C" */
-#endif
-
-#if defined(__GNUC__)
-#define MTRACE_CALLER_() __builtin_return_address(0)
-#else
-#define MTRACE_CALLER_() NULL
-#endif
-#define MT_PROFILE_PUSH(limit)                                                                     \
-    MTRACE_STATIC_(mtrace_profile_push_at)(MT_HERE, (limit), MTRACE_FRAME_())
-#define MT_PROFILE_POP(way) MTRACE_STATIC_(mtrace_profile_pop)(way)
-
-#if !defined(MTRACE) && (defined(__cplusplus) || defined(__GNUC__))
-#define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
-#define MT_PROFILE_LIMIT(limit)                                                                    \
-    const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
-#elif defined(__cplusplus)
-struct mtrace_profile_guard_ {
-    mtrace_profile_token way;
-    explicit mtrace_profile_guard_(mtrace_profile_token pushed) : way(pushed) {}
-    ~mtrace_profile_guard_() {
-        mtrace_profile_pop(way);
-    }
-    mtrace_profile_guard_(const mtrace_profile_guard_ &) = delete;
-    mtrace_profile_guard_ &operator=(const mtrace_profile_guard_ &) = delete;
-};
-#define MT_PROFILE_LIMIT(limit)                                                                    \
-    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)(MT_PROFILE_PUSH(limit))
-#elif defined(__GNUC__)
-static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
-    mtrace_profile_pop(*way);
-}
-#define MT_PROFILE_LIMIT(limit)                                                                    \
-    __extension__ const mtrace_profile_token MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)          \
-        __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
-#endif
-#if defined(MTRACE) && defined(MT_PROFILE_LIMIT)
-#define MT_PROFILE() MT_PROFILE_LIMIT(0)
-#endif
-
-/* MT_LINE(expression), with the expression's value; MT_LINE(); */
-#if defined(__GNUC__) && !defined(MTRACE)
-#define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
-#elif defined(__GNUC__) && defined(__cplusplus)
-struct mtrace_line_guard_ {
-    mtrace_line_token way;
-    explicit mtrace_line_guard_(mtrace_line_token marked) : way(marked) {}
-    ~mtrace_line_guard_() {
-        mtrace_profile_unmark_at(way);
-    }
-    mtrace_line_guard_(const mtrace_line_guard_ &) = delete;
-    mtrace_line_guard_ &operator=(const mtrace_line_guard_ &) = delete;
-};
-#define MT_LINE(...)                                                                               \
-    (__extension__({                                                                               \
-        const mtrace_line_guard_ MTRACE_JOIN_(mtrace_line_, __COUNTER__)(                          \
-            mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1));         \
-        __VA_ARGS__;                                                                               \
-    }))
-#elif defined(__GNUC__)
-static inline void mtrace_line_leave_(const mtrace_line_token *way) {
-    mtrace_profile_unmark_at(*way);
-}
-#define MT_LINE(...)                                                                               \
-    (__extension__({                                                                               \
-        const mtrace_line_token MTRACE_JOIN_(mtrace_line_, __COUNTER__)                            \
-            __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
-                mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1);      \
-        __VA_ARGS__;                                                                               \
-    }))
-#else
-#define MT_LINE(...) (mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, false), ##__VA_ARGS__)
-#endif
-
-#endif /* MTRACE_EXT_H */
-
-/* In a multi-file library what follows would be mtrace_ext.c. */
 #if defined(MTRACE) && defined(MTRACE_IMPLEMENTATION) && !defined(MTRACE_EXT_IMPLEMENTATION_DONE_)
 #define MTRACE_EXT_IMPLEMENTATION_DONE_
-
-#include "mtrace.h" /* its implementation, if it is not there yet */
-
+#define MTRACE_EXT_IMPLEMENTS_ /* until the end of this header */
 #include <errno.h>
 #include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -627,9 +70,79 @@ xxHash (Debian: libxxhash-dev), or copy xxhash.h beside mtrace.h"
 #endif
 #endif
 #include "xxhash.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
+#endif
+
+/* ============================================================================================== */
+/* [CHAPTER] PORTABILITY OF EXT - what the system gives, and nothing that a chapter knows of      */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_H
+#define MTRACE_EXT_H
+
+/* What a switch leaves out is as it is without MTRACE: see SWITCHES. */
+#if defined(MTRACE) && !defined(MTRACE_NO_FILES)
+#define MTRACE_HAS_FILES_ 1
+#else
+#define MTRACE_HAS_FILES_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_RECORDER)
+#define MTRACE_HAS_RECORDER_ 1
+#else
+#define MTRACE_HAS_RECORDER_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_PROFILE)
+#define MTRACE_HAS_PROFILE_ 1
+#else
+#define MTRACE_HAS_PROFILE_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_USAGE)
+#define MTRACE_HAS_USAGE_ 1
+#else
+#define MTRACE_HAS_USAGE_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_ENVIRONMENT)
+#define MTRACE_HAS_ENVIRONMENT_ 1
+#else
+#define MTRACE_HAS_ENVIRONMENT_ 0
+#endif
+#if defined(MTRACE_START_FROM_ENVIRONMENT) && defined(MTRACE_NO_ENVIRONMENT)
+#error "mtrace: MTRACE_START_FROM_ENVIRONMENT needs what MTRACE_NO_ENVIRONMENT leaves out"
+#undef MTRACE_START_FROM_ENVIRONMENT /* the sentence is the only error */
+#endif
+
+#ifdef MTRACE
+
+/* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
+MTRACE_API uint64_t mtrace_recorder_now(void);
+
+/* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
+   O(1), a file of /proc is read. Any context. Source: /proc/self/statm. */
+MTRACE_API bool mtrace_get_resident(uint64_t *bytes);
+
+#else /* not MTRACE */
+
+static inline uint64_t mtrace_recorder_now(void) {
+    return 0;
+}
+static inline bool mtrace_get_resident(uint64_t *bytes) {
+    *bytes = 0;
+    return false;
+}
+
+#endif /* MTRACE */
+
+#endif /* MTRACE_EXT_H */
+
+#ifdef MTRACE_EXT_IMPLEMENTS_
+
+/* Some of it no chapter uses when others are left out. */
+#ifdef __GNUC__
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
 #endif
 
 /* ============================================================================================== */
@@ -888,59 +401,431 @@ static bool mtrace_is_privileged_(void) {
 #endif
 #endif
 
-/* --- the end of the program --- */
+/* ============================================================================================== */
+/* [SECTION] CLOCK AND THREAD - each branch complete                                              */
+/* ============================================================================================== */
 
-/* All reports due; nothing once they have come. On ELF systems a destructor of the last priority,
-   which runs after all other destructors of the module and after its static objects', whatever the
-   link order. The leak sanitizer ends the program before that; it, and other systems, get a
-   function by atexit: what is registered first runs last. */
-static void mtrace_profile_at_exit_(void);
-static void mtrace_environment_at_exit_(void);
-static void mtrace_at_exit_(void) {
-    mtrace_profile_at_exit_();
-    mtrace_environment_at_exit_();
+enum { MTRACE_NS_PER_MS_ = 1000000, MTRACE_NS_PER_S_ = 1000000000 };
+
+#ifdef _WIN32
+
+static uint64_t mtrace_unix_now_(void) {
+    uint64_t time = 0; /* 100 ns since 1601 */
+    GetSystemTimeAsFileTime((struct _FILETIME *)(void *)&time);
+    return (time - 116444736000000000u) * 100;
+}
+uint64_t mtrace_recorder_now(void) {
+    uint64_t ticks = 0, rate = 1, seconds, rest;
+    QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&ticks);
+    QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&rate);
+    seconds = ticks / rate;
+    rest = ticks % rate;
+    return seconds * MTRACE_NS_PER_S_ + rest * MTRACE_NS_PER_S_ / rate;
+}
+static void mtrace_yield_(void) {
+    SwitchToThread();
+}
+static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
+    (void)path; /* no /proc here */
+    (void)size;
+    buffer[0] = '\0';
+    return 0;
+}
+static uint64_t mtrace_page_size_(void) {
+    return 0;
 }
 
-/* Who asked for reports: they come from this process, not from children that it forks, when this
-   module ends. Another one may have the same variables (see mtrace_tracer_), and end before. */
-typedef struct mtrace_asker_ {
-    unsigned long process;
-    const void *module;
-} mtrace_asker_;
-static mtrace_asker_ mtrace_asker_here_(void) {
-    static char module;
-    mtrace_asker_ asker;
-    asker.process = mtrace_process_();
-    asker.module = &module;
-    return asker;
+#elif !MTRACE_HOSTED_
+
+/* Bare metal: no clock, one who runs. */
+static uint64_t mtrace_unix_now_(void) {
+    return 0;
 }
-static bool mtrace_is_asker_(const mtrace_asker_ *asker) {
-    mtrace_asker_ here = mtrace_asker_here_();
-    return asker->process == here.process && asker->module == here.module;
+uint64_t mtrace_recorder_now(void) {
+    return 0;
+}
+static void mtrace_yield_(void) {}
+static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
+    (void)path;
+    (void)size;
+    buffer[0] = '\0';
+    return 0;
+}
+static uint64_t mtrace_page_size_(void) {
+    return 0;
 }
 
-#if defined(__ELF__) && MTRACE_HOSTED_
-extern void __lsan_do_leak_check(void) __attribute__((weak));
-__attribute__((constructor(101))) static void mtrace_register_exit_(void) {
-    if (__lsan_do_leak_check != NULL) {
-        atexit(mtrace_at_exit_);
-    }
-}
-__attribute__((destructor(101))) static void mtrace_destructor_(void) {
-    mtrace_at_exit_();
-}
-static bool mtrace_has_exit_(void) {
-    return true;
-}
 #else
-static bool mtrace_has_exit_(void) {
-    static bool done;
-    done = done || atexit(mtrace_at_exit_) == 0;
-    return done;
-}
+
+#include <sched.h>
+#include <time.h>
+#ifdef CLOCK_MONOTONIC
+#define MTRACE_CLOCK_ CLOCK_MONOTONIC
+typedef struct timespec mtrace_time_;
+#else
+#define MTRACE_CLOCK_ 1 /* strict C hides it; only Linux' libraries do so, where it is this */
+typedef struct mtrace_time_ {
+    long tv_sec;
+    long tv_nsec;
+} mtrace_time_;
+extern int clock_gettime(int clock, mtrace_time_ *time);
 #endif
 
-/* --- the one way to write a file --- */
+static uint64_t mtrace_ns_(const mtrace_time_ *time) {
+    return (uint64_t)time->tv_sec * MTRACE_NS_PER_S_ + (uint64_t)time->tv_nsec;
+}
+static uint64_t mtrace_unix_now_(void) {
+    mtrace_time_ time = MTRACE_ZERO_;
+    clock_gettime(0, &time); /* CLOCK_REALTIME everywhere */
+    return mtrace_ns_(&time);
+}
+uint64_t mtrace_recorder_now(void) {
+    mtrace_time_ time = MTRACE_ZERO_;
+    clock_gettime(MTRACE_CLOCK_, &time);
+    return mtrace_ns_(&time);
+}
+static void mtrace_yield_(void) {
+    sched_yield();
+}
+/* Without stdio, which allocates. How many bytes; one 0 behind them. */
+static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
+    int file = open(path, O_RDONLY), error = errno;
+    size_t length = 0;
+    ssize_t got = 1;
+    while (file >= 0 && got > 0 && length < size - 1) {
+        got = read(file, buffer + length, size - 1 - length);
+        length += got > 0 ? (size_t)got : 0;
+    }
+    if (file >= 0) {
+        close(file);
+    }
+    errno = error;
+    buffer[length] = '\0';
+    return length;
+}
+static uint64_t mtrace_page_size_(void) {
+    return (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+#endif
+
+bool mtrace_get_resident(uint64_t *bytes) {
+    char text[128];
+    unsigned long long pages = 0;
+    *bytes = 0;
+    if (mtrace_read_small_("/proc/self/statm", text, sizeof text) == 0 ||
+        strchr(text, ' ') == NULL) {
+        return false;
+    }
+    pages = strtoull(strchr(text, ' '), NULL, 10); /* the second number */
+    *bytes = pages * mtrace_page_size_();
+    return true;
+}
+
+/* A lock that waits by giving way. One that is held across a sample is waited for that long. */
+static void mtrace_lock_(uint32_t *word) {
+    uint32_t is_free = 0;
+    bool held = false;
+    while (!held) {
+        is_free = 0;
+        MTRACE_LOCK();
+        held = MTRACE_CAS_(word, &is_free, 1u);
+        MTRACE_UNLOCK();
+        if (!held) {
+            mtrace_yield_();
+        }
+    }
+}
+
+static void mtrace_unlock_(uint32_t *word) {
+    MTRACE_LOCK();
+    MTRACE_SET_RELEASE_(word, 0u);
+    MTRACE_UNLOCK();
+}
+
+/* Taken in this order: `life` by start, stop and free, from end to end; `turn` for each sample, its
+   output and a copy for a report; `marks` for a few instructions around the array of marks.
+   `profile`, alone: its start, its table of functions, the measurements. */
+typedef struct mtrace_lock_words_ {
+    uint32_t profile;
+    uint32_t life;
+    uint32_t turn;
+    uint32_t marks;
+} mtrace_lock_words_;
+MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
+
+/* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
+static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
+    uint64_t now = mtrace_recorder_now();
+    *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
+    *next = *next < now ? now : *next;
+    return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
+}
+
+/* --- what a thread is inside of: when it ends there, end(what) is called --- */
+
+#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
+
+/* One thread, which does not end. */
+static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
+
+static void *mtrace_thread_inside_(void) {
+    return mtrace_thread_is_inside_;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    (void)end;
+    mtrace_thread_is_inside_ = what;
+}
+
+#elif defined(_WIN32)
+
+/* Storage of a fiber, or of a thread that has none; its end calls a function, as a pthread key's
+   does. */
+typedef struct mtrace_thread_key_memory_ {
+    unsigned long key;
+    uint32_t made;
+} mtrace_thread_key_memory_;
+MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
+static void (*mtrace_thread_end_)(void *);
+
+static void __stdcall mtrace_thread_ended_(void *what) {
+    if (what != NULL) {
+        mtrace_thread_end_(what);
+    }
+}
+
+static void *mtrace_thread_inside_(void) {
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made) ? FlsGetValue(mtrace_thread_key_.key)
+                                                         : NULL;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    mtrace_lock_(&mtrace_locks_.profile);
+    mtrace_thread_end_ = end;
+    if (!mtrace_thread_key_.made) {
+        mtrace_thread_key_.key = FlsAlloc(mtrace_thread_ended_);
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, mtrace_thread_key_.key != 0xffffffff);
+    }
+    mtrace_unlock_(&mtrace_locks_.profile);
+    if (mtrace_thread_key_.made) {
+        FlsSetValue(mtrace_thread_key_.key, what);
+    }
+}
+
+#else
+
+#include <pthread.h>
+
+/* One key, so `end` is the same always. */
+typedef struct mtrace_thread_key_memory_ {
+    pthread_key_t key;
+    uint32_t made;
+} mtrace_thread_key_memory_;
+MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
+
+static void *mtrace_thread_inside_(void) {
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made)
+               ? pthread_getspecific(mtrace_thread_key_.key)
+               : NULL;
+}
+
+static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
+    mtrace_lock_(&mtrace_locks_.profile);
+    if (!mtrace_thread_key_.made && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, 1);
+    }
+    mtrace_unlock_(&mtrace_locks_.profile);
+    if (mtrace_thread_key_.made) {
+        pthread_setspecific(mtrace_thread_key_.key, what);
+    }
+}
+
+#endif
+
+#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
+
+static bool mtrace_ticker_can_(void) {
+    return false;
+}
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
+    (void)interval;
+    (void)due;
+    return MTRACE_ERR_ARGUMENT;
+}
+static void mtrace_ticker_stop_(void) {}
+static bool mtrace_ticker_forks_(void) {
+    return true;
+}
+
+#elif defined(_WIN32)
+
+/* An event ends the wait. */
+static struct {
+    void *thread;
+    void *wake;
+    void (*due)(void); /* is called each interval */
+    uint32_t interval; /* ms */
+} mtrace_ticker_;
+
+static bool mtrace_ticker_can_(void) {
+    return true;
+}
+
+static unsigned __stdcall mtrace_ticker_run_(void *unused) {
+    uint64_t next = mtrace_recorder_now();
+    (void)unused;
+    while (WaitForSingleObject(mtrace_ticker_.wake, (unsigned long)mtrace_until_next_(
+                                                        &next, mtrace_ticker_.interval)) != 0) {
+        mtrace_ticker_.due();
+    }
+    return 0;
+}
+
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
+    mtrace_ticker_.wake = CreateEventA(NULL, 1, 0, NULL);
+    if (mtrace_ticker_.wake == NULL) {
+        errno = ENOMEM;
+        return MTRACE_ERR_THREAD;
+    }
+    mtrace_ticker_.due = due;
+    mtrace_ticker_.interval = interval;
+    mtrace_ticker_.thread = (void *)_beginthreadex(NULL, 0, mtrace_ticker_run_, NULL, 0, NULL);
+    if (mtrace_ticker_.thread == NULL) {
+        CloseHandle(mtrace_ticker_.wake);
+        return MTRACE_ERR_THREAD;
+    }
+    return MTRACE_OK;
+}
+
+static void mtrace_ticker_stop_(void) {
+    if (mtrace_ticker_.thread != NULL) {
+        SetEvent(mtrace_ticker_.wake);
+        WaitForSingleObject(mtrace_ticker_.thread, 0xffffffff);
+        CloseHandle(mtrace_ticker_.thread);
+        CloseHandle(mtrace_ticker_.wake);
+        mtrace_ticker_.thread = NULL;
+    }
+}
+
+static bool mtrace_ticker_forks_(void) {
+    return true;
+}
+
+#else
+
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#ifdef SIG_BLOCK
+typedef sigset_t mtrace_signals_;
+#define MTRACE_SIG_BLOCK_ SIG_BLOCK
+#else
+typedef struct mtrace_signals_ { /* strict C hides it; as with CLOCK_MONOTONIC */
+    unsigned long bits[128 / sizeof(unsigned long)];
+} mtrace_signals_;
+extern int sigfillset(mtrace_signals_ *signals);
+extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signals_ *old);
+#define MTRACE_SIG_BLOCK_ 0 /* an error elsewhere (MIPS, say): then they stay open */
+#endif
+
+/* A pipe ends the wait: no clock that is set back or forward can prolong it. */
+typedef struct mtrace_ticker_memory_ {
+    pthread_t thread;
+    void (*due)(void); /* is called each interval */
+    int wake[2];
+    uint32_t interval; /* ms */
+    bool runs;
+    bool knows_forks;
+} mtrace_ticker_memory_;
+MTRACE_SHARED_(mtrace_ticker_memory_ mtrace_ticker_);
+
+static bool mtrace_ticker_can_(void) {
+    return true;
+}
+
+static void *mtrace_ticker_run_(void *unused) {
+    struct pollfd wake = MTRACE_ZERO_;
+    mtrace_signals_ signals;
+    uint64_t next = mtrace_recorder_now();
+    sigfillset(&signals);
+    pthread_sigmask(MTRACE_SIG_BLOCK_, &signals, NULL);
+    wake.fd = mtrace_ticker_.wake[0];
+    wake.events = POLLIN;
+    do {
+        if (poll(&wake, 1, mtrace_until_next_(&next, mtrace_ticker_.interval)) > 0) {
+            return unused;
+        }
+        mtrace_ticker_.due();
+    } while (true);
+}
+
+static void mtrace_ticker_close_(void) {
+    close(mtrace_ticker_.wake[0]);
+    close(mtrace_ticker_.wake[1]);
+    mtrace_ticker_.runs = false;
+}
+
+static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
+    int error;
+    if (pipe(mtrace_ticker_.wake) != 0) {
+        return MTRACE_ERR_THREAD;
+    }
+    fcntl(mtrace_ticker_.wake[0], F_SETFD, FD_CLOEXEC);
+    fcntl(mtrace_ticker_.wake[1], F_SETFD, FD_CLOEXEC);
+    mtrace_ticker_.due = due;
+    mtrace_ticker_.interval = interval;
+    error = pthread_create(&mtrace_ticker_.thread, NULL, mtrace_ticker_run_, NULL);
+    if (error != 0) {
+        mtrace_ticker_close_();
+        errno = error;
+        return MTRACE_ERR_THREAD;
+    }
+    mtrace_ticker_.runs = true;
+    return MTRACE_OK;
+}
+
+static void mtrace_ticker_stop_(void) {
+    if (mtrace_ticker_.runs) {
+        while (write(mtrace_ticker_.wake[1], "", 1) < 0 && errno == EINTR) {
+        }
+        pthread_join(mtrace_ticker_.thread, NULL);
+        mtrace_ticker_close_();
+    }
+}
+
+/* No lock is held by a thread that a child of fork() does not have. */
+static void mtrace_before_fork_(void) {
+    mtrace_lock_(&mtrace_locks_.profile);
+    mtrace_lock_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.marks);
+}
+static void mtrace_after_fork_(void) {
+    mtrace_unlock_(&mtrace_locks_.marks);
+    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.profile);
+}
+static void mtrace_after_fork_in_child_(void) {
+    if (mtrace_ticker_.runs) {
+        mtrace_ticker_close_();
+    }
+    mtrace_after_fork_();
+}
+static bool mtrace_ticker_forks_(void) {
+    if (!mtrace_ticker_.knows_forks) {
+        mtrace_ticker_.knows_forks = pthread_atfork(mtrace_before_fork_, mtrace_after_fork_,
+                                                    mtrace_after_fork_in_child_) == 0;
+    }
+    return mtrace_ticker_.knows_forks;
+}
+
+#endif
+
+/* ============================================================================================== */
+/* [SECTION] OUTPUT - the one way to write a file; bytes on their way out                         */
+/* ============================================================================================== */
 
 typedef struct mtrace_file_ {
     FILE *stream;
@@ -1042,52 +927,6 @@ static mtrace_result mtrace_file_close_(mtrace_file_ *f, mtrace_result result) {
     return result != MTRACE_OK ? (mtrace_file_done_(f), result) : mtrace_file_done_(f);
 }
 
-typedef mtrace_result (*mtrace_dump_fn_)(const mtrace_snapshot *snapshot, mtrace_write_fn write,
-                                         void *user);
-
-static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const char *path,
-                                       mtrace_dump_fn_ dump) {
-    mtrace_file_ f;
-    mtrace_result result;
-    if (snapshot == NULL || path == NULL) {
-        return MTRACE_ERR_ARGUMENT;
-    }
-    result = mtrace_file_open_(&f, path, false);
-    return result != MTRACE_OK ? result
-                               : mtrace_file_close_(&f, dump(snapshot, mtrace_file_write_, &f));
-}
-
-/* ============================================================================================== */
-/* [SECTION] DUMP                                                                                 */
-/* ============================================================================================== */
-
-#define MTRACE_FILE_MAGIC_ "\x89MTRC\r\n\x1a"
-enum {
-    MTRACE_FILE_VERSION_ = 2,
-    MTRACE_FILE_INFOS_ = 18,
-    MTRACE_FILE_HEADER_1_ = 72 + 8 * MTRACE_FILE_INFOS_, /* version 1 */
-    MTRACE_FILE_HEADER_ = MTRACE_FILE_HEADER_1_ + 24,
-    MTRACE_FILE_MODULE_ = 56,
-    MTRACE_FILE_LOCATION_ = 24,
-    MTRACE_FILE_FRAME_1_ = 12, /* version 1: it is a location, without module and address */
-    MTRACE_FILE_FRAME_ = 4,
-    MTRACE_FILE_COUNTERS_ = 11,
-    MTRACE_FILE_ROW_ = 24 + 8 * MTRACE_FILE_COUNTERS_,
-    MTRACE_FILE_ROW_1_ = 24 + 8 * 16, /* version 1: variances instead of the last counter */
-    MTRACE_FILE_BLOCK_ = 32,
-    MTRACE_FILE_MAX_INTERVAL_ = 1 << 24, /* as desc.sample_interval */
-    MTRACE_FILE_HAS_BLOCKS_ = 1
-};
-#define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
-
-/* Frames share names, so a small file can stand for much text: each report writes a name as often
-   as a frame refers to it. What everything refers to may come to 256 times the file, and to 16 MiB
-   in any. Real files come to 35 times where stacks are deep, with paths of 100 bytes and functions
-   of 40: 4 bytes a frame. */
-static uint64_t mtrace_file_most_text_(uint64_t size) {
-    return ((uint64_t)1 << 24) + 256 * size;
-}
-
 /* Bytes on their way out, in pieces; hashed when they are a snapshot's. */
 typedef struct mtrace_out_ {
     mtrace_write_fn write;
@@ -1133,6 +972,231 @@ static void mtrace_out_number_(mtrace_out_ *o, uint64_t value, int size) {
     for (; size > 0; size--, value >>= 8) {
         mtrace_out_byte_(o, (unsigned)(value & 0xff));
     }
+}
+
+static bool mtrace_is_blank_(int c) {
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+/* ============================================================================================== */
+/* [SECTION] EXIT - the end of the program                                                        */
+/* ============================================================================================== */
+
+#if MTRACE_HAS_PROFILE_ || MTRACE_HAS_ENVIRONMENT_
+/* All reports due; nothing once they have come. On ELF systems a destructor of the last priority,
+   which runs after all other destructors of the module and after its static objects', whatever the
+   link order. The leak sanitizer ends the program before that; it, and other systems, get a
+   function by atexit: what is registered first runs last. */
+static void mtrace_profile_at_exit_(void);
+static void mtrace_environment_at_exit_(void);
+static void mtrace_at_exit_(void) {
+    mtrace_profile_at_exit_();
+    mtrace_environment_at_exit_();
+}
+
+/* Who asked for reports: they come from this process, not from children that it forks, when this
+   module ends. Another one may have the same variables (see mtrace_tracer_), and end before. */
+typedef struct mtrace_asker_ {
+    unsigned long process;
+    const void *module;
+} mtrace_asker_;
+static mtrace_asker_ mtrace_asker_here_(void) {
+    static char module;
+    mtrace_asker_ asker;
+    asker.process = mtrace_process_();
+    asker.module = &module;
+    return asker;
+}
+static bool mtrace_is_asker_(const mtrace_asker_ *asker) {
+    mtrace_asker_ here = mtrace_asker_here_();
+    return asker->process == here.process && asker->module == here.module;
+}
+
+#if defined(__ELF__) && MTRACE_HOSTED_
+extern void __lsan_do_leak_check(void) __attribute__((weak));
+__attribute__((constructor(101))) static void mtrace_register_exit_(void) {
+    if (__lsan_do_leak_check != NULL) {
+        atexit(mtrace_at_exit_);
+    }
+}
+__attribute__((destructor(101))) static void mtrace_destructor_(void) {
+    mtrace_at_exit_();
+}
+static bool mtrace_has_exit_(void) {
+    return true;
+}
+#else
+static bool mtrace_has_exit_(void) {
+    static bool done;
+    done = done || atexit(mtrace_at_exit_) == 0;
+    return done;
+}
+#endif
+#endif
+
+#ifdef __GNUC__
+#pragma GCC diagnostic pop
+#endif
+
+#endif /* PORTABILITY OF EXT */
+
+/* ============================================================================================== */
+/* [CHAPTER] FILES - snapshots in files; docs/FORMAT.md tells every byte                          */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_FILES_
+#define MTRACE_EXT_FILES_
+
+/* Fills the buffer with up to `size` bytes; what it returns is how many, 0 at the end, SIZE_MAX
+   when it failed. */
+typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
+
+#if MTRACE_HAS_FILES_
+
+/* How every call here writes a file. A new file, and one that replaces a regular file, is first
+   written under another name in the same folder, then flushed to the disk and renamed: a crash
+   leaves the older file whole, and an error leaves no file behind. It keeps the older one's mode,
+   and its owner where that is allowed. A device, a FIFO or a symbolic link is written in place,
+   through the link, and never replaced; an error may leave a part there. A FIFO that nobody reads
+   is an error (ENXIO): nothing waits. */
+
+/* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
+   of 4 GiB, or names that come to more than 256 times the file, see docs/FORMAT.md), IO (errno
+   tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
+   needs 12 KiB of stack, so that it goes wherever `write` does. Source:
+   tracemalloc.Snapshot.dump(). */
+MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
+MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
+                                                 mtrace_write_fn write, void *user);
+
+/* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
+   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to the
+   bytes that were really read: a frame takes 4 of them, and 40 twice. memory NULL: the tracer's.
+   Two files of one run of a program compare as their snapshots did; compared with another run's,
+   totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
+MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
+                                              const mtrace_buffer *memory);
+MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
+                                                   void *user, const mtrace_buffer *memory);
+
+/* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
+   block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
+   another view than what is live, has as many traces of a call site as it has blocks there, of its
+   average size: all sums agree. Code is a file `path+0x1234`, of line 0; where one module has
+   two paths, Python has two rows. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
+   traces that would have to be made up: take the snapshot with its blocks), IO. O(blocks). Any
+   thread. Python runs what it unpickles: load only files of your own. Source: the pickle protocol,
+   version 2. */
+MTRACE_API mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
+                                                     const char *path);
+MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
+                                                        mtrace_write_fn write, void *user);
+
+/* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
+   False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
+   thread. Source: Python's linecache. */
+MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
+                                        void *user);
+
+#else /* left out: the same names */
+
+static inline mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
+                                                 const char *path) {
+    (void)snapshot;
+    (void)path;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
+                                                    mtrace_write_fn write, void *user) {
+    (void)snapshot;
+    (void)write;
+    (void)user;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
+                                                 const mtrace_buffer *memory) {
+    (void)path;
+    (void)memory;
+    *out = MTRACE_NULL_;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
+                                                      void *user, const mtrace_buffer *memory) {
+    (void)read;
+    (void)user;
+    (void)memory;
+    *out = MTRACE_NULL_;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
+                                                        const char *path) {
+    return mtrace_snapshot_dump(snapshot, path);
+}
+static inline mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
+                                                           mtrace_write_fn write, void *user) {
+    return mtrace_snapshot_dump_to(snapshot, write, user);
+}
+static inline bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer,
+                                           size_t size, void *user) {
+    (void)file;
+    (void)line;
+    (void)user;
+    if (size > 0) {
+        buffer[0] = '\0';
+    }
+    return false;
+}
+
+#endif
+
+#endif /* MTRACE_EXT_FILES_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_FILES_
+
+/* ============================================================================================== */
+/* [SECTION] DUMP                                                                                 */
+/* ============================================================================================== */
+
+#define MTRACE_FILE_MAGIC_ "\x89MTRC\r\n\x1a"
+enum {
+    MTRACE_FILE_VERSION_ = 2,
+    MTRACE_FILE_INFOS_ = 18,
+    MTRACE_FILE_HEADER_1_ = 72 + 8 * MTRACE_FILE_INFOS_, /* version 1 */
+    MTRACE_FILE_HEADER_ = MTRACE_FILE_HEADER_1_ + 24,
+    MTRACE_FILE_MODULE_ = 56,
+    MTRACE_FILE_LOCATION_ = 24,
+    MTRACE_FILE_FRAME_1_ = 12, /* version 1: it is a location, without module and address */
+    MTRACE_FILE_FRAME_ = 4,
+    MTRACE_FILE_COUNTERS_ = 11,
+    MTRACE_FILE_ROW_ = 24 + 8 * MTRACE_FILE_COUNTERS_,
+    MTRACE_FILE_ROW_1_ = 24 + 8 * 16, /* version 1: variances instead of the last counter */
+    MTRACE_FILE_BLOCK_ = 32,
+    MTRACE_FILE_MAX_INTERVAL_ = 1 << 24, /* as desc.sample_interval */
+    MTRACE_FILE_HAS_BLOCKS_ = 1
+};
+#define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
+
+/* Frames share names, so a small file can stand for much text: each report writes a name as often
+   as a frame refers to it. What everything refers to may come to 256 times the file, and to 16 MiB
+   in any. Real files come to 35 times where stacks are deep, with paths of 100 bytes and functions
+   of 40: 4 bytes a frame. */
+static uint64_t mtrace_file_most_text_(uint64_t size) {
+    return ((uint64_t)1 << 24) + 256 * size;
+}
+
+typedef mtrace_result (*mtrace_dump_fn_)(const mtrace_snapshot *snapshot, mtrace_write_fn write,
+                                         void *user);
+
+static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const char *path,
+                                       mtrace_dump_fn_ dump) {
+    mtrace_file_ f;
+    mtrace_result result;
+    if (snapshot == NULL || path == NULL) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    result = mtrace_file_open_(&f, path, false);
+    return result != MTRACE_OK ? result
+                               : mtrace_file_close_(&f, dump(snapshot, mtrace_file_write_, &f));
 }
 
 /* Where names lie in a file, without a table of them all: a small cache, which forgets, and then a
@@ -2118,10 +2182,6 @@ static int mtrace_next_of_file_(FILE *file) {
     return c;
 }
 
-static bool mtrace_is_blank_(int c) {
-    return c == ' ' || (c >= '\t' && c <= '\r');
-}
-
 /* The line, without blanks around it, as much as fits; false at the end of the file. */
 static bool mtrace_take_line_(FILE *file, char *buffer, size_t size) {
     size_t length = 0, end = 0;
@@ -2156,432 +2216,159 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
     return found;
 }
 
+#endif /* FILES */
+
 /* ============================================================================================== */
-/* [SECTION] RECORDER CLOCK AND THREAD - what it needs of the system, each branch complete        */
+/* [CHAPTER] RECORDER - memory over time, in memory that does not grow                            */
 /* ============================================================================================== */
 
-#include <stdarg.h>
+#ifndef MTRACE_EXT_RECORDER_
+#define MTRACE_EXT_RECORDER_
 
-enum { MTRACE_NS_PER_MS_ = 1000000, MTRACE_NS_PER_S_ = 1000000000 };
+/* A call that has ended. */
+typedef struct mtrace_recorder_span {
+    uint64_t start; /* ns, as mtrace_recorder_now() */
+    uint64_t end;
+    uint64_t start_bytes; /* bytes held at its start */
+    uint64_t end_bytes;
+    uint32_t level;  /* of nesting in its thread, 0 outermost */
+    uint32_t thread; /* a number of your own that tells threads apart */
+} mtrace_recorder_span;
 
-#ifdef _WIN32
+/* What to record. All zero is a good default: NULL may stand for it. */
+typedef struct mtrace_recorder_desc {
+    uint32_t interval;          /* ms between the samples of its own thread. 0: 100 */
+    bool no_thread;             /* mtrace_recorder_tick() alone takes samples */
+    size_t max_samples;         /* kept, 2 at least. 0: 4,096 */
+    size_t max_marks;           /* kept. 0: 1,024 */
+    const mtrace_filter *sites; /* at most 8: the bytes held by the rows that match; copied */
+    size_t site_count;
+    const uint32_t *domains; /* at most 8: the bytes held in each */
+    size_t domain_count;
+    mtrace_write_fn write; /* each sample and mark, when it is taken, as lines of mprof's .dat. It
+                              must not call the recorder, nor a profiled function, nor fork.
+                              NULL: no */
+    void *write_user;
+} mtrace_recorder_desc;
 
-static uint64_t mtrace_unix_now_(void) {
-    uint64_t time = 0; /* 100 ns since 1601 */
-    GetSystemTimeAsFileTime((struct _FILETIME *)(void *)&time);
-    return (time - 116444736000000000u) * 100;
+typedef struct mtrace_recorder_info {
+    bool is_on;
+    size_t samples;         /* kept */
+    uint64_t taken;         /* samples ever taken */
+    size_t marks;           /* kept */
+    uint64_t dropped_marks; /* there was no room for */
+    uint64_t peak;          /* the most bytes seen held at once */
+    uint64_t peak_time;     /* ns, as mtrace_recorder_now(): when that was seen first */
+    size_t memory;          /* bytes of the recorder's own */
+} mtrace_recorder_info;
+
+typedef enum mtrace_recorder_format {
+    MTRACE_RECORDER_DAT = 0,            /* for Python's mprof: mprof plot, mprof peak */
+    MTRACE_RECORDER_CHROME = 1,         /* trace events (JSON): Perfetto, Qt Creator */
+    MTRACE_RECORDER_CSV = 2,            /* the samples, RFC 4180 */
+    MTRACE_RECORDER_SVG = 3,            /* a picture */
+    MTRACE_RECORDER_PLOT = 4,           /* a picture of ASCII, 80 columns */
+    MTRACE_RECORDER_SPARKLINE = 5,      /* one line, UTF-8 */
+    MTRACE_RECORDER_SPARKLINE_ASCII = 6 /* one line, ASCII */
+} mtrace_recorder_format;
+
+#if MTRACE_HAS_RECORDER_
+
+/* A sample is what is held, the most that was since the sample before, the tracer's peak, what the
+   process has resident, and what each chosen domain and site holds. That most is exact when it was
+   the highest of all so far (or since a reset of the peak); lower ones between two samples are not
+   seen. When there is no room, samples are merged in pairs, and so are those to come: the later
+   one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
+   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like
+   meanwhile.
+
+   Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
+   domain and site, and a snapshot's if there are any. That grows with the call sites. */
+
+/* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
+   desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
+   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval
+   above INT32_MAX, or a thread where there is none: MTRACE_SINGLE_THREAD; there set no_thread),
+   NO_MEMORY, THREAD; then nothing has changed. O(max_samples). Any thread. A child of fork() goes
+   on without the thread. Source: mprof run. */
+MTRACE_API mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc);
+
+/* Ends the thread at once and takes a last sample. What was recorded can be written until the next
+   start, or until free, which stops too and gives the memory back. No-op when it is so already. As
+   a sample. Any thread, but not from desc.write; stop before `write` becomes invalid. */
+MTRACE_API void mtrace_recorder_stop(void);
+MTRACE_API void mtrace_recorder_free(void);
+
+/* Does it record? O(1), one load. Any context. */
+MTRACE_API bool mtrace_recorder_is_on(void);
+
+/* What it has, and of what size; zeros before the first start. O(samples). Any thread. */
+MTRACE_API mtrace_recorder_info mtrace_recorder_get_info(void);
+
+/* A sample, now; no-op when not recording. O(1), and with domains or sites O(call sites x sites).
+   Any thread; waits for a sample under way. Not a signal handler. */
+MTRACE_API void mtrace_recorder_tick(void);
+
+/* An instant ("level loaded"), and a call that has ended. The name (NULL: "") is copied, cut at 47
+   bytes; in it characters of control are blanks and what is not UTF-8 is "?". No-op when not
+   recording. O(1) on average. Any thread; with desc.write it waits for a sample under way. Not a
+   signal handler. */
+MTRACE_API void mtrace_recorder_mark(const char *name);
+MTRACE_API void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span);
+
+/* Writes what was recorded, while recording or after: through a callback, line by line, or to a
+   file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples (.dat: one of 0).
+   Errors: ARGUMENT (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for
+   `write`), IO. O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's
+   Trace Event Format. */
+MTRACE_API mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_fn write,
+                                               void *user);
+MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path);
+
+#else /* left out: the same names */
+
+static inline mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
 }
-uint64_t mtrace_recorder_now(void) {
-    uint64_t ticks = 0, rate = 1, seconds, rest;
-    QueryPerformanceCounter((union _LARGE_INTEGER *)(void *)&ticks);
-    QueryPerformanceFrequency((union _LARGE_INTEGER *)(void *)&rate);
-    seconds = ticks / rate;
-    rest = ticks % rate;
-    return seconds * MTRACE_NS_PER_S_ + rest * MTRACE_NS_PER_S_ / rate;
-}
-static void mtrace_yield_(void) {
-    SwitchToThread();
-}
-static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
-    (void)path; /* no /proc here */
-    (void)size;
-    buffer[0] = '\0';
-    return 0;
-}
-static uint64_t mtrace_page_size_(void) {
-    return 0;
-}
-
-#elif !MTRACE_HOSTED_
-
-/* Bare metal: no clock, one who runs. */
-static uint64_t mtrace_unix_now_(void) {
-    return 0;
-}
-uint64_t mtrace_recorder_now(void) {
-    return 0;
-}
-static void mtrace_yield_(void) {}
-static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
-    (void)path;
-    (void)size;
-    buffer[0] = '\0';
-    return 0;
-}
-static uint64_t mtrace_page_size_(void) {
-    return 0;
-}
-
-#else
-
-#include <sched.h>
-#include <time.h>
-#ifdef CLOCK_MONOTONIC
-#define MTRACE_CLOCK_ CLOCK_MONOTONIC
-typedef struct timespec mtrace_time_;
-#else
-#define MTRACE_CLOCK_ 1 /* strict C hides it; only Linux' libraries do so, where it is this */
-typedef struct mtrace_time_ {
-    long tv_sec;
-    long tv_nsec;
-} mtrace_time_;
-extern int clock_gettime(int clock, mtrace_time_ *time);
-#endif
-
-static uint64_t mtrace_ns_(const mtrace_time_ *time) {
-    return (uint64_t)time->tv_sec * MTRACE_NS_PER_S_ + (uint64_t)time->tv_nsec;
-}
-static uint64_t mtrace_unix_now_(void) {
-    mtrace_time_ time = MTRACE_ZERO_;
-    clock_gettime(0, &time); /* CLOCK_REALTIME everywhere */
-    return mtrace_ns_(&time);
-}
-uint64_t mtrace_recorder_now(void) {
-    mtrace_time_ time = MTRACE_ZERO_;
-    clock_gettime(MTRACE_CLOCK_, &time);
-    return mtrace_ns_(&time);
-}
-static void mtrace_yield_(void) {
-    sched_yield();
-}
-/* Without stdio, which allocates. How many bytes; one 0 behind them. */
-static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
-    int file = open(path, O_RDONLY), error = errno;
-    size_t length = 0;
-    ssize_t got = 1;
-    while (file >= 0 && got > 0 && length < size - 1) {
-        got = read(file, buffer + length, size - 1 - length);
-        length += got > 0 ? (size_t)got : 0;
-    }
-    if (file >= 0) {
-        close(file);
-    }
-    errno = error;
-    buffer[length] = '\0';
-    return length;
-}
-static uint64_t mtrace_page_size_(void) {
-    return (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-#endif
-
-bool mtrace_get_resident(uint64_t *bytes) {
-    char text[128];
-    unsigned long long pages = 0;
-    *bytes = 0;
-    if (mtrace_read_small_("/proc/self/statm", text, sizeof text) == 0 ||
-        strchr(text, ' ') == NULL) {
-        return false;
-    }
-    pages = strtoull(strchr(text, ' '), NULL, 10); /* the second number */
-    *bytes = pages * mtrace_page_size_();
-    return true;
-}
-
-/* A lock that waits by giving way. One that is held across a sample is waited for that long. */
-static void mtrace_lock_(uint32_t *word) {
-    uint32_t is_free = 0;
-    bool held = false;
-    while (!held) {
-        is_free = 0;
-        MTRACE_LOCK();
-        held = MTRACE_CAS_(word, &is_free, 1u);
-        MTRACE_UNLOCK();
-        if (!held) {
-            mtrace_yield_();
-        }
-    }
-}
-
-static void mtrace_unlock_(uint32_t *word) {
-    MTRACE_LOCK();
-    MTRACE_SET_RELEASE_(word, 0u);
-    MTRACE_UNLOCK();
-}
-
-/* Taken in this order: `life` by start, stop and free, from end to end; `turn` for each sample, its
-   output and a copy for a report; `marks` for a few instructions around the array of marks.
-   `profile`, alone: its start, its table of functions, the measurements. */
-typedef struct mtrace_lock_words_ {
-    uint32_t profile;
-    uint32_t life;
-    uint32_t turn;
-    uint32_t marks;
-} mtrace_lock_words_;
-MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
-
-/* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
-static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
-    uint64_t now = mtrace_recorder_now();
-    *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
-    *next = *next < now ? now : *next;
-    return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
-}
-
-/* --- what a thread is inside of: when it ends there, end(what) is called --- */
-
-#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
-
-/* One thread, which does not end. */
-static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
-
-static void *mtrace_thread_inside_(void) {
-    return mtrace_thread_is_inside_;
-}
-
-static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
-    (void)end;
-    mtrace_thread_is_inside_ = what;
-}
-
-#elif defined(_WIN32)
-
-/* Storage of a fiber, or of a thread that has none; its end calls a function, as a pthread key's
-   does. */
-typedef struct mtrace_thread_key_memory_ {
-    unsigned long key;
-    uint32_t made;
-} mtrace_thread_key_memory_;
-MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
-static void (*mtrace_thread_end_)(void *);
-
-static void __stdcall mtrace_thread_ended_(void *what) {
-    if (what != NULL) {
-        mtrace_thread_end_(what);
-    }
-}
-
-static void *mtrace_thread_inside_(void) {
-    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made) ? FlsGetValue(mtrace_thread_key_.key)
-                                                         : NULL;
-}
-
-static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
-    mtrace_lock_(&mtrace_locks_.profile);
-    mtrace_thread_end_ = end;
-    if (!mtrace_thread_key_.made) {
-        mtrace_thread_key_.key = FlsAlloc(mtrace_thread_ended_);
-        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, mtrace_thread_key_.key != 0xffffffff);
-    }
-    mtrace_unlock_(&mtrace_locks_.profile);
-    if (mtrace_thread_key_.made) {
-        FlsSetValue(mtrace_thread_key_.key, what);
-    }
-}
-
-#else
-
-#include <pthread.h>
-
-/* One key, so `end` is the same always. */
-typedef struct mtrace_thread_key_memory_ {
-    pthread_key_t key;
-    uint32_t made;
-} mtrace_thread_key_memory_;
-MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
-
-static void *mtrace_thread_inside_(void) {
-    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made)
-               ? pthread_getspecific(mtrace_thread_key_.key)
-               : NULL;
-}
-
-static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
-    mtrace_lock_(&mtrace_locks_.profile);
-    if (!mtrace_thread_key_.made && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
-        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, 1);
-    }
-    mtrace_unlock_(&mtrace_locks_.profile);
-    if (mtrace_thread_key_.made) {
-        pthread_setspecific(mtrace_thread_key_.key, what);
-    }
-}
-
-#endif
-
-#if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
-
-static bool mtrace_ticker_can_(void) {
+static inline void mtrace_recorder_stop(void) {}
+static inline void mtrace_recorder_free(void) {}
+static inline bool mtrace_recorder_is_on(void) {
     return false;
 }
-static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
-    (void)interval;
-    (void)due;
-    return MTRACE_ERR_ARGUMENT;
+static inline mtrace_recorder_info mtrace_recorder_get_info(void) {
+    mtrace_recorder_info zero = MTRACE_ZERO_;
+    return zero;
 }
-static void mtrace_ticker_stop_(void) {}
-static bool mtrace_ticker_forks_(void) {
-    return true;
+static inline void mtrace_recorder_tick(void) {}
+static inline void mtrace_recorder_mark(const char *name) {
+    (void)name;
 }
-
-#elif defined(_WIN32)
-
-/* An event ends the wait. */
-static struct {
-    void *thread;
-    void *wake;
-    void (*due)(void); /* is called each interval */
-    uint32_t interval; /* ms */
-} mtrace_ticker_;
-
-static bool mtrace_ticker_can_(void) {
-    return true;
+static inline void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
+    (void)name;
+    (void)span;
 }
-
-static unsigned __stdcall mtrace_ticker_run_(void *unused) {
-    uint64_t next = mtrace_recorder_now();
-    (void)unused;
-    while (WaitForSingleObject(mtrace_ticker_.wake, (unsigned long)mtrace_until_next_(
-                                                        &next, mtrace_ticker_.interval)) != 0) {
-        mtrace_ticker_.due();
-    }
-    return 0;
+static inline mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
+                                                  mtrace_write_fn write, void *user) {
+    (void)format;
+    (void)write;
+    (void)user;
+    return MTRACE_ERR_COMPILED_OUT;
 }
-
-static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
-    mtrace_ticker_.wake = CreateEventA(NULL, 1, 0, NULL);
-    if (mtrace_ticker_.wake == NULL) {
-        errno = ENOMEM;
-        return MTRACE_ERR_THREAD;
-    }
-    mtrace_ticker_.due = due;
-    mtrace_ticker_.interval = interval;
-    mtrace_ticker_.thread = (void *)_beginthreadex(NULL, 0, mtrace_ticker_run_, NULL, 0, NULL);
-    if (mtrace_ticker_.thread == NULL) {
-        CloseHandle(mtrace_ticker_.wake);
-        return MTRACE_ERR_THREAD;
-    }
-    return MTRACE_OK;
-}
-
-static void mtrace_ticker_stop_(void) {
-    if (mtrace_ticker_.thread != NULL) {
-        SetEvent(mtrace_ticker_.wake);
-        WaitForSingleObject(mtrace_ticker_.thread, 0xffffffff);
-        CloseHandle(mtrace_ticker_.thread);
-        CloseHandle(mtrace_ticker_.wake);
-        mtrace_ticker_.thread = NULL;
-    }
-}
-
-static bool mtrace_ticker_forks_(void) {
-    return true;
-}
-
-#else
-
-#include <poll.h>
-#include <pthread.h>
-#include <signal.h>
-#ifdef SIG_BLOCK
-typedef sigset_t mtrace_signals_;
-#define MTRACE_SIG_BLOCK_ SIG_BLOCK
-#else
-typedef struct mtrace_signals_ { /* strict C hides it; as with CLOCK_MONOTONIC */
-    unsigned long bits[128 / sizeof(unsigned long)];
-} mtrace_signals_;
-extern int sigfillset(mtrace_signals_ *signals);
-extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signals_ *old);
-#define MTRACE_SIG_BLOCK_ 0 /* an error elsewhere (MIPS, say): then they stay open */
-#endif
-
-/* A pipe ends the wait: no clock that is set back or forward can prolong it. */
-typedef struct mtrace_ticker_memory_ {
-    pthread_t thread;
-    void (*due)(void); /* is called each interval */
-    int wake[2];
-    uint32_t interval; /* ms */
-    bool runs;
-    bool knows_forks;
-} mtrace_ticker_memory_;
-MTRACE_SHARED_(mtrace_ticker_memory_ mtrace_ticker_);
-
-static bool mtrace_ticker_can_(void) {
-    return true;
-}
-
-static void *mtrace_ticker_run_(void *unused) {
-    struct pollfd wake = MTRACE_ZERO_;
-    mtrace_signals_ signals;
-    uint64_t next = mtrace_recorder_now();
-    sigfillset(&signals);
-    pthread_sigmask(MTRACE_SIG_BLOCK_, &signals, NULL);
-    wake.fd = mtrace_ticker_.wake[0];
-    wake.events = POLLIN;
-    do {
-        if (poll(&wake, 1, mtrace_until_next_(&next, mtrace_ticker_.interval)) > 0) {
-            return unused;
-        }
-        mtrace_ticker_.due();
-    } while (true);
-}
-
-static void mtrace_ticker_close_(void) {
-    close(mtrace_ticker_.wake[0]);
-    close(mtrace_ticker_.wake[1]);
-    mtrace_ticker_.runs = false;
-}
-
-static mtrace_result mtrace_ticker_start_(uint32_t interval, void (*due)(void)) {
-    int error;
-    if (pipe(mtrace_ticker_.wake) != 0) {
-        return MTRACE_ERR_THREAD;
-    }
-    fcntl(mtrace_ticker_.wake[0], F_SETFD, FD_CLOEXEC);
-    fcntl(mtrace_ticker_.wake[1], F_SETFD, FD_CLOEXEC);
-    mtrace_ticker_.due = due;
-    mtrace_ticker_.interval = interval;
-    error = pthread_create(&mtrace_ticker_.thread, NULL, mtrace_ticker_run_, NULL);
-    if (error != 0) {
-        mtrace_ticker_close_();
-        errno = error;
-        return MTRACE_ERR_THREAD;
-    }
-    mtrace_ticker_.runs = true;
-    return MTRACE_OK;
-}
-
-static void mtrace_ticker_stop_(void) {
-    if (mtrace_ticker_.runs) {
-        while (write(mtrace_ticker_.wake[1], "", 1) < 0 && errno == EINTR) {
-        }
-        pthread_join(mtrace_ticker_.thread, NULL);
-        mtrace_ticker_close_();
-    }
-}
-
-/* No lock is held by a thread that a child of fork() does not have. */
-static void mtrace_before_fork_(void) {
-    mtrace_lock_(&mtrace_locks_.profile);
-    mtrace_lock_(&mtrace_locks_.life);
-    mtrace_lock_(&mtrace_locks_.turn);
-    mtrace_lock_(&mtrace_locks_.marks);
-}
-static void mtrace_after_fork_(void) {
-    mtrace_unlock_(&mtrace_locks_.marks);
-    mtrace_unlock_(&mtrace_locks_.turn);
-    mtrace_unlock_(&mtrace_locks_.life);
-    mtrace_unlock_(&mtrace_locks_.profile);
-}
-static void mtrace_after_fork_in_child_(void) {
-    if (mtrace_ticker_.runs) {
-        mtrace_ticker_close_();
-    }
-    mtrace_after_fork_();
-}
-static bool mtrace_ticker_forks_(void) {
-    if (!mtrace_ticker_.knows_forks) {
-        mtrace_ticker_.knows_forks = pthread_atfork(mtrace_before_fork_, mtrace_after_fork_,
-                                                    mtrace_after_fork_in_child_) == 0;
-    }
-    return mtrace_ticker_.knows_forks;
+static inline mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path) {
+    (void)format;
+    (void)path;
+    return MTRACE_ERR_COMPILED_OUT;
 }
 
 #endif
+
+#endif /* MTRACE_EXT_RECORDER_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_RECORDER_
 
 /* ============================================================================================== */
-/* [SECTION] RECORDER - samples and marks, thinned when there is no room                          */
+/* [SECTION] SAMPLES AND MARKS - thinned when there is no room                                   */
 /* ============================================================================================== */
 
 enum {
@@ -4118,6 +3905,265 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
                : mtrace_file_close_(&f, mtrace_recorder_write(format, mtrace_file_write_, &f));
 }
 
+#endif /* RECORDER */
+
+/* ============================================================================================== */
+/* [CHAPTER] LINE PROFILE - what each line of a function does to memory                           */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_PROFILE_
+#define MTRACE_EXT_PROFILE_
+
+/* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
+   of it is measured. What the thread allocates and frees until the end of the block, in the
+   function or in what that calls, is charged to the line of the function that was running:
+
+     the line of the macro, for the function's own MT_MALLOC and its like;
+     else the line that MT_LINE(expression) marks while it evaluates it (its value is the
+       expression's), in several lines the first or the last, as the compiler
+       counts;
+     else the line that the return address in the function's stack frame belongs to, on Linux with
+       GNU compilers; the report asks addr2line (binutils), and llvm-addr2line where that does
+       not know, for which -g is needed;
+     else that of the last MT_LINE(); statement, which also counts that the line ran;
+     else line 0, "not known".
+
+   Levels ("held") are what the program held when the thread's outermost profiled call began, and
+   from there on this thread's own changes: other threads' work is not mixed in. Every profiled call
+   under way is charged, each at its own line; so a recursive function's lines, which include what
+   the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
+   goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
+   the same place or further out. A thread that ends inside of one (pthread_exit) keeps its place
+   among max_threads. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
+   the same with a limit of its own (see mtrace_profile_desc).
+
+   Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
+   block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
+   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
+   profiled functions must not be unloaded before the last report. Source: memory_profiler's
+   @profile. */
+typedef struct mtrace_profile_token {
+    uint64_t serial; /* 0: not measured */
+    uint32_t context;
+    uint32_t depth;
+} mtrace_profile_token;
+
+typedef struct mtrace_line_token {
+    const char *name; /* NULL: nothing to take back */
+    uint32_t before;
+} mtrace_line_token;
+
+/* How a profile is written. */
+typedef enum mtrace_profile_style {
+    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the
+       most held while it ran. Share of peak: the most by which it raised what is held before
+       another line ran, to the most by which a call of the function did (its own peak). */
+    MTRACE_PROFILE_TABLE = 0,
+    /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
+       had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
+       so often, for a line that only its return address tells). Blank where no memory moved. */
+    MTRACE_PROFILE_CLASSIC = 1,
+    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers. A cell may
+                               begin with "=": import it as text */
+    MTRACE_PROFILE_JSON = 3
+} mtrace_profile_style;
+
+typedef struct mtrace_profile_report_desc {
+    mtrace_profile_style style;
+    mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
+    void *write_user;
+    const char *path;     /* is replaced (see FILES); reports after each call are appended to it */
+    const char *function; /* a pattern for functions' names, see mtrace_match. NULL: all */
+} mtrace_profile_report_desc;
+
+/* A line that has led above the limit. */
+typedef struct mtrace_exceeded {
+    const char *file;
+    const char *function;
+    uint32_t line; /* 0: not known */
+    uint64_t held; /* bytes */
+    uint64_t limit;
+} mtrace_exceeded;
+
+/* How to profile. All zero is a good default: NULL may stand for it. */
+typedef struct mtrace_profile_desc {
+    size_t max_threads; /* threads measured at once. 0: 16 */
+    size_t max_lines;   /* lines told apart, a thread. 0: 1,024 */
+    size_t max_depth;   /* profiled calls inside of each other, a thread. 0: 256 */
+    /* Bytes held, in all, above which `exceeded` is called, before the allocation that led there
+       returns; again when it was below in between. NULL: a line on the default writer, and a stop
+       in the debugger where there is one. 0: no limit. */
+    uint64_t limit;
+    void (*exceeded)(const mtrace_exceeded *what, void *user);
+    void *user;
+    bool after_every_call;             /* the report of each call by itself, when it ends */
+    bool at_exit;                      /* one report of all calls when this process exits */
+    mtrace_profile_report_desc report; /* of these two */
+} mtrace_profile_desc;
+
+#if MTRACE_HAS_PROFILE_
+
+/* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
+   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL_AT_EXIT. Takes about 400 bytes a line
+   and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
+   thread, while no profiled call runs elsewhere. */
+MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
+
+/* No more calls are measured; those under way still are, but for MT_LINE. O(1). Any thread. */
+MTRACE_API void mtrace_profile_stop(void);
+
+/* Writes what was measured, of all calls in sum, one function after the other; calls under way are
+   included as far as they are this thread's. desc NULL: tables to the default
+   writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
+   have to be found: that of PATH; with raised privileges that of /usr/bin, without the environment.
+   O(lines). Any thread, not from a handler. */
+MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
+
+MTRACE_API unsigned char mtrace_profiling_; /* started */
+#ifdef __GNUC__
+#define MTRACE_PROFILING_() __atomic_load_n(&mtrace_profiling_, __ATOMIC_RELAXED)
+#else
+#define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
+#endif
+MTRACE_API mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                     const void *frame);
+MTRACE_API void mtrace_profile_pop_(mtrace_profile_token way);
+MTRACE_API mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
+MTRACE_API void mtrace_profile_unmark_(mtrace_line_token way);
+
+static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                          const void *frame) {
+    mtrace_profile_token none = MTRACE_ZERO_;
+    return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
+}
+static inline void mtrace_profile_pop(mtrace_profile_token way) {
+    if (way.serial != 0) {
+        mtrace_profile_pop_(way);
+    }
+}
+static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                       bool only_here) {
+    mtrace_line_token none = MTRACE_ZERO_;
+    return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
+}
+static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
+    if (way.name != MTRACE_NULL_) {
+        mtrace_profile_unmark_(way);
+    }
+}
+
+#else /* left out: the same names */
+
+static inline mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline void mtrace_profile_stop(void) {}
+static inline mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+                                                          const void *frame) {
+    mtrace_profile_token none = MTRACE_ZERO_;
+    (void)site;
+    (void)limit;
+    (void)frame;
+    return none;
+}
+static inline void mtrace_profile_pop(mtrace_profile_token way) {
+    (void)way;
+}
+static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
+                                                       bool only_here) {
+    mtrace_line_token none = MTRACE_ZERO_;
+    (void)name;
+    (void)line;
+    (void)only_here;
+    return none;
+}
+static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
+    (void)way;
+}
+
+#endif
+
+#define MT_PROFILE_PUSH(limit)                                                                     \
+    MTRACE_STATIC_(mtrace_profile_push_at)(MT_HERE, (limit), MTRACE_FRAME_())
+#define MT_PROFILE_POP(way) MTRACE_STATIC_(mtrace_profile_pop)(way)
+
+#if !MTRACE_HAS_PROFILE_ && (defined(__cplusplus) || defined(__GNUC__))
+#define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
+#elif defined(__cplusplus)
+struct mtrace_profile_guard_ {
+    mtrace_profile_token way;
+    explicit mtrace_profile_guard_(mtrace_profile_token pushed) : way(pushed) {}
+    ~mtrace_profile_guard_() {
+        mtrace_profile_pop(way);
+    }
+    mtrace_profile_guard_(const mtrace_profile_guard_ &) = delete;
+    mtrace_profile_guard_ &operator=(const mtrace_profile_guard_ &) = delete;
+};
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)(MT_PROFILE_PUSH(limit))
+#elif defined(__GNUC__)
+static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
+    mtrace_profile_pop(*way);
+}
+#define MT_PROFILE_LIMIT(limit)                                                                    \
+    __extension__ const mtrace_profile_token MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)          \
+        __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
+#endif
+#if MTRACE_HAS_PROFILE_ && defined(MT_PROFILE_LIMIT)
+#define MT_PROFILE() MT_PROFILE_LIMIT(0)
+#endif
+
+/* MT_LINE(expression), with the expression's value; MT_LINE(); */
+#if defined(__GNUC__) && !MTRACE_HAS_PROFILE_
+#define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
+#elif defined(__GNUC__) && defined(__cplusplus)
+struct mtrace_line_guard_ {
+    mtrace_line_token way;
+    explicit mtrace_line_guard_(mtrace_line_token marked) : way(marked) {}
+    ~mtrace_line_guard_() {
+        mtrace_profile_unmark_at(way);
+    }
+    mtrace_line_guard_(const mtrace_line_guard_ &) = delete;
+    mtrace_line_guard_ &operator=(const mtrace_line_guard_ &) = delete;
+};
+#define MT_LINE(...)                                                                               \
+    (__extension__({                                                                               \
+        const mtrace_line_guard_ MTRACE_JOIN_(mtrace_line_, __COUNTER__)(                          \
+            mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1));         \
+        __VA_ARGS__;                                                                               \
+    }))
+#elif defined(__GNUC__)
+static inline void mtrace_line_leave_(const mtrace_line_token *way) {
+    mtrace_profile_unmark_at(*way);
+}
+#define MT_LINE(...)                                                                               \
+    (__extension__({                                                                               \
+        const mtrace_line_token MTRACE_JOIN_(mtrace_line_, __COUNTER__)                            \
+            __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
+                mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1);      \
+        __VA_ARGS__;                                                                               \
+    }))
+#else
+#define MT_LINE(...) (mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, false), ##__VA_ARGS__)
+#endif
+
+#endif /* MTRACE_EXT_PROFILE_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_PROFILE_
+
+#if defined(__GNUC__)
+#define MTRACE_CALLER_() __builtin_return_address(0)
+#else
+#define MTRACE_CALLER_() NULL
+#endif
+
 /* ============================================================================================== */
 /* [SECTION] UNWIND - which line of a function called what allocates now                          */
 /* ============================================================================================== */
@@ -4306,7 +4352,418 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] LINE PROFILE                                                                         */
+/* [SECTION] SOURCE OF A FUNCTION                                                                 */
+/* ============================================================================================== */
+
+/* A source file, read whole, and the lines of the block that holds a line. */
+typedef struct mtrace_listing_ {
+    char *text; /* NULL: it cannot be read */
+    size_t size;
+    uint32_t first; /* 0: not known */
+    uint32_t last;
+    const char *at; /* the line that was asked for last */
+    uint32_t at_line;
+} mtrace_listing_;
+
+static char *mtrace_read_whole_(const char *path, size_t *size) {
+    FILE *file = mtrace_open_regular_(path);
+    char *text = NULL;
+    size_t room = 65536, n = 1;
+    *size = 0;
+    while (file != NULL && n != 0 && room < ((size_t)1 << 28)) {
+        char *more = (char *)realloc(text, room + 1);
+        if (more == NULL) {
+            break;
+        }
+        text = more;
+        n = fread(text + *size, 1, room - *size, file);
+        *size += n;
+        room *= *size == room ? 2 : 1;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (text != NULL) {
+        text[*size] = '\0';
+    }
+    return text;
+}
+
+/* Behind a comment, a literal or a directive that begins at `at`; `at` itself when none does. */
+static const char *mtrace_skip_quoted_(const char *at) {
+    char quote = *at++;
+    while (*at != '\0' && *at != quote && *at != '\n') {
+        at += at[0] == '\\' && at[1] != '\0' ? 2 : 1;
+    }
+    return *at == quote ? at + 1 : at;
+}
+
+static const char *mtrace_skip_line_(const char *at) {
+    while (*at != '\0' && *at != '\n') {
+        at += at[0] == '\\' && at[1] == '\n' ? 2 : 1;
+    }
+    return at;
+}
+
+static const char *mtrace_skip_(const char *text, const char *at, bool line_is_blank) {
+    const char *end;
+    if (at[0] == '/' && at[1] == '*') {
+        end = strstr(at + 2, "*/");
+        return end != NULL ? end + 2 : at + strlen(at);
+    }
+    if ((at[0] == '/' && at[1] == '/') || (at[0] == '#' && line_is_blank)) {
+        return mtrace_skip_line_(at);
+    }
+    if (*at == '"' || (*at == '\'' && !(at > text && at[-1] >= '0' && at[-1] <= '9'))) {
+        return mtrace_skip_quoted_(at); /* 1'000 is a number of C++ */
+    }
+    return at;
+}
+
+/* Walks over the file by braces, up to the end of the innermost block that holds the line. */
+typedef struct mtrace_blocks_ {
+    uint32_t line;      /* where the walk is */
+    uint32_t statement; /* where what precedes a brace began; 0: nothing yet */
+    uint32_t depth;
+    uint32_t heads[64]; /* of the open blocks */
+    uint32_t wanted;
+    uint32_t wanted_depth; /* 0: the line has not come yet */
+} mtrace_blocks_;
+
+/* True at the end of the wanted block. */
+static bool mtrace_blocks_take_(mtrace_blocks_ *b, char c) {
+    if (b->wanted_depth == 0 && b->line >= b->wanted && b->depth > 0) {
+        b->wanted_depth = b->depth;
+    }
+    if (c == '{') {
+        if (b->depth < 64) {
+            b->heads[b->depth] = b->statement != 0 ? b->statement : b->line;
+        }
+        b->depth++;
+    }
+    if (c == '}' && b->depth > 0) {
+        b->depth--;
+        if (b->wanted_depth == b->depth + 1) {
+            return true;
+        }
+    }
+    if (c == '{' || c == '}' || c == ';') {
+        b->statement = 0;
+    } else if (b->statement == 0 && !mtrace_is_blank_(c)) {
+        b->statement = b->line;
+    }
+    return false;
+}
+
+static void mtrace_source_find_(mtrace_listing_ *s, uint32_t line) {
+    mtrace_blocks_ b = MTRACE_ZERO_;
+    const char *at = s->text;
+    bool blank = true, found = false;
+    b.line = 1;
+    b.wanted = line;
+    while (*at != '\0' && !found) {
+        const char *next = mtrace_skip_(s->text, at, blank);
+        if (next == at) {
+            found = mtrace_blocks_take_(&b, *at);
+            blank = *at == '\n' || (blank && mtrace_is_blank_(*at));
+            next = at + 1;
+        }
+        for (; at < next && !found; at++) {
+            b.line += *at == '\n';
+        }
+    }
+    if (found && b.wanted_depth <= 64) {
+        s->first = b.heads[b.wanted_depth - 1];
+        s->last = b.line;
+    }
+}
+
+static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
+    mtrace_listing_ s = MTRACE_ZERO_;
+    s.text = mtrace_read_whole_(function->file, &s.size);
+    if (s.text != NULL) {
+        mtrace_source_find_(&s, function->line);
+    }
+    return s;
+}
+
+/* The line, without its end; its bytes in *length, 0 when there is none. Goes on from where the
+   last one was. */
+static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t *length) {
+    const char *end;
+    *length = 0;
+    if (s->at == NULL || line < s->at_line) {
+        s->at = s->text;
+        s->at_line = 1;
+    }
+    for (; s->at != NULL && s->at_line < line; s->at_line++) {
+        end = strchr(s->at, '\n');
+        s->at = end == NULL ? NULL : end + 1;
+    }
+    if (s->at == NULL || line == 0) {
+        return "";
+    }
+    *length = strcspn(s->at, "\r\n");
+    return s->at;
+}
+
+/* ============================================================================================== */
+/* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
+/* ============================================================================================== */
+
+/* An address in some function, and the line of the function that is wanted there. */
+typedef struct mtrace_symbol_ {
+    uintptr_t address;
+    const mtrace_site *function;
+    struct mtrace_line_ *record; /* that has the address; NULL: none */
+    uint32_t line;               /* 0: not found */
+    bool tried;
+} mtrace_symbol_;
+
+#if MTRACE_UNWINDS_
+#include <elf.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#if UINTPTR_MAX > 0xffffffffu
+typedef Elf64_Phdr mtrace_segment_;
+#else
+typedef Elf32_Phdr mtrace_segment_;
+#endif
+
+/* The beginning of struct dl_phdr_info, which strict C hides. */
+typedef struct mtrace_module_ {
+    uintptr_t bias;
+    const char *name; /* "": the program */
+    const mtrace_segment_ *segments;
+    uint16_t segment_count;
+} mtrace_module_;
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
+                                   void *) __asm__("dl_iterate_phdr");
+extern char **environ;
+#ifdef __cplusplus
+}
+#endif
+
+typedef struct mtrace_symbol_search_ {
+    const char *tool;
+    mtrace_symbol_ *symbols;
+    size_t count;
+} mtrace_symbol_search_;
+
+static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
+    uint16_t i;
+    for (i = 0; i < module->segment_count; i++) {
+        const mtrace_segment_ *s = &module->segments[i];
+        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does addr2line's name, demangled, say the function of that __func__? */
+static bool mtrace_is_name_of_(const char *text, const char *function) {
+    size_t length = strlen(function);
+    const char *at = text;
+    for (; (at = strstr(at, function)) != NULL; at++) {
+        char before = at == text ? ':' : at[-1], after = at[length];
+        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
+            return true; /* an end of text is found, too */
+        }
+    }
+    return false;
+}
+
+static const char *mtrace_base_name_(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
+static uint32_t mtrace_line_of_location_(char *place, const char *file) {
+    char *colon = strrchr(place, ':');
+    if (colon == NULL) {
+        return 0;
+    }
+    *colon = '\0';
+    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
+               ? (uint32_t)strtoul(colon + 1, NULL, 10)
+               : 0;
+}
+
+/* addr2line's answers: an address, then a name and a place for the function and each that it is
+   inlined into. The wanted function's name decides; without, the outermost place in its file. */
+static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
+    char name[4096], place[4096];
+    mtrace_symbol_ *symbol = NULL;
+    size_t next = 0;
+    bool named = false;
+    while (fgets(name, sizeof name, pipe) != NULL) {
+        uint32_t line;
+        bool is_named;
+        if (strncmp(name, "0x", 2) == 0) {
+            symbol = next < count ? wanted[next++] : NULL;
+            named = false;
+            continue;
+        }
+        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
+            break;
+        }
+        is_named = mtrace_is_name_of_(name, symbol->function->function);
+        line = mtrace_line_of_location_(place, symbol->function->file);
+        if (line != 0 && !named) {
+            symbol->line = line;
+            named = is_named;
+        }
+    }
+}
+
+/* The words of a command, and their text. */
+typedef struct mtrace_command_ {
+    char **words;
+    size_t count;
+    char *text;
+} mtrace_command_;
+
+static void mtrace_command_add_(mtrace_command_ *c, const char *word) {
+    size_t size = strlen(word) + 1;
+    c->words[c->count++] = (char *)memcpy(c->text, word, size);
+    c->words[c->count] = NULL;
+    c->text += size;
+}
+
+/* Starts it, without a shell, its output into a pipe. With raised privileges neither the caller's
+   PATH says what runs, nor has that the caller's environment. */
+static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process) {
+    static char *nothing[] = {NULL};
+    bool privileged = mtrace_is_privileged_();
+    posix_spawn_file_actions_t files;
+    bool done;
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, output, 1);
+    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    done = posix_spawnp(process, c->words[0] + (privileged ? 0 : strlen("/usr/bin/")), &files, NULL,
+                        c->words, privileged ? nothing : environ) == 0;
+    posix_spawn_file_actions_destroy(&files);
+    return done;
+}
+
+/* Runs it; what it writes answers for the symbols. */
+static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, size_t count) {
+    int ends[2], status;
+    pid_t process;
+    FILE *answers;
+    bool started;
+    if (pipe(ends) != 0) {
+        return;
+    }
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    started = mtrace_command_start_(c, ends[1], &process);
+    answers = started ? fdopen(ends[0], "r") : NULL;
+    close(ends[1]);
+    if (answers != NULL) {
+        mtrace_symbols_read_(answers, wanted, count);
+        fclose(answers);
+    } else {
+        close(ends[0]);
+    }
+    while (started && waitpid(process, &status, 0) < 0 && errno == EINTR) {
+    }
+}
+
+/* A return address is behind its call: the byte before is of it. */
+static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
+                                mtrace_symbol_ **wanted, size_t count) {
+    static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
+    char word[64]; /* an address; or the program, not /proc/self, which would be addr2line */
+    size_t words = sizeof(char *) * (count + 16), i;
+    mtrace_command_ c = MTRACE_ZERO_;
+    c.words = (char **)malloc(words + 256 + strlen(module->name) + 20 * count);
+    if (c.words == NULL) {
+        return;
+    }
+    c.text = (char *)c.words + words;
+    mtrace_command_add_(&c, tool);
+    for (i = 0; i < sizeof options / sizeof *options; i++) {
+        mtrace_command_add_(&c, options[i]);
+    }
+    snprintf(word, sizeof word, "/proc/%lu/exe", mtrace_process_());
+    mtrace_command_add_(&c, *module->name == '\0' ? word : module->name);
+    for (i = 0; i < count; i++) {
+        uintptr_t address = wanted[i]->address - 1 - module->bias;
+        snprintf(word, sizeof word, "0x%lx", (unsigned long)address);
+        mtrace_command_add_(&c, word);
+    }
+    mtrace_command_run_(&c, wanted, count);
+    free(c.words);
+}
+
+/* Asks for the module's addresses, so many at once that a command can hold them. */
+static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
+    enum { AT_ONCE = 1000 };
+    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
+    mtrace_symbol_ *wanted[AT_ONCE];
+    size_t i, count = 0;
+    (void)size;
+    for (i = 0; i < s->count; i++) {
+        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
+            s->symbols[i].tried = true;
+            wanted[count++] = &s->symbols[i];
+        }
+        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
+            mtrace_symbols_ask_(s->tool, module, wanted, count);
+            count = 0;
+        }
+    }
+    return 0;
+}
+
+/* A line is the function's only if it lies in it: addr2line can take a function that was inlined
+   for the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
+static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
+    mtrace_listing_ listing = MTRACE_ZERO_;
+    const mtrace_site *function = NULL;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        if (symbols[i].function != function) {
+            free(listing.text);
+            function = symbols[i].function;
+            listing = mtrace_source_open_(function);
+        }
+        if (listing.first != 0 &&
+            (symbols[i].line < listing.first || symbols[i].line > listing.last)) {
+            symbols[i].line = 0;
+        }
+        symbols[i].tried = symbols[i].line != 0;
+    }
+    free(listing.text);
+}
+
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    static const char *const tools[] = {"/usr/bin/addr2line", "/usr/bin/llvm-addr2line"};
+    mtrace_symbol_search_ search;
+    size_t i;
+    search.symbols = symbols;
+    search.count = count;
+    for (i = 0; i < sizeof tools / sizeof *tools; i++) {
+        search.tool = tools[i];
+        mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
+        mtrace_symbols_check_(symbols, count);
+    }
+}
+#else
+static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
+    (void)symbols;
+    (void)count;
+}
+#endif
+
+/* ============================================================================================== */
+/* [SECTION] MEASURING - workers, calls, lines                                                    */
 /* ============================================================================================== */
 
 /* clang-format off */
@@ -4321,7 +4778,7 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
 #define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
 #define MTRACE_NO_KEY_               UINT64_MAX
-enum { MTRACE_MAX_PROFILED_ = 256, MTRACE_USAGES_ = 16 };
+enum { MTRACE_MAX_PROFILED_ = 256 };
 enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
 
 typedef struct mtrace_line_ {
@@ -4515,6 +4972,73 @@ static MTRACE_HOT_ void mtrace_call_begin_line_(mtrace_worker_ *w, mtrace_call_ 
     mtrace_raise_(&cell->peak, w->level);
 }
 
+/* --- the limit --- */
+
+/* Is the process under a debugger? */
+static bool mtrace_is_debugged_(void) {
+    FILE *status = fopen("/proc/self/status", "r");
+    char line[256];
+    long tracer = 0;
+    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, "TracerPid:", 10) == 0) {
+            tracer = strtol(line + 10, NULL, 10);
+        }
+    }
+    if (status != NULL) {
+        fclose(status);
+    }
+    return tracer != 0;
+}
+
+#ifndef SIGTRAP
+#define SIGTRAP 5
+#endif
+static void mtrace_limit_default_(const mtrace_exceeded *what) {
+    bool debugged = mtrace_is_debugged_();
+    mtrace_text_ t;
+    if (mtrace_text_to_default_(&t)) {
+        mtrace_put_name_(&t, what->file);
+        mtrace_put_char_(&t, ':');
+        mtrace_put_number_(&t, what->line);
+        mtrace_put_(&t, ": warning: ");
+        mtrace_put_name_(&t, what->function);
+        mtrace_put_(&t, ": ");
+        mtrace_put_size_(&t, what->held);
+        mtrace_put_(&t, " held, above the limit of ");
+        mtrace_put_size_(&t, what->limit);
+        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
+        mtrace_text_end_(&t);
+    }
+    if (debugged) {
+        raise(SIGTRAP);
+    }
+}
+
+static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
+    const mtrace_profiler_ *p = &mtrace_profiler_g_;
+    const mtrace_call_ *call = w->call;
+    uint64_t key = w->lines[call->cell->line].key;
+    mtrace_symbol_ symbol = MTRACE_ZERO_;
+    mtrace_exceeded what;
+    symbol.function = &p->functions[call->function];
+    symbol.address = (uintptr_t)(key >> 1);
+    symbol.line = (uint32_t)(key >> 1);
+    if (key & 1) {
+        symbol.line = 0;
+        mtrace_symbols_find_(&symbol, 1);
+    }
+    what.file = symbol.function->file;
+    what.function = symbol.function->function;
+    what.line = symbol.line;
+    what.held = (uint64_t)w->level;
+    what.limit = (uint64_t)w->limit;
+    if (p->desc.exceeded != NULL) {
+        p->desc.exceeded(&what, p->desc.user);
+    } else {
+        mtrace_limit_default_(&what);
+    }
+}
+
 /* --- what happens to the traced memory --- */
 
 static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uint64_t key) {
@@ -4585,8 +5109,6 @@ static MTRACE_HOT_ void mtrace_call_count_(mtrace_worker_ *w, mtrace_call_ *call
     mtrace_call_change_(call, after - w->level, after);
     w->level = after;
 }
-
-static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w);
 
 static MTRACE_HOT_ int64_t mtrace_level_after_(const mtrace_worker_ *w, const mtrace_event *event) {
     return w->level + (int64_t)(event->allocated_size - event->freed_size);
@@ -5149,415 +5671,8 @@ void mtrace_profile_stop(void) {
 }
 
 /* ============================================================================================== */
-/* [SECTION] SOURCE OF A FUNCTION                                                                 */
+/* [SECTION] PROFILE REPORT                                                                       */
 /* ============================================================================================== */
-
-/* A source file, read whole, and the lines of the block that holds a line. */
-typedef struct mtrace_listing_ {
-    char *text; /* NULL: it cannot be read */
-    size_t size;
-    uint32_t first; /* 0: not known */
-    uint32_t last;
-    const char *at; /* the line that was asked for last */
-    uint32_t at_line;
-} mtrace_listing_;
-
-static char *mtrace_read_whole_(const char *path, size_t *size) {
-    FILE *file = mtrace_open_regular_(path);
-    char *text = NULL;
-    size_t room = 65536, n = 1;
-    *size = 0;
-    while (file != NULL && n != 0 && room < ((size_t)1 << 28)) {
-        char *more = (char *)realloc(text, room + 1);
-        if (more == NULL) {
-            break;
-        }
-        text = more;
-        n = fread(text + *size, 1, room - *size, file);
-        *size += n;
-        room *= *size == room ? 2 : 1;
-    }
-    if (file != NULL) {
-        fclose(file);
-    }
-    if (text != NULL) {
-        text[*size] = '\0';
-    }
-    return text;
-}
-
-/* Behind a comment, a literal or a directive that begins at `at`; `at` itself when none does. */
-static const char *mtrace_skip_quoted_(const char *at) {
-    char quote = *at++;
-    while (*at != '\0' && *at != quote && *at != '\n') {
-        at += at[0] == '\\' && at[1] != '\0' ? 2 : 1;
-    }
-    return *at == quote ? at + 1 : at;
-}
-
-static const char *mtrace_skip_line_(const char *at) {
-    while (*at != '\0' && *at != '\n') {
-        at += at[0] == '\\' && at[1] == '\n' ? 2 : 1;
-    }
-    return at;
-}
-
-static const char *mtrace_skip_(const char *text, const char *at, bool line_is_blank) {
-    const char *end;
-    if (at[0] == '/' && at[1] == '*') {
-        end = strstr(at + 2, "*/");
-        return end != NULL ? end + 2 : at + strlen(at);
-    }
-    if ((at[0] == '/' && at[1] == '/') || (at[0] == '#' && line_is_blank)) {
-        return mtrace_skip_line_(at);
-    }
-    if (*at == '"' || (*at == '\'' && !(at > text && at[-1] >= '0' && at[-1] <= '9'))) {
-        return mtrace_skip_quoted_(at); /* 1'000 is a number of C++ */
-    }
-    return at;
-}
-
-/* Walks over the file by braces, up to the end of the innermost block that holds the line. */
-typedef struct mtrace_blocks_ {
-    uint32_t line;      /* where the walk is */
-    uint32_t statement; /* where what precedes a brace began; 0: nothing yet */
-    uint32_t depth;
-    uint32_t heads[64]; /* of the open blocks */
-    uint32_t wanted;
-    uint32_t wanted_depth; /* 0: the line has not come yet */
-} mtrace_blocks_;
-
-/* True at the end of the wanted block. */
-static bool mtrace_blocks_take_(mtrace_blocks_ *b, char c) {
-    if (b->wanted_depth == 0 && b->line >= b->wanted && b->depth > 0) {
-        b->wanted_depth = b->depth;
-    }
-    if (c == '{') {
-        if (b->depth < 64) {
-            b->heads[b->depth] = b->statement != 0 ? b->statement : b->line;
-        }
-        b->depth++;
-    }
-    if (c == '}' && b->depth > 0) {
-        b->depth--;
-        if (b->wanted_depth == b->depth + 1) {
-            return true;
-        }
-    }
-    if (c == '{' || c == '}' || c == ';') {
-        b->statement = 0;
-    } else if (b->statement == 0 && !mtrace_is_blank_(c)) {
-        b->statement = b->line;
-    }
-    return false;
-}
-
-static void mtrace_source_find_(mtrace_listing_ *s, uint32_t line) {
-    mtrace_blocks_ b = MTRACE_ZERO_;
-    const char *at = s->text;
-    bool blank = true, found = false;
-    b.line = 1;
-    b.wanted = line;
-    while (*at != '\0' && !found) {
-        const char *next = mtrace_skip_(s->text, at, blank);
-        if (next == at) {
-            found = mtrace_blocks_take_(&b, *at);
-            blank = *at == '\n' || (blank && mtrace_is_blank_(*at));
-            next = at + 1;
-        }
-        for (; at < next && !found; at++) {
-            b.line += *at == '\n';
-        }
-    }
-    if (found && b.wanted_depth <= 64) {
-        s->first = b.heads[b.wanted_depth - 1];
-        s->last = b.line;
-    }
-}
-
-static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
-    mtrace_listing_ s = MTRACE_ZERO_;
-    s.text = mtrace_read_whole_(function->file, &s.size);
-    if (s.text != NULL) {
-        mtrace_source_find_(&s, function->line);
-    }
-    return s;
-}
-
-/* The line, without its end; its bytes in *length, 0 when there is none. Goes on from where the
-   last one was. */
-static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t *length) {
-    const char *end;
-    *length = 0;
-    if (s->at == NULL || line < s->at_line) {
-        s->at = s->text;
-        s->at_line = 1;
-    }
-    for (; s->at != NULL && s->at_line < line; s->at_line++) {
-        end = strchr(s->at, '\n');
-        s->at = end == NULL ? NULL : end + 1;
-    }
-    if (s->at == NULL || line == 0) {
-        return "";
-    }
-    *length = strcspn(s->at, "\r\n");
-    return s->at;
-}
-
-/* ============================================================================================== */
-/* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
-/* ============================================================================================== */
-
-/* An address in some function, and the line of the function that is wanted there. */
-typedef struct mtrace_symbol_ {
-    uintptr_t address;
-    const mtrace_site *function;
-    mtrace_line_ *record; /* that has the address; NULL: none */
-    uint32_t line;        /* 0: not found */
-    bool tried;
-} mtrace_symbol_;
-
-#if MTRACE_UNWINDS_
-#include <elf.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#if UINTPTR_MAX > 0xffffffffu
-typedef Elf64_Phdr mtrace_segment_;
-#else
-typedef Elf32_Phdr mtrace_segment_;
-#endif
-
-/* The beginning of struct dl_phdr_info, which strict C hides. */
-typedef struct mtrace_module_ {
-    uintptr_t bias;
-    const char *name; /* "": the program */
-    const mtrace_segment_ *segments;
-    uint16_t segment_count;
-} mtrace_module_;
-#ifdef __cplusplus
-extern "C" {
-#endif
-extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
-                                   void *) __asm__("dl_iterate_phdr");
-extern char **environ;
-#ifdef __cplusplus
-}
-#endif
-
-typedef struct mtrace_symbol_search_ {
-    const char *tool;
-    mtrace_symbol_ *symbols;
-    size_t count;
-} mtrace_symbol_search_;
-
-static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
-    uint16_t i;
-    for (i = 0; i < module->segment_count; i++) {
-        const mtrace_segment_ *s = &module->segments[i];
-        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* Does addr2line's name, demangled, say the function of that __func__? */
-static bool mtrace_is_name_of_(const char *text, const char *function) {
-    size_t length = strlen(function);
-    const char *at = text;
-    for (; (at = strstr(at, function)) != NULL; at++) {
-        char before = at == text ? ':' : at[-1], after = at[length];
-        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
-            return true; /* an end of text is found, too */
-        }
-    }
-    return false;
-}
-
-static const char *mtrace_base_name_(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
-/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
-static uint32_t mtrace_line_of_location_(char *place, const char *file) {
-    char *colon = strrchr(place, ':');
-    if (colon == NULL) {
-        return 0;
-    }
-    *colon = '\0';
-    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
-               ? (uint32_t)strtoul(colon + 1, NULL, 10)
-               : 0;
-}
-
-/* addr2line's answers: an address, then a name and a place for the function and each that it is
-   inlined into. The wanted function's name decides; without, the outermost place in its file. */
-static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
-    char name[4096], place[4096];
-    mtrace_symbol_ *symbol = NULL;
-    size_t next = 0;
-    bool named = false;
-    while (fgets(name, sizeof name, pipe) != NULL) {
-        uint32_t line;
-        bool is_named;
-        if (strncmp(name, "0x", 2) == 0) {
-            symbol = next < count ? wanted[next++] : NULL;
-            named = false;
-            continue;
-        }
-        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
-            break;
-        }
-        is_named = mtrace_is_name_of_(name, symbol->function->function);
-        line = mtrace_line_of_location_(place, symbol->function->file);
-        if (line != 0 && !named) {
-            symbol->line = line;
-            named = is_named;
-        }
-    }
-}
-
-/* The words of a command, and their text. */
-typedef struct mtrace_command_ {
-    char **words;
-    size_t count;
-    char *text;
-} mtrace_command_;
-
-static void mtrace_command_add_(mtrace_command_ *c, const char *word) {
-    size_t size = strlen(word) + 1;
-    c->words[c->count++] = (char *)memcpy(c->text, word, size);
-    c->words[c->count] = NULL;
-    c->text += size;
-}
-
-/* Starts it, without a shell, its output into a pipe. With raised privileges neither the caller's
-   PATH says what runs, nor has that the caller's environment. */
-static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process) {
-    static char *nothing[] = {NULL};
-    bool privileged = mtrace_is_privileged_();
-    posix_spawn_file_actions_t files;
-    bool done;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, output, 1);
-    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
-    done = posix_spawnp(process, c->words[0] + (privileged ? 0 : strlen("/usr/bin/")), &files, NULL,
-                        c->words, privileged ? nothing : environ) == 0;
-    posix_spawn_file_actions_destroy(&files);
-    return done;
-}
-
-/* Runs it; what it writes answers for the symbols. */
-static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, size_t count) {
-    int ends[2], status;
-    pid_t process;
-    FILE *answers;
-    bool started;
-    if (pipe(ends) != 0) {
-        return;
-    }
-    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    started = mtrace_command_start_(c, ends[1], &process);
-    answers = started ? fdopen(ends[0], "r") : NULL;
-    close(ends[1]);
-    if (answers != NULL) {
-        mtrace_symbols_read_(answers, wanted, count);
-        fclose(answers);
-    } else {
-        close(ends[0]);
-    }
-    while (started && waitpid(process, &status, 0) < 0 && errno == EINTR) {
-    }
-}
-
-/* A return address is behind its call: the byte before is of it. */
-static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
-                                mtrace_symbol_ **wanted, size_t count) {
-    static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
-    char word[64]; /* an address; or the program, not /proc/self, which would be addr2line */
-    size_t words = sizeof(char *) * (count + 16), i;
-    mtrace_command_ c = MTRACE_ZERO_;
-    c.words = (char **)malloc(words + 256 + strlen(module->name) + 20 * count);
-    if (c.words == NULL) {
-        return;
-    }
-    c.text = (char *)c.words + words;
-    mtrace_command_add_(&c, tool);
-    for (i = 0; i < sizeof options / sizeof *options; i++) {
-        mtrace_command_add_(&c, options[i]);
-    }
-    snprintf(word, sizeof word, "/proc/%lu/exe", mtrace_process_());
-    mtrace_command_add_(&c, *module->name == '\0' ? word : module->name);
-    for (i = 0; i < count; i++) {
-        uintptr_t address = wanted[i]->address - 1 - module->bias;
-        snprintf(word, sizeof word, "0x%lx", (unsigned long)address);
-        mtrace_command_add_(&c, word);
-    }
-    mtrace_command_run_(&c, wanted, count);
-    free(c.words);
-}
-
-/* Asks for the module's addresses, so many at once that a command can hold them. */
-static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
-    enum { AT_ONCE = 1000 };
-    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
-    mtrace_symbol_ *wanted[AT_ONCE];
-    size_t i, count = 0;
-    (void)size;
-    for (i = 0; i < s->count; i++) {
-        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
-            s->symbols[i].tried = true;
-            wanted[count++] = &s->symbols[i];
-        }
-        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
-            mtrace_symbols_ask_(s->tool, module, wanted, count);
-            count = 0;
-        }
-    }
-    return 0;
-}
-
-/* A line is the function's only if it lies in it: addr2line can take a function that was inlined
-   for the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
-static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
-    mtrace_listing_ listing = MTRACE_ZERO_;
-    const mtrace_site *function = NULL;
-    size_t i;
-    for (i = 0; i < count; i++) {
-        if (symbols[i].function != function) {
-            free(listing.text);
-            function = symbols[i].function;
-            listing = mtrace_source_open_(function);
-        }
-        if (listing.first != 0 &&
-            (symbols[i].line < listing.first || symbols[i].line > listing.last)) {
-            symbols[i].line = 0;
-        }
-        symbols[i].tried = symbols[i].line != 0;
-    }
-    free(listing.text);
-}
-
-static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    static const char *const tools[] = {"/usr/bin/addr2line", "/usr/bin/llvm-addr2line"};
-    mtrace_symbol_search_ search;
-    size_t i;
-    search.symbols = symbols;
-    search.count = count;
-    for (i = 0; i < sizeof tools / sizeof *tools; i++) {
-        search.tool = tools[i];
-        mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
-        mtrace_symbols_check_(symbols, count);
-    }
-}
-#else
-static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    (void)symbols;
-    (void)count;
-}
-#endif
 
 /* The addresses that no report has asked for yet; symbols NULL: only counts them. */
 static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
@@ -5596,77 +5711,6 @@ static void mtrace_symbols_resolve_(void) {
         free(symbols);
     }
 }
-
-/* --- the limit --- */
-
-/* Is the process under a debugger? */
-static bool mtrace_is_debugged_(void) {
-    FILE *status = fopen("/proc/self/status", "r");
-    char line[256];
-    long tracer = 0;
-    while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-        if (strncmp(line, "TracerPid:", 10) == 0) {
-            tracer = strtol(line + 10, NULL, 10);
-        }
-    }
-    if (status != NULL) {
-        fclose(status);
-    }
-    return tracer != 0;
-}
-
-#ifndef SIGTRAP
-#define SIGTRAP 5
-#endif
-static void mtrace_limit_default_(const mtrace_exceeded *what) {
-    bool debugged = mtrace_is_debugged_();
-    mtrace_text_ t;
-    if (mtrace_text_to_default_(&t)) {
-        mtrace_put_name_(&t, what->file);
-        mtrace_put_char_(&t, ':');
-        mtrace_put_number_(&t, what->line);
-        mtrace_put_(&t, ": warning: ");
-        mtrace_put_name_(&t, what->function);
-        mtrace_put_(&t, ": ");
-        mtrace_put_size_(&t, what->held);
-        mtrace_put_(&t, " held, above the limit of ");
-        mtrace_put_size_(&t, what->limit);
-        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
-        mtrace_text_end_(&t);
-    }
-    if (debugged) {
-        raise(SIGTRAP);
-    }
-}
-
-static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
-    const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    const mtrace_call_ *call = w->call;
-    uint64_t key = w->lines[call->cell->line].key;
-    mtrace_symbol_ symbol = MTRACE_ZERO_;
-    mtrace_exceeded what;
-    symbol.function = &p->functions[call->function];
-    symbol.address = (uintptr_t)(key >> 1);
-    symbol.line = (uint32_t)(key >> 1);
-    if (key & 1) {
-        symbol.line = 0;
-        mtrace_symbols_find_(&symbol, 1);
-    }
-    what.file = symbol.function->file;
-    what.function = symbol.function->function;
-    what.line = symbol.line;
-    what.held = (uint64_t)w->level;
-    what.limit = (uint64_t)w->limit;
-    if (p->desc.exceeded != NULL) {
-        p->desc.exceeded(&what, p->desc.user);
-    } else {
-        mtrace_limit_default_(&what);
-    }
-}
-
-/* ============================================================================================== */
-/* [SECTION] PROFILE REPORT                                                                       */
-/* ============================================================================================== */
 
 /* One line of a function, of all workers together. */
 typedef struct mtrace_profile_row_ {
@@ -6219,9 +6263,63 @@ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
     return mtrace_profile_write_(desc, NULL, 0);
 }
 
+#elif defined(MTRACE_EXT_IMPLEMENTS_)
+
+#if MTRACE_HAS_ENVIRONMENT_
+static void mtrace_profile_at_exit_(void) {}
+#endif
+
+#endif /* LINE PROFILE */
+
 /* ============================================================================================== */
-/* [SECTION] MEMORY USAGE                                                                         */
+/* [CHAPTER] MEMORY USAGE - what one call does to memory                                          */
 /* ============================================================================================== */
+
+#ifndef MTRACE_EXT_USAGE_
+#define MTRACE_EXT_USAGE_
+
+/* What one call did. Bytes; `peak` is the most that was held meanwhile, counting this thread's
+   changes alone, `allocations` and `frees` are this thread's. */
+typedef struct mtrace_usage {
+    uint64_t before;
+    uint64_t after;
+    uint64_t peak;
+    uint64_t allocations;
+    uint64_t frees;
+    uint64_t dropped;     /* allocations that could not be traced: the rest may be short of them */
+    uint64_t nanoseconds; /* by a monotonic clock */
+    void *result;         /* what the function returned */
+} mtrace_usage;
+
+#if MTRACE_HAS_USAGE_
+
+/* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
+   When its thread ends in it (pthread_exit; not on Windows), the measurement is over. Errors:
+   NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the function was
+   not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
+   call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
+   times. */
+MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
+                                             mtrace_usage *out);
+
+#else /* left out: the same names */
+
+static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
+                                                mtrace_usage *out) {
+    mtrace_usage none = MTRACE_ZERO_;
+    if (function == MTRACE_NULL_ || out == MTRACE_NULL_) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    *out = none;
+    out->result = function(argument); /* what it does is needed without MTRACE, too */
+    return MTRACE_ERR_COMPILED_OUT;
+}
+
+#endif
+
+#endif /* MTRACE_EXT_USAGE_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_USAGE_
 
 /* A measurement under way. Not on the stack: a longjmp out of the function leaves it behind, and
    the thread's observer with it. */
@@ -6237,6 +6335,7 @@ typedef struct mtrace_measurement_ {
     uint64_t dropped;
 } mtrace_measurement_;
 
+enum { MTRACE_USAGES_ = 16 };
 MTRACE_SHARED_(mtrace_measurement_ mtrace_measurements_[MTRACE_USAGES_]);
 
 static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
@@ -6351,9 +6450,49 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
     return MTRACE_OK;
 }
 
+#endif /* MEMORY USAGE */
+
 /* ============================================================================================== */
-/* [SECTION] START FROM THE ENVIRONMENT                                                           */
+/* [CHAPTER] ENVIRONMENT - start and reports by environment variables                             */
 /* ============================================================================================== */
+
+#ifndef MTRACE_EXT_ENVIRONMENT_
+#define MTRACE_EXT_ENVIRONMENT_
+
+#if MTRACE_HAS_ENVIRONMENT_
+
+/* Starts as the environment says.
+
+     MTRACE=N         1 to 65,535: start and keep N frames; 0, empty or unset: do not
+     MTRACE_REPORT=…  at exit, unless stopped, any of these, separated by commas:
+                      top  top=N  peak  peak=N  leaks  dump=FILE  pickle=FILE
+                      profile  profile=FILE   which starts the line profile, too
+                      record=FILE   which starts the recorder, too, with its defaults; the name's
+                                    ending is the format: .dat .json .csv .svg
+
+   In FILE %p is the number of the process and %% a percent sign: programs that inherit the
+   environment each write their own. What is asked for is read once, here. In a program with raised
+   privileges (set-user-ID, capabilities) the environment says nothing.
+
+   desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
+   not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
+   started), those of mtrace_start and mtrace_recorder_start, FULL_AT_EXIT. As
+   mtrace_start. A report that fails says so on standard error; the others come. Source:
+   PYTHONTRACEMALLOC. */
+MTRACE_API mtrace_result mtrace_start_from_environment(const mtrace_desc *desc);
+
+#else /* left out: the same names */
+
+static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
+    (void)desc;
+    return MTRACE_ERR_COMPILED_OUT;
+}
+
+#endif
+
+#endif /* MTRACE_EXT_ENVIRONMENT_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_ENVIRONMENT_
 
 /* --- values --- */
 
@@ -6459,6 +6598,11 @@ static mtrace_result mtrace_exit_pickle_(const char *value) {
     return mtrace_exit_file_(value, mtrace_snapshot_dump_pickle);
 }
 
+static mtrace_result mtrace_begin_file_(const char *value) {
+    (void)value;
+    return MTRACE_HAS_FILES_ ? MTRACE_OK : MTRACE_ERR_COMPILED_OUT;
+}
+
 static mtrace_result mtrace_begin_profile_(const char *value) {
     (void)value;
     return mtrace_profile_start(NULL);
@@ -6508,8 +6652,8 @@ static const mtrace_exit_report_ mtrace_exit_reports_[] = {
     {"top", "top, top=N", mtrace_is_count_, mtrace_begin_nothing_, mtrace_exit_top_},
     {"peak", "peak, peak=N", mtrace_is_count_, mtrace_begin_nothing_, mtrace_exit_peak_},
     {"leaks", "leaks", mtrace_is_absent_, mtrace_begin_nothing_, mtrace_exit_leaks_},
-    {"dump", "dump=FILE", mtrace_is_file_, mtrace_begin_nothing_, mtrace_exit_dump_},
-    {"pickle", "pickle=FILE", mtrace_is_file_, mtrace_begin_nothing_, mtrace_exit_pickle_},
+    {"dump", "dump=FILE", mtrace_is_file_, mtrace_begin_file_, mtrace_exit_dump_},
+    {"pickle", "pickle=FILE", mtrace_is_file_, mtrace_begin_file_, mtrace_exit_pickle_},
     {"profile", "profile, profile=FILE", mtrace_is_file_or_absent_, mtrace_begin_profile_,
      mtrace_exit_profile_},
     {"record", "record=FILE (.dat, .json, .csv or .svg)", mtrace_is_recording_,
@@ -6716,8 +6860,16 @@ __attribute__((constructor(101))) static void mtrace_construct_(void) {
 #endif
 #endif
 
+#elif defined(MTRACE_EXT_IMPLEMENTS_)
+
+#if MTRACE_HAS_PROFILE_
+static void mtrace_environment_at_exit_(void) {}
+#endif
+
+#endif /* ENVIRONMENT */
+
+#undef MTRACE_EXT_IMPLEMENTS_
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif
-
-#endif /* MTRACE_IMPLEMENTATION */

@@ -75,9 +75,8 @@ if python3 - mtrace.h mtrace_ext.h >"$tmp/calls.c" 2>"$tmp/log" <<'END' &&
 import re, sys
 print('#include "mtrace_ext.h"\nstatic void (*const calls[])(void) = {')
 for name in sys.argv[1:]:
-    text = re.split(r"#if .*defined\(MTRACE_IMPLEMENTATION\)", open(name).read())[0]
-    text = re.sub(r"/\*.*?\*/", "", text, flags=re.S)
-    calls = sorted(set(re.findall(r"^(?:MTRACE_API|static inline) [^;{]*?\b(mtrace_\w*[a-z0-9])\(", text, re.M)))
+    text = re.sub(r"/\*.*?\*/", "", open(name).read(), flags=re.S)
+    calls = sorted(set(re.findall(r"^(?:MTRACE_API|MTRACE_EXT_API_|static inline) [^;{]*?\b(mtrace_\w*[a-z0-9])\(", text, re.M)))
     if len(calls) < 25:
         sys.exit("only %d calls found in %s" % (len(calls), name))
     print(*("    (void (*)(void))%s," % call for call in calls), sep="\n")
@@ -85,6 +84,43 @@ print("};\nint main(int count, char **arguments) {\n    return arguments == 0 ||
 END
     gcc -std=c99 -w -I. -o "$tmp/program" "$tmp/calls.c" >"$tmp/log" 2>&1 && "$tmp/program"
 then ok "every call without MTRACE"; else bad "every call without MTRACE"; fi
+
+# A chapter of mtrace_ext.h that a switch leaves out answers as it does without MTRACE; the others work. Each alone, then
+# all of them.
+printf '%s\n' "$i" "$e" 'static int calls;
+static void *call(void *argument) { MT_PROFILE(); calls++; return MT_LINE(argument); }
+static void ignore(const char *text, size_t length, void *user) { (void)text; (void)length; (void)user; }
+static void is_out(mtrace_result result, const char *name) {
+  if (result == MTRACE_ERR_COMPILED_OUT) { printf(" %s", name); } else if (result != MTRACE_OK) { printf(" %s fails", name); } }
+int main(void) { mtrace_snapshot *s; mtrace_usage usage; mtrace_recorder_desc recorder = MTRACE_ZERO_;
+  mtrace_profile_report_desc report = MTRACE_ZERO_; mtrace_result result;
+  mtrace_start(NULL); mtrace_snapshot_take(&s, false, NULL);
+  is_out(mtrace_snapshot_dump_to(s, ignore, NULL), "FILES");
+  recorder.no_thread = true; is_out(mtrace_recorder_start(&recorder), "RECORDER"); mtrace_recorder_mark("now");
+  is_out(mtrace_profile_start(NULL), "PROFILE"); call(NULL); report.write = ignore; mtrace_profile_report(&report);
+  is_out(mtrace_memory_usage(call, &calls, &usage), "USAGE"); mtrace_profile_stop(); mtrace_recorder_free();
+  result = mtrace_start_from_environment(NULL);
+  is_out(result == MTRACE_ERR_NOT_TRACING ? MTRACE_OK : result, "ENVIRONMENT");
+  mtrace_snapshot_free(s); mtrace_stop(); return calls == 2 && usage.result == &calls ? 0 : 1; }' |
+    sed '2a #include <stdio.h>' >"$tmp/chapters"
+chapters="FILES RECORDER PROFILE USAGE ENVIRONMENT"
+for left_out in $chapters "$chapters"; do
+    # shellcheck disable=SC2086
+    switches=$(printf -- '-DMTRACE_NO_%s ' $left_out)
+    for language in "gcc -std=c99 -Wstrict-prototypes -x c" "g++ -std=c++11 -x c++" "clang -std=c17 -x c"; do
+        for mode in -DMTRACE -UMTRACE; do
+            name="without $left_out, ${language% -x*}, $mode"
+            expected=$([ $mode = -DMTRACE ] && echo "$left_out" || echo "$chapters")
+            case "$mode $language" in -UMTRACE* | *gcc*) how="-O0 -pthread" ;; *) how=-fsyntax-only ;; esac
+            # shellcheck disable=SC2086
+            if $language $W $mode $switches $how -I. -o "$tmp/program" - <"$tmp/chapters" >"$tmp/log" 2>&1 &&
+                { [ "$how" = -fsyntax-only ] || { env -u MTRACE "$tmp/program" >"$tmp/log" 2>&1 &&
+                    [ "$(cat "$tmp/log")" = " $expected" ]; }; }; then
+                ok "$name"
+            else bad "$name"; fi
+        done
+    done
+done
 
 # No warning on other machines and C libraries, on bare metal with a lock of a likely name, and without GNU C. A cross
 # compiler must not look into /usr/include.
@@ -118,4 +154,9 @@ refuses "aligned memory from an allocator that has none" MT_ALIGNED_ALLOC_needs_
 refuses "the same without MTRACE" MT_ALIGNED_ALLOC_needs_MTRACE_BASE_ALIGNED_ALLOC -UMTRACE \
     "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "-DMTRACE_BASE_CALLOC(n,s)=calloc(n,s)" \
     "-DMTRACE_BASE_REALLOC(p,n)=realloc(p,n)" "-DMTRACE_BASE_FREE(p)=free(p)" -include stdlib.h
+if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only -DMTRACE_NO_ENVIRONMENT -DMTRACE_START_FROM_ENVIRONMENT \
+    - <"$tmp/ext_alone" >"$tmp/log" 2>&1 || [ "$(grep -c error: "$tmp/log")" -ne 1 ] ||
+    ! grep -q "MTRACE_START_FROM_ENVIRONMENT needs what MTRACE_NO_ENVIRONMENT leaves out" "$tmp/log"; then
+    bad "a constructor of a chapter that is left out"
+else ok "a constructor of a chapter that is left out"; fi
 exit $failed

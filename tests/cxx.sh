@@ -35,6 +35,7 @@ report "-DMTRACE=0 builds a program without the tracer" $?
 python3 - >"$tmp/log" <<'END'
 import re
 manual = open("mtrace.h").read().split("\n   SWITCHES")[1].split("   PROMISES AND LIMITS")[0]
+manual += open("mtrace_ext.h").read().split("\n   SWITCHES")[1].split("\n   MTRACE_START_FROM")[0]
 named = set()
 for line in re.findall(r"^   (MTRACE.*)$", manual, re.M):
     names = re.split(r"   *(?:ALL|IMPL|file) ", line)[0]
