@@ -114,26 +114,25 @@ extern "C" {
 #undef MTRACE_START_FROM_ENVIRONMENT /* the sentence is the only error */
 #endif
 
-#ifdef MTRACE
+/* A chapter's calls are declared as those of mtrace.h are, but that it may be left out by itself.
+   MTRACE_HAS_ is 1 in a chapter that is in the program, 0 in one that is not. */
+#define MTRACE_EXT_API_          MTRACE_JOIN_(MTRACE_EXT_API_IF_, MTRACE_HAS_)
+#define MTRACE_EXT_API_IF_0      static inline
+#define MTRACE_EXT_API_IF_1      MTRACE_API
+#define MTRACE_EXT_OFF_(...)     MTRACE_JOIN_(MTRACE_EXT_OFF_IF_, MTRACE_HAS_)(__VA_ARGS__)
+#define MTRACE_EXT_OFF_IF_0(...) MTRACE_OFF_BODY_(__VA_ARGS__)
+#define MTRACE_EXT_OFF_IF_1(...)
+
+MTRACE_OFF_BEGIN_
 
 /* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
-MTRACE_API uint64_t mtrace_recorder_now(void);
+MTRACE_API uint64_t mtrace_recorder_now(void) MTRACE_OFF_(return 0);
 
 /* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
    O(1), a file of /proc is read. Any context. Source: /proc/self/statm. */
-MTRACE_API bool mtrace_get_resident(uint64_t *bytes);
+MTRACE_API bool mtrace_get_resident(uint64_t *bytes) MTRACE_OFF_(*bytes = 0; return false);
 
-#else /* not MTRACE */
-
-static inline uint64_t mtrace_recorder_now(void) {
-    return 0;
-}
-static inline bool mtrace_get_resident(uint64_t *bytes) {
-    *bytes = 0;
-    return false;
-}
-
-#endif /* MTRACE */
+MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_H */
 
@@ -1046,12 +1045,14 @@ static bool mtrace_has_exit_(void) {
 
 #ifndef MTRACE_EXT_FILES_
 #define MTRACE_EXT_FILES_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_FILES_
 
 /* Fills the buffer with up to `size` bytes; what it returns is how many, 0 at the end, SIZE_MAX
    when it failed. */
 typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
 
-#if MTRACE_HAS_FILES_
+MTRACE_OFF_BEGIN_
 
 /* How every call here writes a file. A new file, and one that replaces a regular file, is first
    written under another name in the same folder, then flushed to the disk and renamed: a crash
@@ -1065,19 +1066,24 @@ typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
    tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
    needs 12 KiB of stack, so that it goes wherever `write` does. Source:
    tracemalloc.Snapshot.dump(). */
-MTRACE_API mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *path);
-MTRACE_API mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
-                                                 mtrace_write_fn write, void *user);
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
+                                                   const char *path)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
+                                                      mtrace_write_fn write, void *user)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
 /* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
    VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to the
    bytes that were really read: a frame takes 4 of them, and 40 twice. memory NULL: the tracer's.
    Two files of one run of a program compare as their snapshots did; compared with another run's,
    totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
-MTRACE_API mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                              const mtrace_buffer *memory);
-MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                   void *user, const mtrace_buffer *memory);
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
+                                                   const mtrace_buffer *memory)
+    MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
+                                                        void *user, const mtrace_buffer *memory)
+    MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 
 /* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
    block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
@@ -1087,67 +1093,21 @@ MTRACE_API mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace
    traces that would have to be made up: take the snapshot with its blocks), IO. O(blocks). Any
    thread. Python runs what it unpickles: load only files of your own. Source: the pickle protocol,
    version 2. */
-MTRACE_API mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
-                                                     const char *path);
-MTRACE_API mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
-                                                        mtrace_write_fn write, void *user);
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
+                                                          const char *path)
+    MTRACE_EXT_OFF_(return mtrace_snapshot_dump(snapshot, path));
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
+                                                             mtrace_write_fn write, void *user)
+    MTRACE_EXT_OFF_(return mtrace_snapshot_dump_to(snapshot, write, user));
 
 /* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
    False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
    thread. Source: Python's linecache. */
-MTRACE_API bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
-                                        void *user);
+MTRACE_EXT_API_ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer,
+                                             size_t size, void *user)
+    MTRACE_EXT_OFF_(if (size > 0) { buffer[0] = '\0'; } return false);
 
-#else /* left out: the same names */
-
-static inline mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
-                                                 const char *path) {
-    (void)snapshot;
-    (void)path;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot,
-                                                    mtrace_write_fn write, void *user) {
-    (void)snapshot;
-    (void)write;
-    (void)user;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                                 const mtrace_buffer *memory) {
-    (void)path;
-    (void)memory;
-    *out = MTRACE_NULL_;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                      void *user, const mtrace_buffer *memory) {
-    (void)read;
-    (void)user;
-    (void)memory;
-    *out = MTRACE_NULL_;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
-                                                        const char *path) {
-    return mtrace_snapshot_dump(snapshot, path);
-}
-static inline mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot,
-                                                           mtrace_write_fn write, void *user) {
-    return mtrace_snapshot_dump_to(snapshot, write, user);
-}
-static inline bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer,
-                                           size_t size, void *user) {
-    (void)file;
-    (void)line;
-    (void)user;
-    if (size > 0) {
-        buffer[0] = '\0';
-    }
-    return false;
-}
-
-#endif
+MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_FILES_ */
 
@@ -2224,6 +2184,8 @@ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size
 
 #ifndef MTRACE_EXT_RECORDER_
 #define MTRACE_EXT_RECORDER_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_RECORDER_
 
 /* A call that has ended. */
 typedef struct mtrace_recorder_span {
@@ -2272,7 +2234,7 @@ typedef enum mtrace_recorder_format {
     MTRACE_RECORDER_SPARKLINE_ASCII = 6 /* one line, ASCII */
 } mtrace_recorder_format;
 
-#if MTRACE_HAS_RECORDER_
+MTRACE_OFF_BEGIN_
 
 /* A sample is what is held, the most that was since the sample before, the tracer's peak, what the
    process has resident, and what each chosen domain and site holds. That most is exact when it was
@@ -2291,77 +2253,46 @@ typedef enum mtrace_recorder_format {
    above INT32_MAX, or a thread where there is none: MTRACE_SINGLE_THREAD; there set no_thread),
    NO_MEMORY, THREAD; then nothing has changed. O(max_samples). Any thread. A child of fork() goes
    on without the thread. Source: mprof run. */
-MTRACE_API mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc);
+MTRACE_EXT_API_ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
 /* Ends the thread at once and takes a last sample. What was recorded can be written until the next
    start, or until free, which stops too and gives the memory back. No-op when it is so already. As
    a sample. Any thread, but not from desc.write; stop before `write` becomes invalid. */
-MTRACE_API void mtrace_recorder_stop(void);
-MTRACE_API void mtrace_recorder_free(void);
+MTRACE_EXT_API_ void mtrace_recorder_stop(void) MTRACE_EXT_OFF_();
+MTRACE_EXT_API_ void mtrace_recorder_free(void) MTRACE_EXT_OFF_();
 
 /* Does it record? O(1), one load. Any context. */
-MTRACE_API bool mtrace_recorder_is_on(void);
+MTRACE_EXT_API_ bool mtrace_recorder_is_on(void) MTRACE_EXT_OFF_(return false);
 
 /* What it has, and of what size; zeros before the first start. O(samples). Any thread. */
-MTRACE_API mtrace_recorder_info mtrace_recorder_get_info(void);
+MTRACE_EXT_API_ mtrace_recorder_info mtrace_recorder_get_info(void)
+    MTRACE_EXT_OFF_(mtrace_recorder_info zero = MTRACE_ZERO_; return zero);
 
 /* A sample, now; no-op when not recording. O(1), and with domains or sites O(call sites x sites).
    Any thread; waits for a sample under way. Not a signal handler. */
-MTRACE_API void mtrace_recorder_tick(void);
+MTRACE_EXT_API_ void mtrace_recorder_tick(void) MTRACE_EXT_OFF_();
 
 /* An instant ("level loaded"), and a call that has ended. The name (NULL: "") is copied, cut at 47
    bytes; in it characters of control are blanks and what is not UTF-8 is "?". No-op when not
    recording. O(1) on average. Any thread; with desc.write it waits for a sample under way. Not a
    signal handler. */
-MTRACE_API void mtrace_recorder_mark(const char *name);
-MTRACE_API void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span);
+MTRACE_EXT_API_ void mtrace_recorder_mark(const char *name) MTRACE_EXT_OFF_();
+MTRACE_EXT_API_ void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span)
+    MTRACE_EXT_OFF_();
 
 /* Writes what was recorded, while recording or after: through a callback, line by line, or to a
    file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples (.dat: one of 0).
    Errors: ARGUMENT (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for
    `write`), IO. O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's
    Trace Event Format. */
-MTRACE_API mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_fn write,
-                                               void *user);
-MTRACE_API mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path);
+MTRACE_EXT_API_ mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
+                                                    mtrace_write_fn write, void *user)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
+MTRACE_EXT_API_ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-#else /* left out: the same names */
-
-static inline mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline void mtrace_recorder_stop(void) {}
-static inline void mtrace_recorder_free(void) {}
-static inline bool mtrace_recorder_is_on(void) {
-    return false;
-}
-static inline mtrace_recorder_info mtrace_recorder_get_info(void) {
-    mtrace_recorder_info zero = MTRACE_ZERO_;
-    return zero;
-}
-static inline void mtrace_recorder_tick(void) {}
-static inline void mtrace_recorder_mark(const char *name) {
-    (void)name;
-}
-static inline void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
-    (void)name;
-    (void)span;
-}
-static inline mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
-                                                  mtrace_write_fn write, void *user) {
-    (void)format;
-    (void)write;
-    (void)user;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *path) {
-    (void)format;
-    (void)path;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-
-#endif
+MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_RECORDER_ */
 
@@ -3913,6 +3844,8 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 
 #ifndef MTRACE_EXT_PROFILE_
 #define MTRACE_EXT_PROFILE_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_PROFILE_
 
 /* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
    of it is measured. What the thread allocates and frees until the end of the block, in the
@@ -4001,35 +3934,44 @@ typedef struct mtrace_profile_desc {
     mtrace_profile_report_desc report; /* of these two */
 } mtrace_profile_desc;
 
-#if MTRACE_HAS_PROFILE_
+MTRACE_OFF_BEGIN_
 
 /* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
    (the tracer samples; sizes above 65,535), NO_MEMORY, FULL_AT_EXIT. Takes about 400 bytes a line
    and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
    thread, while no profiled call runs elsewhere. */
-MTRACE_API mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc);
+MTRACE_EXT_API_ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
 /* No more calls are measured; those under way still are, but for MT_LINE. O(1). Any thread. */
-MTRACE_API void mtrace_profile_stop(void);
+MTRACE_EXT_API_ void mtrace_profile_stop(void) MTRACE_EXT_OFF_();
 
 /* Writes what was measured, of all calls in sum, one function after the other; calls under way are
    included as far as they are this thread's. desc NULL: tables to the default
    writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
    have to be found: that of PATH; with raised privileges that of /usr/bin, without the environment.
    O(lines). Any thread, not from a handler. */
-MTRACE_API mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc);
+MTRACE_EXT_API_ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
+#if !MTRACE_HAS_PROFILE_
+#define MTRACE_PROFILING_() 0
+#else
 MTRACE_API unsigned char mtrace_profiling_; /* started */
 #ifdef __GNUC__
 #define MTRACE_PROFILING_() __atomic_load_n(&mtrace_profiling_, __ATOMIC_RELAXED)
 #else
 #define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
 #endif
-MTRACE_API mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
-                                                     const void *frame);
-MTRACE_API void mtrace_profile_pop_(mtrace_profile_token way);
-MTRACE_API mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here);
-MTRACE_API void mtrace_profile_unmark_(mtrace_line_token way);
+#endif
+MTRACE_EXT_API_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+                                                          const void *frame)
+    MTRACE_EXT_OFF_(mtrace_profile_token none = MTRACE_ZERO_; return none);
+MTRACE_EXT_API_ void mtrace_profile_pop_(mtrace_profile_token way) MTRACE_EXT_OFF_();
+MTRACE_EXT_API_ mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line,
+                                                       bool only_here)
+    MTRACE_EXT_OFF_(mtrace_line_token none = MTRACE_ZERO_; return none);
+MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token way) MTRACE_EXT_OFF_();
 
 static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
                                                           const void *frame) {
@@ -4052,41 +3994,7 @@ static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
     }
 }
 
-#else /* left out: the same names */
-
-static inline mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline void mtrace_profile_stop(void) {}
-static inline mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
-                                                          const void *frame) {
-    mtrace_profile_token none = MTRACE_ZERO_;
-    (void)site;
-    (void)limit;
-    (void)frame;
-    return none;
-}
-static inline void mtrace_profile_pop(mtrace_profile_token way) {
-    (void)way;
-}
-static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
-                                                       bool only_here) {
-    mtrace_line_token none = MTRACE_ZERO_;
-    (void)name;
-    (void)line;
-    (void)only_here;
-    return none;
-}
-static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
-    (void)way;
-}
-
-#endif
+MTRACE_OFF_END_
 
 #define MT_PROFILE_PUSH(limit)                                                                     \
     MTRACE_STATIC_(mtrace_profile_push_at)(MT_HERE, (limit), MTRACE_FRAME_())
@@ -6277,6 +6185,8 @@ static void mtrace_profile_at_exit_(void) {}
 
 #ifndef MTRACE_EXT_USAGE_
 #define MTRACE_EXT_USAGE_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_USAGE_
 
 /* What one call did. Bytes; `peak` is the most that was held meanwhile, counting this thread's
    changes alone, `allocations` and `frees` are this thread's. */
@@ -6291,7 +6201,7 @@ typedef struct mtrace_usage {
     void *result;         /* what the function returned */
 } mtrace_usage;
 
-#if MTRACE_HAS_USAGE_
+MTRACE_OFF_BEGIN_
 
 /* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
    When its thread ends in it (pthread_exit; not on Windows), the measurement is over. Errors:
@@ -6299,23 +6209,15 @@ typedef struct mtrace_usage {
    not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
    call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
    times. */
-MTRACE_API mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
-                                             mtrace_usage *out);
+MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
+                                                  mtrace_usage *out)
+    MTRACE_EXT_OFF_(mtrace_usage none = MTRACE_ZERO_;
+                    return function == MTRACE_NULL_ || out == MTRACE_NULL_
+                               ? MTRACE_ERR_ARGUMENT
+                               : (*out = none, out->result = function(argument),
+                                  MTRACE_ERR_COMPILED_OUT));
 
-#else /* left out: the same names */
-
-static inline mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
-                                                mtrace_usage *out) {
-    mtrace_usage none = MTRACE_ZERO_;
-    if (function == MTRACE_NULL_ || out == MTRACE_NULL_) {
-        return MTRACE_ERR_ARGUMENT;
-    }
-    *out = none;
-    out->result = function(argument); /* what it does is needed without MTRACE, too */
-    return MTRACE_ERR_COMPILED_OUT;
-}
-
-#endif
+MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_USAGE_ */
 
@@ -6458,8 +6360,10 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
 
 #ifndef MTRACE_EXT_ENVIRONMENT_
 #define MTRACE_EXT_ENVIRONMENT_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_ENVIRONMENT_
 
-#if MTRACE_HAS_ENVIRONMENT_
+MTRACE_OFF_BEGIN_
 
 /* Starts as the environment says.
 
@@ -6479,16 +6383,10 @@ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtr
    started), those of mtrace_start and mtrace_recorder_start, FULL_AT_EXIT. As
    mtrace_start. A report that fails says so on standard error; the others come. Source:
    PYTHONTRACEMALLOC. */
-MTRACE_API mtrace_result mtrace_start_from_environment(const mtrace_desc *desc);
+MTRACE_EXT_API_ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-#else /* left out: the same names */
-
-static inline mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
-    (void)desc;
-    return MTRACE_ERR_COMPILED_OUT;
-}
-
-#endif
+MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_ENVIRONMENT_ */
 
