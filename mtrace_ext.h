@@ -4922,7 +4922,7 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
     }
 }
 
-static void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
+static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
     const mtrace_call_ *call = w->call;
     uint64_t key = w->lines[call->cell->line].key;
