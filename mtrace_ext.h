@@ -43,7 +43,7 @@
    call.
 
    Reports at exit come from the process that asked for them, not from children that it forks, and
-   after all destructors of the module that has the implementation: those of static objects and of
+   after all destructors of the module that has the implementation, of static objects and of
    __attribute__((destructor)). Destructors of shared libraries come later still, and _exit() and
    abort() end without reports. Where executables are not ELF (Windows, macOS), and under the leak
    sanitizer, a start in main() reports before the static objects' destructors; the constructor
@@ -114,8 +114,8 @@ extern "C" {
 #undef MTRACE_START_FROM_ENVIRONMENT /* the sentence is the only error */
 #endif
 
-/* A chapter's calls are declared as those of mtrace.h are, but that it may be left out by itself.
-   MTRACE_HAS_ is 1 in a chapter that is in the program, 0 in one that is not. */
+/* A chapter declares its calls as mtrace.h does, and may be left out by itself: MTRACE_HAS_ is 1 in
+   a chapter that is in the program, 0 in one that is not. */
 #define MTRACE_EXT_API_          MTRACE_JOIN_(MTRACE_EXT_API_IF_, MTRACE_HAS_)
 #define MTRACE_EXT_API_IF_0      static inline
 #define MTRACE_EXT_API_IF_1      MTRACE_API

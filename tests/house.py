@@ -49,7 +49,7 @@ def comment_lines(text):
             for number, line in enumerate((" " * column + found[0][3:-2]).split("\n"), number):
                 line = re.sub(r"^ {0,%d}" % column, "", line.rstrip())
                 code = re.match(r"#|.*[{}]$", line.strip())
-                yield number, "" if code else re.sub(r"^\[SECTION\] [A-Z ]*[A-Z]\b( - )?", "", line)
+                yield number, "" if code else re.sub(r"^\[(?:SECTION|CHAPTER)\] [A-Z ]*[A-Z]\b( - )?", "", line)
             yield number, ""
 
 
@@ -152,7 +152,7 @@ def measure(texts):
             f"{len(words)} words, {len(lengths)} sentences" + "".join(f", line {at}: {said}" for at, said in phrases[:3]))
     for name in HEADERS:
         result["lines", name] = (texts[name].count("\n"),), ""
-        _, *parts = re.split(r"^/\* +\[SECTION\] ([A-Z ]*[A-Z])\b", texts[name], flags=re.M)
+        _, *parts = re.split(r"^/\* +\[(?:SECTION|CHAPTER)\] ([A-Z ]*[A-Z])\b", texts[name], flags=re.M)
         for title, part in zip(parts[::2], parts[1::2]):
             key, lines = ("lines", f"{name} {title}"), part.count("\n")
             if key in result:

@@ -34,19 +34,19 @@ chapters mtrace.h 100 CONFIG, 50 VERSION, 200 COMPILER, 450 TYPES, 100 LIFE CYCL
 chapters mtrace.h 150 REPORTS, 50 CHECKS, 300 RECORDING, 300 MACROS, 800 PORTABILITY, 700 STRUCTURES, 300 GATE,
 chapters mtrace.h 700 TEXT, 100 NAMES, 250 INTERN, 850 SITES, 550 TRACE TABLE, 200 SAMPLING, 600 COUNTERS, 750 RECORD,
 chapters mtrace.h 950 LIFECYCLE, 300 LOOKUP, 250 FILTER, 900 SNAPSHOT, 750 GROUP, 1000 REPORT, 350 CHECK
-chapters mtrace_ext.h 1000 LINE PROFILE, 200 MEMORY USAGE, 50 FILES, 100 SOURCE, 950 RECORDER, 350 ENVIRONMENT,
-chapters mtrace_ext.h 500 SYSTEM, 500 DUMP, 550 LOAD, 250 PICKLE, 100 SOURCE LINES, 500 RECORDER CLOCK AND THREAD,
-chapters mtrace_ext.h 950 RECORDER REPORTS, 250 UNWIND, 200 SOURCE OF A FUNCTION, 450 SYMBOLS, 650 PROFILE REPORT,
-chapters mtrace_ext.h 450 START FROM THE ENVIRONMENT
+chapters mtrace_ext.h 100 PORTABILITY OF EXT, 300 SYSTEM, 450 CLOCK AND THREAD, 300 OUTPUT, 100 EXIT, 100 FILES,
+chapters mtrace_ext.h 400 DUMP, 500 LOAD, 200 PICKLE, 100 SOURCE LINES, 200 RECORDER, 800 SAMPLES AND MARKS,
+chapters mtrace_ext.h 850 RECORDER REPORTS, 300 LINE PROFILE, 250 UNWIND, 200 SOURCE OF A FUNCTION, 300 SYMBOLS,
+chapters mtrace_ext.h 950 MEASURING, 650 PROFILE REPORT, 200 MEMORY USAGE, 450 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
 core MTRACE_GOLDEN_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_ MTRACE_NULL_
-core MTRACE_NUMBER_ MTRACE_SET_ MTRACE_SET_RELEASE_ MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_
-core MTRACE_STATIC_ MTRACE_THREAD_STORAGE_ MTRACE_UNKNOWN_ MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_
-core mtrace_callback_enter_ mtrace_callback_leave_ mtrace_filters_ mtrace_filters_keep_ mtrace_filters_valid_
-core mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_ mtrace_not_negative_ mtrace_number_ mtrace_plain_length_
-core mtrace_put_ mtrace_put_address_ mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_hex_
-core mtrace_put_name_ mtrace_put_number_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
-core mtrace_put_size_diff_right_ mtrace_put_size_right_ mtrace_report_error_ mtrace_round_ mtrace_session_after_
-core mtrace_short_name_ mtrace_state_ mtrace_text_ mtrace_text_end_ mtrace_text_to_buffer_ mtrace_text_to_callback_
-core mtrace_text_to_default_ mtrace_utf8_length_
+core MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_ MTRACE_SET_RELEASE_
+core MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_ MTRACE_UNKNOWN_
+core MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_callback_enter_ mtrace_callback_leave_
+core mtrace_filters_ mtrace_filters_keep_ mtrace_filters_valid_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_
+core mtrace_not_negative_ mtrace_number_ mtrace_plain_length_ mtrace_put_ mtrace_put_address_ mtrace_put_char_
+core mtrace_put_column_ mtrace_put_count_ mtrace_put_hex_ mtrace_put_name_ mtrace_put_number_ mtrace_put_right_
+core mtrace_put_safe_ mtrace_put_size_ mtrace_put_size_diff_right_ mtrace_put_size_right_ mtrace_report_error_
+core mtrace_round_ mtrace_session_after_ mtrace_short_name_ mtrace_state_ mtrace_text_ mtrace_text_end_
+core mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_utf8_length_
 LIMITS
