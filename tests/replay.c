@@ -1,6 +1,6 @@
-/* mtrace-replay: reads a script on standard input, one command a line, drives the library through
-   its public calls and prints the answers. docs/REPLAY.md tells the language. tests/differential.sh
-   holds the answers against CPython's; a bug report can be a script. */
+/* mtrace-replay reads a script on standard input, one command on each line. It drives the library
+   through its public calls and prints the results. docs/REPLAY.md describes the language.
+   tests/differential.sh compares the results with CPython's. A bug report can be a script. */
 
 #ifndef TEST_SHARED /* else the build links tests/support/implementation.c */
 #define MTRACE_IMPLEMENTATION

@@ -1,6 +1,6 @@
-/* What comes from outside, under libFuzzer: run by tests/fuzz.sh, which names the target.
+/* Input from outside, under libFuzzer. tests/fuzz.sh runs it and names the target.
 
-   --target=load: a snapshot file. Its sizes and its hash are mended, so that most of them load.
+   --target=load: a snapshot file. Its sizes and its hash are corrected, so that most of them load.
    --target=make: parts for mtrace_snapshot_make.
    --target=match: names, patterns and filters.
    --target=environment: MTRACE and MTRACE_REPORT, and the reports at exit.

@@ -1,4 +1,4 @@
-/* With MTRACE: what calls cost while the tracer is off. */
+/* With MTRACE: the cost of calls while the tracer is off. */
 
 #include "mtrace.h"
 

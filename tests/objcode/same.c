@@ -1,5 +1,5 @@
-/* Compiled twice: with the macros and without MTRACE, and (PLAIN) with the allocator called by
- * hand. */
+/* Compiled twice: with the macros and without MTRACE, and (PLAIN) with direct calls of the
+ * allocator. */
 
 #include "mtrace.h"
 

@@ -1,6 +1,6 @@
-/* convert FILE PICKLE [without-blocks | report]: a snapshot file as a pickle for Python's
-   tracemalloc; report: its rows by line in Python's form, too.
-   convert --code FILE: writes a snapshot of code, which no program records yet. */
+/* convert FILE PICKLE [without-blocks | report]: converts a snapshot file to a pickle for Python's
+   tracemalloc. With report, also prints its rows by line in Python's form.
+   convert --code FILE: writes a snapshot of code addresses. No program records these yet. */
 
 #define MTRACE_IMPLEMENTATION
 #include "../../mtrace_ext.h"

@@ -1,7 +1,7 @@
-"""Random scripts for mtrace-replay, their answers computed with CPython's own tracemalloc classes.
+"""Runs random scripts through mtrace-replay and compares the results with CPython's own tracemalloc classes.
 
-differential.py PROGRAM [SCRIPTS [SEED]]: one line "ok ..." when all answers are equal; else the first
-script that differs, and "not ok ...".
+differential.py PROGRAM [SCRIPTS [SEED]] prints one line "ok ..." if all results are equal. Otherwise it prints the
+first script with a difference, and "not ok ...".
 """
 import os
 import random

@@ -1,5 +1,5 @@
-/* The implementation of both headers for all test files of a configuration that do without one of
-   their own: see test.h. */
+/* The implementation of both headers, for all test files of a configuration without their own
+   implementation. See test.h. */
 
 #define TEST_IMPLEMENTATION
 #include "test.h"

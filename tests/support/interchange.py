@@ -1,7 +1,7 @@
-"""Snapshot files and pickles against CPython, from random scripts.
+"""Compares snapshot files and pickles with CPython, from random scripts.
 
-interchange.py FOLDER MACHINE... : FOLDER/MACHINE-replay and FOLDER/MACHINE-convert are commands, one a machine. Every
-machine writes each snapshot; every machine reads what each wrote. "ok NAME", or "not ok NAME: why".
+interchange.py FOLDER MACHINE... : FOLDER/MACHINE-replay and FOLDER/MACHINE-convert are the commands of each machine.
+Every machine writes each snapshot, and every machine reads the files of all. Prints "ok NAME", or "not ok NAME: why".
 """
 import os
 import subprocess

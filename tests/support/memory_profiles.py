@@ -1,5 +1,5 @@
 """Compares memory_profiler's table of profiled.py with mtrace's of profiled.c: memory_profiles.py PYTHON-TABLE C-TABLE.
-Both are read by the same parser, and held against what was computed by hand."""
+One parser reads both, and both are compared with figures computed by hand."""
 import re
 import sys
 
@@ -7,9 +7,9 @@ HEADER = "Line #    Mem usage    Increment  Occurrences   Line Contents"
 ROW = re.compile(r"(?P<number>[ \d]{5}\d) (?P<mem>.{12}) (?P<increment>.{12})  (?P<runs>.{10})   (?P<source>.*)")
 MIB = re.compile(r" *-?\d+\.\d{3} MiB")
 
-# By hand, for each line that moves memory: MiB held behind it, at most, above the function's first line; the sum of its
-# changes; how often it ran. Line 0 is the function's first: how much its increment is short of its memory, which is
-# what later calls found more than the first; its calls.
+# Computed by hand, for each line that changes memory: the most MiB held after it, above the function's first line, the
+# sum of its changes, and the number of its runs. Line 0 is the function's first line. Its figures are the memory less
+# the increment, which is the growth between the first call and later ones, and the number of calls.
 TRUTH = {
     "straight": {0: (0, 0, 1), 1: (20, 20, 1), 2: (60, 40, 1), 3: (20, -40, 1)},
     "copies": {0: (0, 0, 1), 1: (20, 20, 1), 2: (40, 100, 5), 3: (20, -100, 5), 4: (0, -20, 1)},

@@ -1,5 +1,5 @@
-/* For tests/memory_profiler.sh: the functions of profiled.py, statement for statement; lines with a
-   number are compared. Marked and not marked calls are both there. */
+/* For tests/memory_profiler.sh: the functions of profiled.py, statement for statement. Lines with a
+   number are compared. Some calls are marked and some are not. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"

@@ -1,5 +1,5 @@
-"""For tests/memory_profiler.sh: run by memory_profiler. profiled.c has the same functions, statement for statement;
-lines with a number are compared."""
+"""For tests/memory_profiler.sh: run by memory_profiler. profiled.c has the same functions, statement for statement.
+Lines with a number are compared."""
 MIB = 1 << 20
 
 

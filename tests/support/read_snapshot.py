@@ -24,8 +24,8 @@ class Module:
         self.build_id = build_id[:size]
 
 
-def place(location, modules, name):
-    """(file, function, line); of code without a line the file is as it is shown."""
+def frame_of(location, modules, name):
+    """(file, function, line). If code has no line, the file is its text in a report."""
     file, function, line, module, address = location
     assert module <= len(modules)
     is_code = line == 0 and (module != 0 or address != 0)
@@ -63,11 +63,11 @@ def read(path):
 
     part(names)
     all_modules = [Module(fields, name) for fields in struct.iter_unpack("<IIQQ32s", part(56 * modules))]
-    places = [place(fields, all_modules, name) for fields in struct.iter_unpack("<IIIIQ", part(24 * locations))]
+    located = [frame_of(fields, all_modules, name) for fields in struct.iter_unpack("<IIIIQ", part(24 * locations))]
     if version == 2:
-        all_frames = [places[number] for number, in struct.iter_unpack("<I", part(4 * frames))]
+        all_frames = [located[number] for number, in struct.iter_unpack("<I", part(4 * frames))]
     else:
-        all_frames = [place(fields + (0, 0), [], name) for fields in struct.iter_unpack("<III", part(12 * frames))]
+        all_frames = [frame_of(fields + (0, 0), [], name) for fields in struct.iter_unpack("<III", part(12 * frames))]
     result, used = [], 0
     for i in range(rows):
         row = part(row_size)

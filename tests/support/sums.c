@@ -1,5 +1,5 @@
-/* Sums that would pass 2^63 and 2^64, for tests/tables.sh: the largest trace that there is, tracked
-   more than 2^25 times. Needs 512 MiB for the table. Status 1 and a line when a figure is wrong. */
+/* Sums that would pass 2^63 and 2^64, for tests/tables.sh: the largest possible trace, tracked more
+   than 2^25 times. Needs 512 MiB for the table. Exits with 1 and a line if a figure is wrong. */
 
 #define MTRACE
 #define MTRACE_IMPLEMENTATION

@@ -1,14 +1,14 @@
-/* What calls cost when a table is full: does one thing COUNT times, for tests/tables.sh, which
+/* The cost of calls when a table is full. Does one thing COUNT times for tests/tables.sh, which
    counts the instructions.
 
      tables CASE COUNT
 
-   CASE is made of words: sites-full, names-full, scopes-full, traces-full, traces-half (its room),
-   domain, scope (the calls are inside of one), stack (sites that remember nothing), known-place
-   (but no account); engine (an allocator with file and line for arguments: each call interns its
-   site), moved (from names at other addresses than ever before), full (the table of interned sites
-   is full), kept (each site is interned once). What is counted is measured(): COUNT times a malloc
-   and its free. */
+   CASE is made of words. sites-full, names-full, scopes-full, traces-full: that table is full.
+   traces-half: half of it. domain, scope: the calls are inside one. stack: sites on the stack,
+   without a cache. known-place: the location is known, but has no account. engine: an allocator
+   that gets file and line, and each call interns its site. With engine, moved: the names are at new
+   addresses. full: the table of interned sites is full. kept: each site is interned once. The
+   instructions of measured() are counted: COUNT times a malloc and its free. */
 
 #include <stdint.h>
 #include <stdlib.h>
