@@ -208,9 +208,8 @@ static void test_callers_memory(void **state) {
         assert_int_equal(memory[shift + size], 0xa5);
         given.size = size - 64;
         assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
-                         (size_t)(test_align(given.data) - memory) == shift
-                             ? MTRACE_OK
-                             : MTRACE_ERR_NO_MEMORY);
+                         (size_t)(test_align(given.data) - memory) == shift ? MTRACE_OK
+                                                                            : MTRACE_ERR_NO_MEMORY);
         given.size = size - 65;
         assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
                          MTRACE_ERR_NO_MEMORY);
