@@ -1103,8 +1103,8 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapsh
 /* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
    False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
    thread. Source: Python's linecache. */
-MTRACE_EXT_API_ bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer,
-                                             size_t size, void *user)
+MTRACE_EXT_API_ bool mtrace_source_from_file(char *buffer, size_t size, const char *file,
+                                             uint32_t line, void *user)
     MTRACE_EXT_OFF_(if (size > 0) { buffer[0] = '\0'; } return false);
 
 MTRACE_OFF_END_
@@ -2158,7 +2158,7 @@ static bool mtrace_take_line_(FILE *file, char *buffer, size_t size) {
     return is_line;
 }
 
-bool mtrace_source_from_file(const char *file, uint32_t line, char *buffer, size_t size,
+bool mtrace_source_from_file(char *buffer, size_t size, const char *file, uint32_t line,
                              void *user) {
     FILE *f = file == NULL || line == 0 || size == 0 ? NULL : mtrace_open_regular_(file);
     bool found;
@@ -6209,8 +6209,8 @@ MTRACE_OFF_BEGIN_
    not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
    call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
    times. */
-MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument,
-                                                  mtrace_usage *out)
+MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *),
+                                                  void *argument)
     MTRACE_EXT_OFF_(mtrace_usage none = MTRACE_ZERO_;
                     return function == MTRACE_NULL_ || out == MTRACE_NULL_
                                ? MTRACE_ERR_ARGUMENT
@@ -6321,7 +6321,7 @@ static void mtrace_measurement_end_(mtrace_measurement_ *m) {
     mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
 }
 
-mtrace_result mtrace_memory_usage(void *(*function)(void *), void *argument, mtrace_usage *out) {
+mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *), void *argument) {
     mtrace_measurement_ *m;
     if (function == NULL || out == NULL) {
         return MTRACE_ERR_ARGUMENT;

@@ -52,7 +52,7 @@ int main(void) {
     best(10);
     mtrace_print_peak(3);        /* the whole program: the lines that held its peak */
     mtrace_profile_report(NULL); /* one function: the effect of each line */
-    if (mtrace_memory_usage(best_of, &rounds, &usage) == MTRACE_OK) {
+    if (mtrace_memory_usage(&usage, best_of, &rounds) == MTRACE_OK) {
         printf("one call: %llu B at its peak, %llu B more than before after it, %llu allocations\n",
                (unsigned long long)usage.peak, (unsigned long long)(usage.after - usage.before),
                (unsigned long long)usage.allocations);

@@ -45,7 +45,7 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
     /* A block that grows stays with the line that allocated it. (Also, Lua must not be queried
        here: the block can be its stack, which some versions take apart to move it.) */
     mtrace_block owner;
-    if (mtrace_find(block, &owner) != MTRACE_OK) {
+    if (mtrace_find(&owner, block) != MTRACE_OK) {
         return MT_REALLOC(block, new_size);
     }
     return mtrace_realloc_at(block, new_size,

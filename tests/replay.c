@@ -248,7 +248,7 @@ static void do_realloc(char **words, size_t n) {
     way = enter(n);
     if (size == 0) { /* realloc(p, 0) would free it; in the language the block lives on, empty */
         mtrace_block old;
-        uint32_t domain = mtrace_find(e->value, &old) == MTRACE_OK ? old.domain : 0;
+        uint32_t domain = mtrace_find(&old, e->value) == MTRACE_OK ? old.domain : 0;
         mtrace_free_at(e->value, &frames[n - 1]);
         e->value = checked(mtrace_malloc_in_at(domain, 0, &frames[n - 1]));
     } else {
@@ -277,7 +277,7 @@ static void do_traceback(char **words, size_t n) {
     mtrace_traceback t;
     entry *e = get(&blocks, words[1]);
     (void)n;
-    if (mtrace_find_traceback(0, (uintptr_t)e->value, kept, MAX_FRAMES, &t) != MTRACE_OK) {
+    if (mtrace_find_traceback(&t, 0, (uintptr_t)e->value, kept, MAX_FRAMES) != MTRACE_OK) {
         puts("traceback none");
         return;
     }

@@ -36,7 +36,7 @@ static void expect_domains(const char *wanted) {
 static void expect_block(void *block, uint32_t domain, uint64_t size) {
     mtrace_block found = MTRACE_ZERO_;
     test_sound();
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.domain, domain);
     assert_int_equal(found.size, size);
 }
@@ -107,7 +107,7 @@ static void test_new_in(void **state) {
     expect_block(one, 11, 3);
     expect_block(four, 12, 12);
     assert_memory_equal(four, zeros, 12);
-    assert_int_equal(mtrace_find(four, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, four), MTRACE_OK);
     assert_string_equal(found.type, "pixel");
     assert_null(MT_NEW_ARRAY_IN(12, pixel, too_many));
     expect_domains("12 12 1 | 11 3 1");
@@ -213,7 +213,7 @@ static void test_stopped(void **state) {
 
 static void expect_key(uint32_t domain, uintptr_t key, uint64_t size) {
     mtrace_block found = MTRACE_ZERO_;
-    assert_int_equal(mtrace_find_tracked(domain, key, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, domain, key), MTRACE_OK);
     assert_int_equal(found.size, size);
     assert_int_equal(found.domain, domain);
     assert_int_equal(found.address, key);
@@ -228,8 +228,8 @@ static void test_same_key_in_two_domains(void **state) {
     expect_key(1, 5000, 10);
     expect_key(2, 5000, 20);
     expect_key(UINT32_MAX - 1, 5000, 40);
-    assert_int_equal(mtrace_find_tracked(3, 5000, &found), MTRACE_ERR_NOT_FOUND);
-    assert_int_equal(mtrace_find_tracked(0, 5000, &found), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 3, 5000), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 5000), MTRACE_ERR_NOT_FOUND);
     expect_domains("4294967294 40 1 | 2 20 1 | 1 10 1");
     assert_int_equal(MT_UNTRACK(2, 5000), MTRACE_OK);
     assert_int_equal(MT_UNTRACK(2, 5000), MTRACE_ERR_NOT_FOUND);
@@ -242,7 +242,7 @@ static void test_heap_and_tracked(void **state) {
     void *block = MT_MALLOC_IN(7, 100);
     mtrace_block found;
     (void)state;
-    assert_int_equal(mtrace_find_tracked(7, (uintptr_t)block, &found), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 7, (uintptr_t)block), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_TRACK(7, block, 11), MTRACE_OK);
     expect_key(7, (uintptr_t)block, 11);
     expect_block(block, 7, 100);
@@ -261,9 +261,9 @@ static void test_heap_by_address(void **state) {
     mtrace_frame frame;
     mtrace_traceback traceback;
     (void)state;
-    assert_int_equal(mtrace_find_traceback(0, (uintptr_t)block, &frame, 1, &traceback), MTRACE_OK);
+    assert_int_equal(mtrace_find_traceback(&traceback, 0, (uintptr_t)block, &frame, 1), MTRACE_OK);
     assert_int_equal(traceback.count, 1);
-    assert_int_equal(mtrace_find_traceback(7, (uintptr_t)block, &frame, 1, &traceback),
+    assert_int_equal(mtrace_find_traceback(&traceback, 7, (uintptr_t)block, &frame, 1),
                      MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_UNTRACK(7, block), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_UNTRACK(0, block), MTRACE_OK);

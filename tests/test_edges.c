@@ -51,7 +51,7 @@ static void test_5_gib(void **state) {
         block = &found;
         assert_int_equal(mtrace_track_at(0, (uintptr_t)block, size, &site_a), MTRACE_OK);
     }
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.size, size);
     test_held(size, size, 1);
     assert_int_equal(test_row("edges.c", 1).size, size);
@@ -83,7 +83,7 @@ static void test_large_sizes(void **state) {
     for (i = 0; i < 6; i++) {
         /* in the heap's key space as in a tracked one */
         assert_int_equal(mtrace_track_at((uint32_t)i % 2, 4096 + i, sizes[i], &site_a), MTRACE_OK);
-        assert_int_equal(mtrace_find_tracked((uint32_t)i % 2, 4096 + i, &found), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, (uint32_t)i % 2, 4096 + i), MTRACE_OK);
         assert_int_equal(found.size, sizes[i]);
         sum += sizes[i];
         test_held(sum, sum, (size_t)i + 1);
@@ -483,11 +483,11 @@ static int in_fork(void) {
     CHILD_ASSERT(mtrace_is_tracing());
     CHILD_ASSERT(mtrace_check() == NULL);
     CHILD_ASSERT(mtrace_get_traced_memory().current == 307);
-    CHILD_ASSERT(mtrace_find(before_fork[0], &found) == MTRACE_OK && found.size == 100);
+    CHILD_ASSERT(mtrace_find(&found, before_fork[0]) == MTRACE_OK && found.size == 100);
     mtrace_free_at(before_fork[0], &site_b);
     CHILD_ASSERT(mtrace_get_traced_memory().current == 207);
     block = mtrace_malloc_at(1000, &site_b);
-    CHILD_ASSERT(mtrace_find(block, &found) == MTRACE_OK && found.size == 1000);
+    CHILD_ASSERT(mtrace_find(&found, block) == MTRACE_OK && found.size == 1000);
     before_fork[1] = mtrace_realloc_at(before_fork[1], 20, &site_b);
     CHILD_ASSERT(mtrace_get_traced_memory().current == 1027);
     CHILD_ASSERT(mtrace_get_traced_memory().peak == 1207);
@@ -548,12 +548,12 @@ static int in_fork_of_two(void) {
     void *blocks[32];
     mtrace_block found;
     int i;
-    CHILD_ASSERT(mtrace_find(before_fork[0], &found) == MTRACE_OK && found.size == 100);
+    CHILD_ASSERT(mtrace_find(&found, before_fork[0]) == MTRACE_OK && found.size == 100);
     mtrace_free_at(before_fork[0], &site_b);
     CHILD_ASSERT(mtrace_get_traced_memory().current == current - 100);
     for (i = 0; i < 32; i++) {
         blocks[i] = mtrace_malloc_at(1000, &site_b);
-        CHILD_ASSERT(mtrace_find(blocks[i], &found) == MTRACE_OK && found.size == 1000);
+        CHILD_ASSERT(mtrace_find(&found, blocks[i]) == MTRACE_OK && found.size == 1000);
     }
     CHILD_ASSERT(mtrace_get_traced_memory().current == current - 100 + 32000);
     CHILD_ASSERT(mtrace_get_info().live == live + 31);

@@ -458,7 +458,7 @@ static void test_by_hand(void **state) {
 
 static void expect_line(const char *path, uint32_t line, const char *expected) {
     char text[16];
-    bool found = mtrace_source_from_file(path, line, text, sizeof text, NULL);
+    bool found = mtrace_source_from_file(text, sizeof text, path, line, NULL);
     assert_int_equal(found, expected != NULL);
     if (expected != NULL) {
         assert_string_equal(text, expected);
@@ -485,8 +485,8 @@ static void test_source_lines(void **state) {
     expect_line("/nowhere/at/all", 1, NULL);
     expect_line(NULL, 1, NULL);
     expect_line("/tmp", 1, NULL);
-    assert_false(mtrace_source_from_file(path, 1, one, 0, NULL));
-    assert_true(mtrace_source_from_file(path, 1, one, 1, NULL));
+    assert_false(mtrace_source_from_file(one, 0, path, 1, NULL));
+    assert_true(mtrace_source_from_file(one, 1, path, 1, NULL));
     assert_int_equal(one[0], '\0');
     assert_int_equal(unlink(path), 0);
 }

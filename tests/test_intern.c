@@ -182,7 +182,7 @@ static void expect_charged(mtrace_site *site, bool borrows) {
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     block = mtrace_malloc_at(33, site);
     block = mtrace_realloc_at(block, 44, site);
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_string_equal(found.file, "engine.cpp");
     assert_string_equal(found.function, "load");
     assert_string_equal(found.type, "mesh");

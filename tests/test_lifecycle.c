@@ -31,7 +31,7 @@ __attribute__((constructor)) static void before_main(void) {
     desc.max_sites = 16;
     early.start = mtrace_start(&desc);
     early.block = MT_MALLOC(100);
-    early.find = mtrace_find(early.block, &early.found);
+    early.find = mtrace_find(&early.found, early.block);
 }
 
 /* The session that the constructor began is still there. */
@@ -61,7 +61,7 @@ static void test_started_before_main(void **state) {
 static void after_main(void) {
     mtrace_block found;
     LATE_ASSERT(mtrace_is_tracing());
-    LATE_ASSERT(mtrace_find(late_block, &found) == MTRACE_OK && found.size == 77);
+    LATE_ASSERT(mtrace_find(&found, late_block) == MTRACE_OK && found.size == 77);
     MT_FREE(late_block);
     LATE_ASSERT(mtrace_get_traced_memory().current == 0);
     LATE_ASSERT(mtrace_check() == NULL);
@@ -707,7 +707,7 @@ static void test_stop(void **state) {
     assert_int_equal(info.sites, 0);
     assert_int_equal(info.max_sites, 0);
     assert_int_equal(info.frames, 0);
-    assert_int_equal(mtrace_find(b, &found), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(mtrace_find(&found, b), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_track_at(1, 1, 1, &site), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_untrack_at(1, 1, &site), MTRACE_ERR_NOT_TRACING);
     assert_int_equal(mtrace_pause(), MTRACE_ERR_NOT_TRACING);

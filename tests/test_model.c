@@ -339,9 +339,9 @@ static void compare_rows(mtrace_snapshot *snapshot) {
 static void compare_blocks(const mtrace_snapshot *snapshot) {
     size_t i, n = 0;
     mtrace_block block;
-    for (i = 0; mtrace_snapshot_block(snapshot, i, &block) == MTRACE_OK; i++) {
+    for (i = 0; mtrace_snapshot_block(&block, snapshot, i) == MTRACE_OK; i++) {
         mtrace_block found;
-        assert_int_equal(mtrace_find_tracked(block.domain, (uintptr_t)block.address, &found),
+        assert_int_equal(mtrace_find_tracked(&found, block.domain, (uintptr_t)block.address),
                          MTRACE_OK);
         assert_int_equal(found.size, block.size);
         assert_int_equal(found.line, block.line);
@@ -351,13 +351,13 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
         const entry *e = &entries[i];
         if (e->site >= 0) {
             n++;
-            assert_int_equal(mtrace_find_tracked(e->domain, e->key, &block), MTRACE_OK);
+            assert_int_equal(mtrace_find_tracked(&block, e->domain, e->key), MTRACE_OK);
             assert_int_equal(block.size, e->size);
             assert_int_equal(block.line, (uint32_t)e->site + 1);
         }
     }
     assert_int_equal(mtrace_snapshot_traces(snapshot), n);
-    assert_int_equal(mtrace_snapshot_block(snapshot, n, &block), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_snapshot_block(&block, snapshot, n), MTRACE_ERR_NOT_FOUND);
 }
 
 static void compare_all(void) {

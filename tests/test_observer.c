@@ -174,7 +174,7 @@ static void test_an_observer_may_allocate(void **state) {
     block = MT_MALLOC(10);
     expect(&t, 0, 10, ANY);
     assert_int_equal(mtrace_get_traced_memory().current, 170);
-    assert_int_equal(mtrace_find(t.kept, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, t.kept), MTRACE_OK);
     assert_int_equal(found.size, 160);
     block = MT_REALLOC(block, 20);
     expect(&t, 10, 20, ANY);
@@ -248,7 +248,7 @@ static void write_a_copy(const char *text, size_t length, void *user) {
     w->depth--;
 }
 
-static bool source_in_a_copy(const char *file, uint32_t line, char *buffer, size_t size,
+static bool source_in_a_copy(char *buffer, size_t size, const char *file, uint32_t line,
                              void *user) {
     char *copy = (char *)malloc(size);
     (void)file;

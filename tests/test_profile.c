@@ -1268,7 +1268,7 @@ static void *used(void *argument) {
 
 static void *uses(void *argument) {
     mtrace_usage inside = MTRACE_ZERO_;
-    assert_int_equal(mtrace_memory_usage(used, argument, &inside), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&inside, used, argument), MTRACE_OK);
     assert_int_equal(inside.peak - inside.before, 3 * *(size_t *)argument);
     MT_FREE(inside.result);
     own(1);
@@ -1280,12 +1280,12 @@ static void test_memory_usage(void **state) {
     size_t size = 1000;
     void *before;
     (void)state;
-    assert_int_equal(mtrace_memory_usage(used, &size, &usage), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(mtrace_memory_usage(&usage, used, &size), MTRACE_ERR_NOT_TRACING);
     start();
-    assert_int_equal(mtrace_memory_usage(NULL, NULL, &usage), MTRACE_ERR_ARGUMENT);
-    assert_int_equal(mtrace_memory_usage(used, &size, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_memory_usage(&usage, NULL, NULL), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(mtrace_memory_usage(NULL, used, &size), MTRACE_ERR_ARGUMENT);
     before = MT_MALLOC(500);
-    assert_int_equal(mtrace_memory_usage(used, &size, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, used, &size), MTRACE_OK);
     assert_int_equal(usage.before, 500);
     assert_int_equal(usage.after, 1500);
     assert_int_equal(usage.peak, 3500);
@@ -1295,7 +1295,7 @@ static void test_memory_usage(void **state) {
     assert_non_null(usage.result);
     MT_FREE(usage.result);
     MT_FREE(before);
-    assert_int_equal(mtrace_memory_usage(uses, &size, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, uses, &size), MTRACE_OK);
     assert_int_equal(usage.peak, 14 * MIB);
     assert_int_equal(usage.allocations, 4);
     assert_int_equal(usage.after, 0);
@@ -1308,7 +1308,7 @@ static NOINLINE void measures(void) {
     size_t size = 10;
     MT_PROFILE();
     outer_line = __LINE__;
-    MT_LINE(mtrace_memory_usage(uses, &size, &usage));
+    MT_LINE(mtrace_memory_usage(&usage, uses, &size));
     MT_FREE(MT_MALLOC(1));
 }
 
@@ -1337,11 +1337,11 @@ static void test_usage_left_by_longjmp(void **state) {
     start();
     for (i = 0; i < 100; i++) {
         if (setjmp(back) == 0) {
-            assert_int_equal(mtrace_memory_usage(jumps_out, NULL, &usage), MTRACE_OK);
+            assert_int_equal(mtrace_memory_usage(&usage, jumps_out, NULL), MTRACE_OK);
         }
         MT_FREE(MT_MALLOC(10));
     }
-    assert_int_equal(mtrace_memory_usage(used, &size, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, used, &size), MTRACE_OK);
     assert_int_equal(usage.allocations, 2);
     MT_FREE(usage.result);
     own(1);
@@ -1354,7 +1354,7 @@ static void test_usage_left_by_longjmp(void **state) {
 static void *nests(void *depth) {
     mtrace_usage usage = MTRACE_ZERO_;
     int left = *(int *)depth - 1;
-    return (void *)(left > 0 ? (intptr_t)mtrace_memory_usage(nests, &left, &usage) +
+    return (void *)(left > 0 ? (intptr_t)mtrace_memory_usage(&usage, nests, &left) +
                                    (intptr_t)usage.result
                              : 0);
 }
@@ -1365,10 +1365,10 @@ static void test_usage_too_deep(void **state) {
     int depth = 16;
     (void)state;
     start();
-    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, nests, &depth), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, 0);
     depth = 17;
-    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, nests, &depth), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, MTRACE_ERR_FULL_USAGE);
     assert_non_null(strstr(mtrace_result_text(MTRACE_ERR_FULL_USAGE), "measured"));
 }
@@ -1379,10 +1379,10 @@ static void *ends_its_thread(void *depth) {
     int left = *(int *)depth - 1;
     MT_FREE(MT_MALLOC(10));
     if (left > 0) {
-        mtrace_memory_usage(ends_its_thread, &left, &usage);
+        mtrace_memory_usage(&usage, ends_its_thread, &left);
     }
     if (setjmp(back) == 0) {
-        mtrace_memory_usage(jumps_out, NULL, &usage);
+        mtrace_memory_usage(&usage, jumps_out, NULL);
     }
     pthread_exit(NULL);
     return NULL;
@@ -1392,7 +1392,7 @@ static void *ends_inside(void *unused) {
     mtrace_usage usage = MTRACE_ZERO_;
     int depth = 3;
     (void)unused;
-    mtrace_memory_usage(ends_its_thread, &depth, &usage);
+    mtrace_memory_usage(&usage, ends_its_thread, &depth);
     return NULL;
 }
 
@@ -1407,7 +1407,7 @@ static void test_usage_in_a_thread_that_ends(void **state) {
         assert_int_equal(pthread_create(&thread, NULL, ends_inside, NULL), 0);
         pthread_join(thread, NULL);
     }
-    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, nests, &depth), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, 0);
 }
 
@@ -1415,7 +1415,7 @@ static void test_usage_in_a_thread_that_ends(void **state) {
 static void *is_left_inside(void *unused) {
     mtrace_usage usage = MTRACE_ZERO_;
     if (setjmp(back) == 0) {
-        mtrace_memory_usage(jumps_out, NULL, &usage);
+        mtrace_memory_usage(&usage, jumps_out, NULL);
     }
     return unused;
 }
@@ -1426,10 +1426,10 @@ static void test_usage_around_one_left_by_longjmp(void **state) {
     (void)state;
     start();
     for (i = 0; i < 20; i++) {
-        assert_int_equal(mtrace_memory_usage(is_left_inside, NULL, &usage), MTRACE_OK);
+        assert_int_equal(mtrace_memory_usage(&usage, is_left_inside, NULL), MTRACE_OK);
     }
     assert_null(mtrace_get_observer().call);
-    assert_int_equal(mtrace_memory_usage(nests, &depth, &usage), MTRACE_OK);
+    assert_int_equal(mtrace_memory_usage(&usage, nests, &depth), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, 0);
 }
 

@@ -147,8 +147,8 @@ static void ask(void) {
     mtrace_block block;
     (void)mtrace_get_info();
     (void)mtrace_get_traced_memory();
-    (void)mtrace_find(given, &block);
-    (void)mtrace_find_tracked(7, 1, &block);
+    (void)mtrace_find(&block, given);
+    (void)mtrace_find_tracked(&block, 7, 1);
     (void)mtrace_print_top(3);
     no_row_below_zero();
 }

@@ -71,7 +71,7 @@ static void test_large_blocks_are_exact(void **state) {
         size_t size = INTERVAL + (size_t)i * 1000;
         blocks[i] = mtrace_malloc_at(size, &site_a);
         bytes += size;
-        assert_int_equal(mtrace_find(blocks[i], &found), MTRACE_OK);
+        assert_int_equal(mtrace_find(&found, blocks[i]), MTRACE_OK);
         assert_int_equal(found.size, size);
     }
     row = row_now(1);
@@ -209,7 +209,7 @@ static void test_chances(void **state) {
     while (rounds-- > 0) {
         for (i = 0; i < 4; i++) {
             assert_int_equal(mtrace_track_at(1, 16, sizes[i], &site_a), MTRACE_OK);
-            traced[i] += mtrace_find_tracked(1, 16, &found) == MTRACE_OK;
+            traced[i] += mtrace_find_tracked(&found, 1, 16) == MTRACE_OK;
             assert_int_equal(mtrace_untrack_at(1, 16, &site_a), MTRACE_OK);
         }
     }
@@ -225,7 +225,7 @@ static size_t samples_of(uint64_t seed, uint64_t *keys) {
     assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
     track_all(&site_a, 3000, 10, 0x10000);
     for (i = 0; i < BLOCKS; i++) {
-        if (mtrace_find_tracked(1, 0x10000 + 16 * i, &found) == MTRACE_OK) {
+        if (mtrace_find_tracked(&found, 1, 0x10000 + 16 * i) == MTRACE_OK) {
             keys[n++] = i;
         }
     }
@@ -250,7 +250,7 @@ static void test_growth_cannot_be_told(void **state) {
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
-    assert_true(mtrace_growth(old, 1000, message, sizeof message) == UINT64_MAX);
+    assert_true(mtrace_growth(message, sizeof message, old, 1000) == UINT64_MAX);
     assert_string_equal(message,
                         "cannot tell whether memory grew: sampling, figures are estimates");
     mtrace_snapshot_free(old);
@@ -278,7 +278,7 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
     for (key = 0, sampled = 0; sampled < 7; key += 16) {
         assert_int_equal(mtrace_track_at(1, key, 4096, &site_a), MTRACE_OK);
-        sampled += mtrace_find_tracked(1, key, &found) == MTRACE_OK;
+        sampled += mtrace_find_tracked(&found, 1, key) == MTRACE_OK;
     }
     assert_int_equal(mtrace_track_at(1, 7, 2 * INTERVAL, &site_b), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);

@@ -544,7 +544,7 @@ static void test_handler_forgets(void **state) {
             mtrace_record_((void *)0x9000, 32, &stepped_site); /* remembered */
             assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
             record_stepped((void *)0x9000);
-            assert_int_equal(mtrace_find((void *)0x9000, &found), MTRACE_OK);
+            assert_int_equal(mtrace_find(&found, (void *)0x9000), MTRACE_OK);
             assert_string_equal(found.file, "stepped.c");
             assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
         } while (step_next(STEPS));
@@ -632,7 +632,7 @@ static void test_sweep_takes_retired_alone(void **state) {
         step_end();
         test_sound();
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
-        assert_true((mtrace_find((void *)0x9000, &found) == MTRACE_OK) == (steps > at));
+        assert_true((mtrace_find(&found, (void *)0x9000) == MTRACE_OK) == (steps > at));
         mtrace_stop();
     } while (step_next(400));
 }
@@ -796,7 +796,7 @@ static void *stand_in_old_scope(void *argument) {
     mtrace_me_.attach_calls = 0; /* takes over what a thread of the new session had */
     assert_int_equal(mtrace_track_at(0, 0x5000, 10, &shared_site), MTRACE_OK);
     found.count = 0;
-    assert_int_equal(mtrace_find_traceback(0, 0x5000, frames, 2, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_traceback(&found, 0, 0x5000, frames, 2), MTRACE_OK);
     assert_int_equal(found.count, 1);
     mtrace_scope_pop(before);
     return argument;

@@ -41,7 +41,7 @@ static void test_here(void **state) {
 static void assert_here(const void *block, uint64_t size, const char *type, const char *function,
                         int line) {
     mtrace_block found = MTRACE_ZERO_;
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.size, size);
     assert_string_equal(found.file, __FILE__);
     assert_string_equal(found.function, function);
@@ -112,7 +112,7 @@ static void test_track_records_its_line(void **state) {
     start();
     line = __LINE__ + 1;
     assert_int_equal(MT_TRACK(9, 1234, 77), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(9, 1234, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 9, 1234), MTRACE_OK);
     assert_string_equal(found.file, __FILE__);
     assert_string_equal(found.function, "test_track_records_its_line");
     assert_int_equal(found.line, line);
@@ -291,7 +291,7 @@ static void test_null_site(void **state) {
     (void)state;
     start();
     a = mtrace_malloc_at(10, NULL);
-    assert_int_equal(mtrace_find(a, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, a), MTRACE_OK);
     assert_string_equal(found.file, "<unknown>");
     assert_int_equal(found.line, 0);
     assert_null(found.function);
@@ -329,7 +329,7 @@ static void test_names_are_copied(void **state) {
     memset(file, 'x', sizeof file - 1);
     memset(function, 'y', sizeof function - 1);
     memset(type, 'z', sizeof type - 1);
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_string_equal(found.file, "stack.c");
     assert_string_equal(found.function, "on_stack");
     assert_string_equal(found.type, "stacked");
@@ -354,12 +354,12 @@ static void test_names_are_borrowed(void **state) {
     (void)state;
     start_borrowing();
     block = allocate_at(file, function, type, 3);
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_ptr_equal(found.file, file);
     assert_ptr_equal(found.function, function);
     assert_ptr_equal(found.type, type);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_block(snapshot, 0, &found), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(&found, snapshot, 0), MTRACE_OK);
     assert_ptr_equal(found.file, file);
     mtrace_snapshot_free(snapshot);
     assert_int_equal(mtrace_get_info().lost_names, 0);
@@ -384,8 +384,8 @@ static void one_account(void) {
     one = mtrace_malloc_at(10, &a);
     two = mtrace_malloc_at(5, &b);
     assert_int_equal(mtrace_get_info().sites, 1);
-    assert_int_equal(mtrace_find(one, &in_a), MTRACE_OK);
-    assert_int_equal(mtrace_find(two, &in_b), MTRACE_OK);
+    assert_int_equal(mtrace_find(&in_a, one), MTRACE_OK);
+    assert_int_equal(mtrace_find(&in_b, two), MTRACE_OK);
     assert_ptr_equal(in_a.file, in_b.file);
     assert_ptr_equal(in_a.function, in_b.function);
     assert_int_equal(test_row("place.h", 12).size, 15);
@@ -432,13 +432,13 @@ static void test_different_places(void **state) {
     assert_int_equal(mtrace_get_info().sites, 6);
     blocks[6] = allocate_at("a.c", "f", "int", 1); /* all the same */
     assert_int_equal(mtrace_get_info().sites, 6);
-    assert_int_equal(mtrace_find(blocks[1], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[1]), MTRACE_OK);
     assert_string_equal(found.type, "long");
-    assert_int_equal(mtrace_find(blocks[2], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[2]), MTRACE_OK);
     assert_null(found.type);
-    assert_int_equal(mtrace_find(blocks[3], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[3]), MTRACE_OK);
     assert_string_equal(found.function, "g");
-    assert_int_equal(mtrace_find(blocks[6], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[6]), MTRACE_OK);
     assert_string_equal(found.type, "int");
     assert_rows(MTRACE_BY_LINE, 3); /* a.c:1, a.c:2, b.c:1 */
     assert_rows(MTRACE_BY_FILE, 2);
@@ -471,7 +471,7 @@ static void test_many_places_on_one_line(void **state) {
     test_sound();
     for (i = 0; i < 400; i++) {
         snprintf(name, sizeof name, "n%u", (unsigned)i);
-        assert_int_equal(mtrace_find_tracked(1, i, &found), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, 1, i), MTRACE_OK);
         assert_string_equal(found.function, i < 200 ? name : "f");
         assert_string_equal(found.type, i < 200 ? "t" : name);
         assert_int_equal(mtrace_untrack_at(1, i, NULL), MTRACE_OK);
@@ -513,7 +513,7 @@ static void test_domains_of_one_site(void **state) {
     }
     assert_int_equal(mtrace_get_info().sites, 3);
     for (i = 0; i < 12; i++) {
-        assert_int_equal(mtrace_find_tracked(i % 3, i + 1, &found), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, i % 3, i + 1), MTRACE_OK);
         assert_int_equal(found.domain, i % 3);
         assert_int_equal(found.size, i);
         assert_int_equal(mtrace_untrack_at(i % 3, i + 1, &site), MTRACE_OK);
@@ -543,7 +543,7 @@ static void test_site_table_full(void **state) {
     }
     for (i = 3; i < 6; i++) {
         test_traced(blocks[i], 10 + i, "<other>", 0);
-        assert_int_equal(mtrace_find(blocks[i], &found), MTRACE_OK);
+        assert_int_equal(mtrace_find(&found, blocks[i]), MTRACE_OK);
         assert_null(found.function);
         assert_null(found.type);
     }
@@ -574,11 +574,11 @@ static void test_site_table_full_for_tracked_keys(void **state) {
     assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_OK);
     assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
     test_held(1101, 1101, 3);
-    assert_int_equal(mtrace_find_tracked(5, 7, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 5, 7), MTRACE_OK);
     assert_int_equal(found.size, 100);
     assert_int_equal(found.domain, 5);
     assert_string_equal(found.file, "<other>");
-    assert_int_equal(mtrace_find_tracked(6, 7, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 6, 7), MTRACE_OK);
     assert_int_equal(found.size, 1000);
     assert_int_equal(test_row("<other>", 0).size, 1100);
     assert_int_equal(mtrace_track_at(5, 7, 200, &second), MTRACE_OK); /* replaced */
@@ -609,10 +609,10 @@ static void test_site_table_full_for_many_domains(void **state) {
     assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_ERR_FULL);
     assert_int_equal(mtrace_get_info().dropped_count, 1);
     block = mtrace_malloc_in_at(i, 100, &second);
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.domain, 0);
     block = mtrace_realloc_in_at(1, block, 200, &second); /* keeps its domain */
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.domain, 0);
     assert_string_equal(found.file, "<other>");
     assert_int_equal(test_row("<other>", 0).size, 10 * OTHERS + 200);
@@ -646,7 +646,7 @@ static void test_default_room_for_names(void **state) {
     }
     assert_int_equal(mtrace_get_info().sites, SITES);
     assert_int_equal(mtrace_get_info().lost_names, 0);
-    assert_int_equal(mtrace_find_tracked(0, 64 * SITES, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 64 * SITES), MTRACE_OK);
     assert_string_equal(found.function, function);
     for (i = 0; i < SITES; i++) {
         assert_int_equal(mtrace_untrack_at(0, 64 * (i + 1), NULL), MTRACE_OK);
@@ -760,7 +760,7 @@ static void test_name_table_full(void **state) {
     assert_int_equal(mtrace_get_info().lost_names, 0);
     blocks[1] = mtrace_malloc_at(20, &long_file);
     assert_int_equal(mtrace_get_info().lost_names, 1);
-    assert_int_equal(mtrace_find(blocks[1], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[1]), MTRACE_OK);
     assert_string_equal(found.file, "<unknown>");
     assert_string_equal(found.function, "f"); /* there already */
     assert_int_equal(found.line, 2);
@@ -772,7 +772,7 @@ static void test_name_table_full(void **state) {
     typed.type = "t"; /* now there is not a byte left */
     blocks[4] = mtrace_malloc_at(50, &typed);
     assert_int_equal(mtrace_get_info().lost_names, 2);
-    assert_int_equal(mtrace_find(blocks[4], &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, blocks[4]), MTRACE_OK);
     assert_string_equal(found.file, "a.c");
     assert_string_equal(found.type, "<unknown>");
     assert_int_equal(mtrace_get_info().sites, 4);
@@ -848,11 +848,11 @@ static void test_function_pointers(void **state) {
     start();
     a = resize(give(10), 30);
     b = give_zeroed(2, 4);
-    assert_int_equal(mtrace_find(a, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, a), MTRACE_OK);
     assert_int_equal(found.size, 30);
     assert_string_equal(found.file, "<function pointer>");
     assert_null(found.function);
-    assert_int_equal(mtrace_find(b, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, b), MTRACE_OK);
     assert_int_equal(found.size, 8);
     assert_string_equal(found.file, "<function pointer>");
     assert_int_equal(mtrace_get_info().sites, 1);

@@ -90,7 +90,7 @@ static void test_blocks_of_one_address_count_as_one(void **state) {
     (void)state;
     assert_ptr_equal(a, c);
     expect_right(1);
-    assert_int_equal(mtrace_find(a, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, a), MTRACE_OK);
     assert_int_equal(found.line, line); /* the last one's */
     MT_FREE(a);
     expect_right(0);

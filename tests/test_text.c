@@ -285,7 +285,7 @@ static size_t report_lines(const char *const *names, mtrace_key_type key, mtrace
     return count_lines(out.text, out.length);
 }
 
-static bool wild_line(const char *file, uint32_t line, char *buffer, size_t size, void *user) {
+static bool wild_line(char *buffer, size_t size, const char *file, uint32_t line, void *user) {
     (void)file;
     (void)line;
     (void)user;

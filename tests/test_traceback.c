@@ -147,8 +147,8 @@ static void test_made_from_one(void **state) {
     mtrace_block block = MTRACE_ZERO_;
     (void)state;
     assert_int_equal(mtrace_snapshot_traces(s), 1);
-    assert_int_equal(mtrace_snapshot_block(s, 0, &block), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_block(s, 1, &block), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_snapshot_block(&block, s, 0), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(&block, s, 1), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(block.size, 5);
     assert_int_equal(block.traceback.total, 10);
     assert_int_equal(block.traceback.count, 1);
@@ -328,7 +328,7 @@ static void test_make_of_a_row_without_a_place(void **state) {
     row.file = NULL;
     row.line = 99;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_block(s, 0, &found), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(&found, s, 0), MTRACE_OK);
     assert_string_equal(found.file, "a.c");
     assert_int_equal(found.line, 3);
     mtrace_snapshot_free(s);
@@ -500,7 +500,7 @@ static const mtrace_frame path[] = {
 static const char source_user[] = "";
 
 /* "<f, n>" for files of Python, nothing else. */
-static bool read_source(const char *file, uint32_t line, char *buffer, size_t size, void *user) {
+static bool read_source(char *buffer, size_t size, const char *file, uint32_t line, void *user) {
     assert_ptr_equal(user, source_user);
     assert_true(size >= 128);
     if (strstr(file, ".py") != NULL) {
@@ -841,7 +841,7 @@ static void ask_format(round_of *r, char *line) {
     trace.count = 1;
     trace.frames = line + at;
     s = test_make(&trace, 1);
-    assert_int_equal(mtrace_snapshot_block(s, 0, &block), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_block(&block, s, 0), MTRACE_OK);
     length = mtrace_format_traceback(text, sizeof text, &block.traceback, (int32_t)limit,
                                      recent != 0, NULL, NULL);
     assert_true(length < sizeof text);

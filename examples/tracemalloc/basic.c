@@ -54,7 +54,7 @@ int main(void) {
     mtrace_print_top(10);
 
     mtrace_block block;
-    if (mtrace_find(words.entries, &block) == MTRACE_OK) {
+    if (mtrace_find(&block, words.entries) == MTRACE_OK) {
         printf("\nthe entries: %" PRIu64 " bytes, allocated in %s:%" PRIu32 "\n", block.size,
                block.file, block.line);
     }

@@ -46,7 +46,7 @@ static void print_row(size_t number, const mtrace_row *row) {
     char where[128], source[128];
     snprintf(where, sizeof where, "#%zu: %s:%" PRIu32, number, row->file, row->line);
     print_size(where, row->size);
-    if (mtrace_source_from_file(row->file, row->line, source, sizeof source, NULL)) {
+    if (mtrace_source_from_file(source, sizeof source, row->file, row->line, NULL)) {
         printf("    %s\n", source);
     }
 }

@@ -50,7 +50,7 @@ static fiber second(void **blocks) {
 static bool outermost_is(void *block, const char *name) {
     mtrace_frame frames[4];
     mtrace_traceback found;
-    return mtrace_find_traceback(0, reinterpret_cast<uintptr_t>(block), frames, 4, &found) == MTRACE_OK &&
+    return mtrace_find_traceback(&found, 0, reinterpret_cast<uintptr_t>(block), frames, 4) == MTRACE_OK &&
            std::strcmp(found.frames[0].function, name) == 0;
 }
 

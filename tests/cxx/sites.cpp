@@ -12,7 +12,7 @@ static int failures;
 // Was the block allocated in the function (NULL: in none)?
 static void *in(void *block, const char *function) {
     mtrace_block found = {};
-    mtrace_find(block, &found);
+    mtrace_find(&found, block);
     bool same = found.function == nullptr || function == nullptr ? found.function == function
                                                                  : strcmp(found.function, function) == 0;
     if (!same) {

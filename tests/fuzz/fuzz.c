@@ -205,7 +205,7 @@ static void ask_filters(const mtrace_snapshot *s, const char *pattern) {
         ask_key(some, s, MTRACE_BY_FUNCTION);
         mtrace_snapshot_free(some);
     }
-    for (i = 0; mtrace_snapshot_block(s, i, &block) == MTRACE_OK; i++) {
+    for (i = 0; mtrace_snapshot_block(&block, s, i) == MTRACE_OK; i++) {
         EXPECT(block.file != NULL && block.traceback.count > 0);
     }
 }

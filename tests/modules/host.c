@@ -46,7 +46,7 @@ static uint64_t held(void) {
  * other. */
 static mtrace_block look(const void *block, bool of_plugin) {
     mtrace_block here = MTRACE_ZERO_, there = MTRACE_ZERO_;
-    mtrace_result known_here = mtrace_find(block, &here), known_there = p->find(block, &there);
+    mtrace_result known_here = mtrace_find(&here, block), known_there = p->find(block, &there);
     CHECK((known_here == MTRACE_OK) == (one || !of_plugin));
     CHECK((known_there == MTRACE_OK) == (one || of_plugin));
     return of_plugin ? there : here;

@@ -23,7 +23,7 @@ static void drop(void *block) {
 }
 
 static mtrace_result find(const void *block, mtrace_block *out) {
-    return mtrace_find(block, out);
+    return mtrace_find(out, block);
 }
 
 static uint64_t held(void) {
@@ -48,7 +48,7 @@ static void profiled(void) {
 }
 
 static mtrace_result measure(void *(*function)(void *), mtrace_usage *out) {
-    return mtrace_memory_usage(function, NULL, out);
+    return mtrace_memory_usage(out, function, NULL);
 }
 
 #ifdef __cplusplus

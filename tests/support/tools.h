@@ -61,7 +61,7 @@ static inline void test_held(uint64_t current, uint64_t peak, size_t live) {
 /* The block has exactly this trace. */
 static inline void test_traced(const void *block, uint64_t size, const char *file, uint32_t line) {
     mtrace_block found = MTRACE_ZERO_;
-    assert_int_equal(mtrace_find(block, &found), MTRACE_OK);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_OK);
     assert_int_equal(found.address, (uintptr_t)block);
     assert_int_equal(found.size, size);
     assert_string_equal(found.file, file);
@@ -71,7 +71,7 @@ static inline void test_traced(const void *block, uint64_t size, const char *fil
 
 static inline void test_untraced(const void *block) {
     mtrace_block found;
-    assert_int_equal(mtrace_find(block, &found), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find(&found, block), MTRACE_ERR_NOT_FOUND);
 }
 
 static inline bool test_row_in(mtrace_snapshot *snapshot, mtrace_view view, const char *file,
