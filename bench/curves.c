@@ -209,7 +209,7 @@ static void time_questions(costs *c, void **blocks, size_t live, mtrace_site *si
         t[1] = now();
         mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL);
         t[2] = now();
-        mtrace_snapshot_compare(&diff, snapshot, old, MTRACE_BY_LINE, NULL);
+        mtrace_snapshot_compare_to(&diff, snapshot, old, MTRACE_BY_LINE, NULL);
         t[3] = now();
         c->ns[SNAPSHOT] = least(c->ns[SNAPSHOT], t[1] - t[0]);
         c->ns[STATISTICS] = least(c->ns[STATISTICS], t[2] - t[1]);

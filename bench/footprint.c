@@ -74,7 +74,7 @@ static void use_top(void) {
 
 static void use_compare(void) {
     use_top();
-    mtrace_snapshot_compare(&rows, now, before, MTRACE_BY_LINE, &rows_room);
+    mtrace_snapshot_compare_to(&rows, now, before, MTRACE_BY_LINE, &rows_room);
 }
 
 static void use_filters(void) {

@@ -182,7 +182,8 @@ int main(int argc, char **argv) {
     puts("\n== Level 1 was unloaded: the lines that hold more than before it was loaded");
     mtrace_rows *leaks;
     mtrace_report_desc warnings = {.style = MTRACE_STYLE_WARNINGS};
-    mtrace_result result = mtrace_snapshot_compare(&leaks, unloaded, before, MTRACE_BY_LINE, NULL);
+    mtrace_result result =
+        mtrace_snapshot_compare_to(&leaks, unloaded, before, MTRACE_BY_LINE, NULL);
     if (result == MTRACE_OK) {
         mtrace_report(leaks, &warnings);
     } else {

@@ -409,7 +409,7 @@ static void do_compare(char **words, size_t n) {
     mtrace_rows *s;
     mtrace_key_type key = key_type(words[3], words[4]);
     size_t i, rows;
-    check(mtrace_snapshot_compare(&s, snapshot_of(words[1]), snapshot_of(words[2]), key, NULL));
+    check(mtrace_snapshot_compare_to(&s, snapshot_of(words[1]), snapshot_of(words[2]), key, NULL));
     rows = shown(s, words, n, 5);
     printf("compare %zu\n", rows);
     for (i = 0; i < rows; i++) {

@@ -392,9 +392,10 @@ static void test_compare_files(void **state) {
     dump(&other, later);
     assert_int_equal(load(&a, &file), MTRACE_OK);
     assert_int_equal(load(&b, &other), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&live, later, s, MTRACE_BY_TRACEBACK, NULL),
+    assert_int_equal(mtrace_snapshot_compare_to(&live, later, s, MTRACE_BY_TRACEBACK, NULL),
                      MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&loaded, b, a, MTRACE_BY_TRACEBACK, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&loaded, b, a, MTRACE_BY_TRACEBACK, NULL),
+                     MTRACE_OK);
     assert_int_equal(live->count, loaded->count);
     for (i = 0; i < live->count; i++) {
         same_row(&live->rows[i], &loaded->rows[i]);

@@ -139,7 +139,7 @@ static void expect_statistics(const mtrace_snapshot *snapshot, mtrace_key_type k
 static void expect_compare(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
                            mtrace_key_type key_type, const char *wanted) {
     mtrace_rows *s;
-    assert_int_equal(mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&s, snapshot, old, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     assert_true(s->is_diff);
     expect_rows(s, wanted);
@@ -150,7 +150,7 @@ static void expect_refused(mtrace_result wanted, const mtrace_snapshot *snapshot
                            const mtrace_snapshot *old, bool is_diff, mtrace_key_type key_type) {
     static mtrace_rows nothing;
     mtrace_rows *s = &nothing;
-    assert_int_equal(is_diff ? mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL)
+    assert_int_equal(is_diff ? mtrace_snapshot_compare_to(&s, snapshot, old, key_type, NULL)
                              : mtrace_snapshot_statistics(&s, snapshot, key_type, NULL),
                      wanted);
     assert_null(s);
@@ -542,7 +542,7 @@ static void test_totals(void **state) {
     trace(1, 1000, "a.py", 5, 1);
     assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
     now = take();
-    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->total.size, 1098);
     assert_int_equal(s->total.count, 6);
     assert_int_equal(s->total.size_diff, 993);
@@ -561,7 +561,7 @@ static void test_totals(void **state) {
 static void expect_counters(const mtrace_snapshot *now, const mtrace_snapshot *old, uint64_t size,
                             uint64_t count, uint64_t frees, uint64_t reallocs) {
     mtrace_rows *s;
-    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->count, 1);
     assert_int_equal(s->rows[0].total_size, size);
     assert_int_equal(s->rows[0].total_count, count);
@@ -615,7 +615,7 @@ static void test_dropped_rows(void **state) {
     assert_int_equal(s->info.dropped_count, 3);
     assert_int_equal(s->info.dropped_bytes, 3 * big + 5);
     mtrace_rows_free(s);
-    assert_int_equal(mtrace_snapshot_compare(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->count, 1);
     assert_int_equal(s->rows[0].dropped_count, 2);
     assert_int_equal(s->rows[0].dropped_size, 2 * big + 5);
@@ -637,7 +637,7 @@ static mtrace_result make_rows_in(const mtrace_buffer *memory, const void *input
     mtrace_rows *s = (mtrace_rows *)memory->data;
     mtrace_result result =
         in->old == NULL ? mtrace_snapshot_statistics(&s, in->now, in->key_type, memory)
-                        : mtrace_snapshot_compare(&s, in->now, in->old, in->key_type, memory);
+                        : mtrace_snapshot_compare_to(&s, in->now, in->old, in->key_type, memory);
     if (result == MTRACE_OK) {
         expect_rows(s, in->wanted);
         mtrace_rows_free(s); /* leaves it alone */
@@ -967,7 +967,7 @@ static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *
         mtrace_snapshot_set_view(old, view);
         n = classes ? group_blocks(groups, n, old_world, true)
                     : group_places(groups, n, old_world, key_type, view, true);
-        assert_int_equal(mtrace_snapshot_compare(&s, now, old, key_type, NULL), MTRACE_OK);
+        assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, key_type, NULL), MTRACE_OK);
     } else {
         assert_int_equal(mtrace_snapshot_statistics(&s, now, key_type, NULL), MTRACE_OK);
     }

@@ -72,7 +72,7 @@ static mtrace_rows *group(const mtrace_snapshot *now, const mtrace_snapshot *old
     memory.data = statistics_memory;
     memory.size = sizeof statistics_memory;
     assert_int_equal(old == NULL ? mtrace_snapshot_statistics(&s, now, key_type, &memory)
-                                 : mtrace_snapshot_compare(&s, now, old, key_type, &memory),
+                                 : mtrace_snapshot_compare_to(&s, now, old, key_type, &memory),
                      MTRACE_OK);
     return s;
 }

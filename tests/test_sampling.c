@@ -300,7 +300,7 @@ static void test_reports_show_errors(void **state) {
     report(statistics, MTRACE_STYLE_LINES, &out);
     assert_non_null(strstr(out.text, " dropped_size size_error where\n"));
     assert_non_null(strstr(out.text, " 0 0 176108 sampling.c:1 f\n"));
-    assert_int_equal(mtrace_snapshot_compare(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
+    assert_int_equal(mtrace_snapshot_compare_to(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     report(diff, MTRACE_STYLE_TABLE, &out);
     assert_non_null(strstr(out.text, "      DIFF         +-      DIFF   COUNT  WHERE\n"
@@ -372,14 +372,15 @@ static void test_errors_of_comparisons(void **state) {
     after = row_now(1).estimated_size;
     assert_true(before > 0 && after > before);
     assert_int_equal(mtrace_snapshot_take(&now, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&diff, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(diff->rows[0].estimated_size, before + after);
     assert_int_equal(diff->total.estimated_size, before + after);
     mtrace_rows_free(diff);
     mtrace_stop();
     test_start(64, 8);
     assert_int_equal(mtrace_snapshot_take(&exact, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&diff, exact, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&diff, exact, old, MTRACE_BY_LINE, NULL),
+                     MTRACE_OK);
     assert_int_equal(diff->info.sample_interval, INTERVAL);
     assert_int_equal(diff->rows[0].estimated_size, before);
     report(diff, MTRACE_STYLE_TABLE, &out);

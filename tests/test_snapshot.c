@@ -424,7 +424,7 @@ static void test_outlives_the_session(void **state) {
     assert_int_equal(mtrace_track_at(3, 4096, 7, &other), MTRACE_OK);
     expect_stack_block(s);
     now = take(true);
-    assert_int_equal(mtrace_snapshot_compare(&diff, now, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&diff, now, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(diff->count, 2);
     assert_string_equal(diff->rows[0].file, "stack.c");
     assert_int_equal(diff->rows[0].size_diff, -123);
@@ -562,7 +562,7 @@ static void test_tracers_memory(void **state) {
     assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_NO_MEMORY);
     assert_null(statistics);
-    assert_int_equal(mtrace_snapshot_compare(&statistics, s, s, MTRACE_BY_LINE, NULL),
+    assert_int_equal(mtrace_snapshot_compare_to(&statistics, s, s, MTRACE_BY_LINE, NULL),
                      MTRACE_ERR_NO_MEMORY);
     assert_null(statistics);
     assert_int_equal(mtrace_print_leaks(), MTRACE_ERR_NO_MEMORY);

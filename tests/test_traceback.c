@@ -183,7 +183,7 @@ static void test_bad_keys(void **state) {
         assert_int_equal(mtrace_snapshot_statistics(&out, s, bad[i], NULL), MTRACE_ERR_ARGUMENT);
         assert_null(out);
         out = (mtrace_rows *)(void *)s;
-        assert_int_equal(mtrace_snapshot_compare(&out, s, s, bad[i], NULL), MTRACE_ERR_ARGUMENT);
+        assert_int_equal(mtrace_snapshot_compare_to(&out, s, s, bad[i], NULL), MTRACE_ERR_ARGUMENT);
         assert_null(out);
     }
     mtrace_snapshot_free(s);
@@ -203,15 +203,15 @@ static void test_callers_memory(void **state) {
         given.data = memory + shift;
         given.size = size;
         memory[shift + size] = 0xa5;
-        assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given), MTRACE_OK);
+        assert_int_equal(mtrace_snapshot_compare_to(&s, s2, s1, LINE_ALL, &given), MTRACE_OK);
         assert_int_equal(s->count, 6);
         assert_int_equal(memory[shift + size], 0xa5);
         given.size = size - 64;
-        assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
+        assert_int_equal(mtrace_snapshot_compare_to(&s, s2, s1, LINE_ALL, &given),
                          (size_t)(test_align(given.data) - memory) == shift ? MTRACE_OK
                                                                             : MTRACE_ERR_NO_MEMORY);
         given.size = size - 65;
-        assert_int_equal(mtrace_snapshot_compare(&s, s2, s1, LINE_ALL, &given),
+        assert_int_equal(mtrace_snapshot_compare_to(&s, s2, s1, LINE_ALL, &given),
                          MTRACE_ERR_NO_MEMORY);
         assert_null(s);
     }
@@ -361,18 +361,18 @@ static void test_largest_figures(void **state) {
     desc.write = test_write;
     desc.write_user = &out;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&found, s, none, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&found, s, none, MTRACE_BY_FILE, NULL), MTRACE_OK);
     assert_true(found->rows[0].size == UINT64_MAX && found->total.peak_size == UINT64_MAX);
     assert_true(found->rows[0].size_diff == INT64_MAX && found->total.count_diff == INT64_MAX);
     mtrace_rows_free(found);
-    assert_int_equal(mtrace_snapshot_compare(&found, none, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&found, none, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
     assert_true(found->rows[0].size_diff == -INT64_MAX && found->total.size_diff == -INT64_MAX);
     mtrace_rows_free(found);
     parts = mtrace_snapshot_get_parts(none);
     parts.has_blocks = true;
     mtrace_snapshot_free(none);
     assert_int_equal(mtrace_snapshot_make(&none, &parts, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_compare(&found, none, s, MTRACE_BY_SIZE_CLASS, NULL),
+    assert_int_equal(mtrace_snapshot_compare_to(&found, none, s, MTRACE_BY_SIZE_CLASS, NULL),
                      MTRACE_OK);
     assert_int_equal(found->count, 1);
     assert_true(found->rows[0].size_class == UINT64_MAX);
@@ -428,7 +428,7 @@ static void test_parts_of_a_real_one(void **state) {
     memset(texts, 0, sizeof texts);
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
         mtrace_rows *s;
-        assert_int_equal(mtrace_snapshot_compare(&s, made, taken, keys[i], NULL), MTRACE_OK);
+        assert_int_equal(mtrace_snapshot_compare_to(&s, made, taken, keys[i], NULL), MTRACE_OK);
         test_print_rows(&texts[0], s);
         mtrace_rows_free(s);
     }
@@ -437,7 +437,7 @@ static void test_parts_of_a_real_one(void **state) {
     mtrace_stop();
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
         mtrace_rows *s;
-        assert_int_equal(mtrace_snapshot_compare(&s, made, made, keys[i], NULL), MTRACE_OK);
+        assert_int_equal(mtrace_snapshot_compare_to(&s, made, made, keys[i], NULL), MTRACE_OK);
         test_print_rows(&texts[1], s);
         mtrace_rows_free(s);
     }
@@ -456,7 +456,7 @@ static void expect_row_text(const mtrace_snapshot *s, const mtrace_snapshot *old
     char text[256];
     mtrace_result result = old == NULL
                                ? mtrace_snapshot_statistics(&statistics, s, key_type, NULL)
-                               : mtrace_snapshot_compare(&statistics, s, old, key_type, NULL);
+                               : mtrace_snapshot_compare_to(&statistics, s, old, key_type, NULL);
     assert_int_equal(result, MTRACE_OK);
     assert_true(row < statistics->count);
     assert_int_equal(
@@ -591,7 +591,7 @@ static mtrace_rows *small_rows(mtrace_snapshot *s, const mtrace_snapshot *old,
                                mtrace_key_type key_type) {
     mtrace_rows *rows;
     mtrace_result result = old == NULL ? mtrace_snapshot_statistics(&rows, s, key_type, NULL)
-                                       : mtrace_snapshot_compare(&rows, s, old, key_type, NULL);
+                                       : mtrace_snapshot_compare_to(&rows, s, old, key_type, NULL);
     assert_int_equal(result, MTRACE_OK);
     return rows;
 }

@@ -169,7 +169,7 @@ static const mtrace_rows *ask(const mtrace_snapshot *snapshot, const mtrace_snap
     mtrace_report_desc report = {.style = style};
     mtrace_result result =
         old == NULL ? mtrace_snapshot_statistics(&answer, snapshot, key, &statistics_room)
-                    : mtrace_snapshot_compare(&answer, snapshot, old, key, &statistics_room);
+                    : mtrace_snapshot_compare_to(&answer, snapshot, old, key, &statistics_room);
     check(result == MTRACE_OK, mtrace_result_text(result));
     check(mtrace_report(answer, &report) == MTRACE_OK, "FAILED: report");
     return answer;

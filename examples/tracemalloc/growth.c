@@ -31,7 +31,7 @@ static mtrace_snapshot *report(int round, mtrace_snapshot *old) {
     mtrace_snapshot *now;
     mtrace_rows *diff;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
-        mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
+        mtrace_snapshot_compare_to(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         printf("round %d: %+" PRId64 " bytes\n", round, diff->total.size_diff);
         for (size_t i = 0; i < diff->count && diff->rows[i].size_diff > 0; i++) {
             char text[128];

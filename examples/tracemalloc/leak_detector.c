@@ -26,7 +26,7 @@ static int64_t detector_report(const leak_detector *d) {
     mtrace_rows *diff;
     int64_t grown = 0;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
-        mtrace_snapshot_compare(&diff, now, d->baseline, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
+        mtrace_snapshot_compare_to(&diff, now, d->baseline, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         mtrace_report(diff, &warnings);
         grown = diff->total.size_diff;
         mtrace_rows_free(diff);

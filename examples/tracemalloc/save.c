@@ -47,7 +47,7 @@ static void save_changes(const char *path, const char *report_path) {
     mtrace_rows *diff = NULL;
     if (mtrace_snapshot_take(&now, false, NULL) == MTRACE_OK &&
         mtrace_snapshot_load(&old, path, NULL) == MTRACE_OK &&
-        mtrace_snapshot_compare(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
+        mtrace_snapshot_compare_to(&diff, now, old, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         say("report", save_report(diff, report_path));
     }
     mtrace_rows_free(diff);

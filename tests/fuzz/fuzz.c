@@ -154,7 +154,7 @@ static void ask_key(const mtrace_snapshot *s, const mtrace_snapshot *old, mtrace
     mtrace_rows *found;
     bool backwards = turn % 2 != 0;
     ask_in_own_memory(s, key);
-    if (mtrace_snapshot_compare(&found, backwards ? old : s, backwards ? s : old, key, NULL) ==
+    if (mtrace_snapshot_compare_to(&found, backwards ? old : s, backwards ? s : old, key, NULL) ==
         MTRACE_OK) {
         ask_statistics(found);
         mtrace_rows_free(found);

@@ -242,7 +242,7 @@ static inline void test_expect_statistics(const mtrace_snapshot *snapshot, mtrac
 static inline void test_expect_compare(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
                                        mtrace_key_type key_type, const char *wanted) {
     mtrace_rows *s;
-    assert_int_equal(mtrace_snapshot_compare(&s, snapshot, old, key_type, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_compare_to(&s, snapshot, old, key_type, NULL), MTRACE_OK);
     assert_int_equal(s->key_type, key_type);
     test_expect_rows(s, wanted);
     mtrace_rows_free(s);
