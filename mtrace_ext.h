@@ -2189,12 +2189,12 @@ bool mtrace_source_from_file(char *buffer, size_t size, const char *file, uint32
 
 /* A call that has ended. */
 typedef struct mtrace_recorder_span {
-    uint64_t start; /* ns, as mtrace_recorder_now() */
-    uint64_t end;
+    uint64_t start;       /* ns, as mtrace_recorder_now() */
+    uint64_t end;         /* ns */
     uint64_t start_bytes; /* bytes held at its start */
-    uint64_t end_bytes;
-    uint32_t level;  /* of nesting in its thread, 0 outermost */
-    uint32_t thread; /* a number of your own that tells threads apart */
+    uint64_t end_bytes;   /* bytes held at its end */
+    uint32_t level;       /* of nesting in its thread, 0 outermost */
+    uint32_t thread;      /* a number of your own that tells threads apart */
 } mtrace_recorder_span;
 
 /* What to record. All zero is a good default: NULL may stand for it. */
@@ -2213,8 +2213,9 @@ typedef struct mtrace_recorder_desc {
     void *write_user;
 } mtrace_recorder_desc;
 
+/* The state of the recorder. */
 typedef struct mtrace_recorder_info {
-    bool is_on;
+    bool is_on;             /* it records */
     size_t samples;         /* kept */
     uint64_t taken;         /* samples ever taken */
     size_t marks;           /* kept */
@@ -2224,6 +2225,7 @@ typedef struct mtrace_recorder_info {
     size_t memory;          /* bytes of the recorder's own */
 } mtrace_recorder_info;
 
+/* How a recording is written. */
 typedef enum mtrace_recorder_format {
     MTRACE_RECORDER_DAT = 0,            /* for Python's mprof: mprof plot, mprof peak */
     MTRACE_RECORDER_CHROME = 1,         /* trace events (JSON): Perfetto, Qt Creator */
@@ -3876,14 +3878,15 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
    profiled functions must not be unloaded before the last report. Source: memory_profiler's
    @profile. */
 typedef struct mtrace_profile_token {
-    uint64_t serial; /* 0: not measured */
-    uint32_t context;
-    uint32_t depth;
+    uint64_t serial;  /* 0: not measured */
+    uint32_t context; /* for the library */
+    uint32_t depth;   /* for the library */
 } mtrace_profile_token;
 
+/* The line that was marked before MT_LINE marked another one. */
 typedef struct mtrace_line_token {
     const char *name; /* NULL: nothing to take back */
-    uint32_t before;
+    uint32_t before;  /* for the library */
 } mtrace_line_token;
 
 /* How a profile is written. */
@@ -3901,6 +3904,7 @@ typedef enum mtrace_profile_style {
     MTRACE_PROFILE_JSON = 3
 } mtrace_profile_style;
 
+/* What a report of the profile shows, and where it goes. */
 typedef struct mtrace_profile_report_desc {
     mtrace_profile_style style;
     mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
@@ -3913,9 +3917,9 @@ typedef struct mtrace_profile_report_desc {
 typedef struct mtrace_exceeded {
     const char *file;
     const char *function;
-    uint32_t line; /* 0: not known */
-    uint64_t held; /* bytes */
-    uint64_t limit;
+    uint32_t line;  /* 0: not known */
+    uint64_t held;  /* bytes */
+    uint64_t limit; /* bytes */
 } mtrace_exceeded;
 
 /* How to profile. All zero is a good default: NULL may stand for it. */
@@ -3927,7 +3931,7 @@ typedef struct mtrace_profile_desc {
        returns; again when it was below in between. NULL: a line on the default writer, and a stop
        in the debugger where there is one. 0: no limit. */
     uint64_t limit;
-    void (*exceeded)(const mtrace_exceeded *what, void *user);
+    void (*exceeded)(const mtrace_exceeded *what, void *user); /* see limit */
     void *user;
     bool after_every_call;             /* the report of each call by itself, when it ends */
     bool at_exit;                      /* one report of all calls when this process exits */
@@ -3973,6 +3977,11 @@ MTRACE_EXT_API_ mtrace_line_token mtrace_profile_mark_(const char *name, uint32_
     MTRACE_EXT_OFF_(mtrace_line_token none = MTRACE_ZERO_; return none);
 MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token way) MTRACE_EXT_OFF_();
 
+/* For the macros: mtrace_profile_push_at and mtrace_profile_pop begin and end a profiled call,
+   mtrace_profile_mark_at and mtrace_profile_unmark_at begin and end an MT_LINE.
+   Errors: none.
+   Cost: O(1), a byte load while not measuring.
+   Context: any thread. */
 static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
                                                           const void *frame) {
     mtrace_profile_token none = MTRACE_ZERO_;
@@ -6188,14 +6197,13 @@ static void mtrace_profile_at_exit_(void) {}
 #undef MTRACE_HAS_
 #define MTRACE_HAS_ MTRACE_HAS_USAGE_
 
-/* What one call did. Bytes; `peak` is the most that was held meanwhile, counting this thread's
-   changes alone, `allocations` and `frees` are this thread's. */
+/* The effect of one call on memory. */
 typedef struct mtrace_usage {
-    uint64_t before;
-    uint64_t after;
-    uint64_t peak;
-    uint64_t allocations;
-    uint64_t frees;
+    uint64_t before;      /* bytes held before the call */
+    uint64_t after;       /* bytes held after it */
+    uint64_t peak;        /* the most bytes held during it, counting this thread's changes alone */
+    uint64_t allocations; /* this thread's */
+    uint64_t frees;       /* this thread's */
     uint64_t dropped;     /* allocations that could not be traced: the rest may be short of them */
     uint64_t nanoseconds; /* by a monotonic clock */
     void *result;         /* what the function returned */
