@@ -125,11 +125,17 @@ extern "C" {
 
 MTRACE_OFF_BEGIN_
 
-/* Nanoseconds of a clock that never goes back; 0 on bare metal. O(1). Any context. */
+/* Returns the nanoseconds of a clock that never goes back.
+   Errors: 0 on bare metal.
+   Cost: O(1).
+   Context: any. */
 MTRACE_API uint64_t mtrace_recorder_now(void) MTRACE_OFF_(return 0);
 
-/* Bytes of the process in physical memory. False (and 0) where it cannot be told: not on Linux.
-   O(1), a file of /proc is read. Any context. Source: /proc/self/statm. */
+/* Fills *bytes with the bytes of the process in physical memory.
+   Errors: false, and 0 bytes, if it is not known: it is known on Linux.
+   Cost: O(1): it reads a file of /proc.
+   Context: any.
+   Source: /proc/self/statm. */
 MTRACE_API bool mtrace_get_resident(uint64_t *bytes) MTRACE_OFF_(*bytes = 0; return false);
 
 MTRACE_OFF_END_
@@ -1048,24 +1054,26 @@ static bool mtrace_has_exit_(void) {
 #undef MTRACE_HAS_
 #define MTRACE_HAS_ MTRACE_HAS_FILES_
 
-/* Fills the buffer with up to `size` bytes; what it returns is how many, 0 at the end, SIZE_MAX
-   when it failed. */
+/* Fills the buffer with up to `size` bytes. Returns their number: 0 at the end, SIZE_MAX if it
+   failed. */
 typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
 
 MTRACE_OFF_BEGIN_
 
-/* How every call here writes a file. A new file, and one that replaces a regular file, is first
-   written under another name in the same folder, then flushed to the disk and renamed: a crash
-   leaves the older file whole, and an error leaves no file behind. It keeps the older one's mode,
-   and its owner where that is allowed. A device, a FIFO or a symbolic link is written in place,
-   through the link, and never replaced; an error may leave a part there. A FIFO that nobody reads
-   is an error (ENXIO): nothing waits. */
+/* Every call here writes a file like this. A new file, and one that replaces a regular file, is
+   first written under another name in the same folder, then flushed to the disk and renamed. So a
+   crash leaves the older file whole, and an error leaves no file behind. It keeps the older one's
+   mode, and its owner where that is allowed. A device, a FIFO or a symbolic link is written in
+   place, through the link, and never replaced. There an error may leave a part. A FIFO that nobody
+   reads is an error (ENXIO): nothing waits. */
 
-/* Writes a snapshot: to a file, or piece by piece through a callback. Errors: ARGUMENT (NULL, names
-   of 4 GiB, or names that come to more than 256 times the file, see docs/FORMAT.md), IO (errno
-   tells; no file is left behind). O(frames + blocks). Any thread; dump_to allocates nothing and
-   needs 12 KiB of stack, so that it goes wherever `write` does. Source:
-   tracemalloc.Snapshot.dump(). */
+/* Writes a snapshot: to a file, or piece by piece through a callback. mtrace_snapshot_dump_to
+   allocates nothing and needs 12 KiB of stack.
+   Errors: ARGUMENT (NULL, names of 4 GiB, or names with more than 256 times the bytes of the file,
+     see docs/FORMAT.md); IO (errno has the reason, and no file is left behind).
+   Cost: O(frames + blocks).
+   Context: any thread. mtrace_snapshot_dump_to: any that `write` allows.
+   Python: Snapshot.dump(). */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
                                                    const char *path)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
@@ -1073,11 +1081,14 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *sna
                                                       mtrace_write_fn write, void *user)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-/* Reads one, written on any machine. Nothing in the file is believed: errors are IO, NOT_SNAPSHOT,
-   VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL). What it allocates is in proportion to the
-   bytes that were really read: a frame takes 4 of them, and 40 twice. memory NULL: the tracer's.
-   Two files of one run of a program compare as their snapshots did; compared with another run's,
-   totals count from the start. O(file). Any thread. Source: tracemalloc.Snapshot.load(). */
+/* Reads a snapshot that was written on any machine. It trusts nothing in the file. The memory that
+   it allocates is in proportion to the bytes that it has read: a frame takes 4 of them, and 40
+   twice. memory NULL: the tracer's. Two files of one run of a program compare as their snapshots
+   did. Compared with another run's, totals count from the start.
+   Errors: IO, NOT_SNAPSHOT, VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL).
+   Cost: O(file).
+   Context: any thread.
+   Python: Snapshot.load(). */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
                                                    const mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
@@ -1085,14 +1096,16 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, m
                                                         void *user, const mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 
-/* Writes what Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later): a trace for each
+/* Writes a file for Python's tracemalloc.Snapshot.load() (CPython 3.9 and later): a trace for each
    block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
-   another view than what is live, has as many traces of a call site as it has blocks there, of its
-   average size: all sums agree. Code is a file `path+0x1234`, of line 0; where one module has
-   two paths, Python has two rows. Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24
-   traces that would have to be made up: take the snapshot with its blocks), IO. O(blocks). Any
-   thread. Python runs what it unpickles: load only files of your own. Source: the pickle protocol,
-   version 2. */
+   another view than the live one, gets one trace for each block of a call site, of the average
+   size. All sums agree. Code is a file `path+0x1234`, of line 0. If one module has two paths,
+   Python has two rows. Python runs the code in a pickle: load only files of your own.
+   Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24 traces of an average size: take
+     the snapshot with its blocks), IO.
+   Cost: O(blocks).
+   Context: any thread.
+   Source: the pickle protocol, version 2. */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot,
                                                           const char *path)
     MTRACE_EXT_OFF_(return mtrace_snapshot_dump(snapshot, path));
@@ -1100,9 +1113,12 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapsh
                                                              mtrace_write_fn write, void *user)
     MTRACE_EXT_OFF_(return mtrace_snapshot_dump_to(snapshot, write, user));
 
-/* A line of a file that can be opened from here, for mtrace_format_traceback; user is not used.
-   False when it cannot, or is no regular file: a FIFO or a device is not waited for. O(file). Any
-   thread. Source: Python's linecache. */
+/* Reads a line of a source file, for mtrace_format_traceback. user is not used.
+   Errors: false if the file cannot be opened from here, or is not a regular file: it waits for no
+     FIFO and no device.
+   Cost: O(file).
+   Context: any thread.
+   Python: linecache.getline(). */
 MTRACE_EXT_API_ bool mtrace_source_from_file(char *buffer, size_t size, const char *file,
                                              uint32_t line, void *user)
     MTRACE_EXT_OFF_(if (size > 0) { buffer[0] = '\0'; } return false);
@@ -2238,56 +2254,74 @@ typedef enum mtrace_recorder_format {
 
 MTRACE_OFF_BEGIN_
 
-/* A sample is what is held, the most that was since the sample before, the tracer's peak, what the
-   process has resident, and what each chosen domain and site holds. That most is exact when it was
-   the highest of all so far (or since a reset of the peak); lower ones between two samples are not
-   seen. When there is no room, samples are merged in pairs, and so are those to come: the later
-   one's time and bytes held, the highest of all else, so that no maximum is ever lost. Of marks the
-   shorter half goes then. Blocks and peaks are the tracer's: stop, clear and reset it as you like
-   meanwhile.
+/* A sample has the bytes held, the most bytes held since the sample before, the tracer's peak, the
+   resident bytes of the process, and the bytes of each chosen domain and site. The most since the
+   sample before is exact if it was the highest of all so far (or since a reset of the peak). Lower
+   ones between two samples are not seen. If there is no room, samples are merged in pairs, and
+   later ones are, too. The pair keeps the later time and bytes held, and the highest of all else,
+   so no maximum is ever lost. Of the marks the shorter half is then dropped. Blocks and peaks are
+   the tracer's: stop, clear and reset it as you like during a recording.
 
    Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
    domain and site, and a snapshot's if there are any. That grows with the call sites. */
 
 /* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
-   desc NULL: all defaults. What was recorded before is gone. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (more than 8 domains or sites, a filter with a field that would be ignored, 1 sample, an interval
-   above INT32_MAX, or a thread where there is none: MTRACE_SINGLE_THREAD; there set no_thread),
-   NO_MEMORY, THREAD; then nothing has changed. O(max_samples). Any thread. A child of fork() goes
-   on without the thread. Source: mprof run. */
+   Drops the recording before. desc NULL: all defaults. A child of fork() goes on without the
+   thread.
+   Errors: ALREADY; NOT_TRACING; ARGUMENT (more than 8 domains or sites, a filter with a field that
+     would be ignored, 1 sample, an interval above INT32_MAX, or a thread where there is none: with
+     MTRACE_SINGLE_THREAD set no_thread); NO_MEMORY; THREAD. Then nothing has changed.
+   Cost: O(max_samples).
+   Context: any thread.
+   Source: mprof run. */
 MTRACE_EXT_API_ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-/* Ends the thread at once and takes a last sample. What was recorded can be written until the next
-   start, or until free, which stops too and gives the memory back. No-op when it is so already. As
-   a sample. Any thread, but not from desc.write; stop before `write` becomes invalid. */
+/* mtrace_recorder_stop ends the thread at once and takes a last sample. The recording can be
+   written until the next start or mtrace_recorder_free, which also stops and gives the memory back.
+   Each does nothing if it is done already. Stop before desc.write becomes invalid.
+   Errors: none.
+   Cost: O(1), and with domains or sites O(accounts x sites).
+   Context: any thread, but not desc.write. */
 MTRACE_EXT_API_ void mtrace_recorder_stop(void) MTRACE_EXT_OFF_();
 MTRACE_EXT_API_ void mtrace_recorder_free(void) MTRACE_EXT_OFF_();
 
-/* Does it record? O(1), one load. Any context. */
+/* Returns true while it records.
+   Errors: none.
+   Cost: O(1), one load.
+   Context: any. */
 MTRACE_EXT_API_ bool mtrace_recorder_is_on(void) MTRACE_EXT_OFF_(return false);
 
-/* What it has, and of what size; zeros before the first start. O(samples). Any thread. */
+/* Returns the state of the recorder.
+   Errors: zeros before the first start.
+   Cost: O(samples).
+   Context: any thread. */
 MTRACE_EXT_API_ mtrace_recorder_info mtrace_recorder_get_info(void)
     MTRACE_EXT_OFF_(mtrace_recorder_info zero = MTRACE_ZERO_; return zero);
 
-/* A sample, now; no-op when not recording. O(1), and with domains or sites O(call sites x sites).
-   Any thread; waits for a sample under way. Not a signal handler. */
+/* Takes a sample now. Does nothing when not recording. Waits for a sample under way.
+   Errors: none.
+   Cost: O(1), and with domains or sites O(accounts x sites).
+   Context: any thread; no signal handler. */
 MTRACE_EXT_API_ void mtrace_recorder_tick(void) MTRACE_EXT_OFF_();
 
-/* An instant ("level loaded"), and a call that has ended. The name (NULL: "") is copied, cut at 47
-   bytes; in it characters of control are blanks and what is not UTF-8 is "?". No-op when not
-   recording. O(1) on average. Any thread; with desc.write it waits for a sample under way. Not a
-   signal handler. */
+/* Marks an instant ("level loaded"), or a call that has ended. The name (NULL: "") is copied, cut
+   at 47 bytes. In it a control character becomes a blank and a byte that is not UTF-8 a "?". Does
+   nothing when not recording. With desc.write it waits for a sample under way.
+   Errors: none.
+   Cost: O(1) on average.
+   Context: any thread; no signal handler. */
 MTRACE_EXT_API_ void mtrace_recorder_mark(const char *name) MTRACE_EXT_OFF_();
 MTRACE_EXT_API_ void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span)
     MTRACE_EXT_OFF_();
 
-/* Writes what was recorded, while recording or after: through a callback, line by line, or to a
-   file, as mtrace_snapshot_dump does. Nothing recorded: a file without samples (.dat: one of 0).
-   Errors: ARGUMENT (NULL, no such format), NO_MEMORY (it works on a copy, so that nothing waits for
-   `write`), IO. O(samples + marks). Any thread. Source: mprof plot, mprof peak; RFC 4180; Chrome's
-   Trace Event Format. */
+/* Writes the recording, during it or after: through a callback, line by line, or to a file, as
+   mtrace_snapshot_dump does. Without a recording it writes no samples (.dat: one of 0).
+   Errors: ARGUMENT (NULL, no such format); NO_MEMORY (it works on a copy, so nothing waits for
+     `write`); IO.
+   Cost: O(samples + marks).
+   Context: any thread.
+   Source: mprof plot, mprof peak; RFC 4180; Chrome's Trace Event Format. */
 MTRACE_EXT_API_ mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
                                                     mtrace_write_fn write, void *user)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
@@ -3940,21 +3974,28 @@ typedef struct mtrace_profile_desc {
 
 MTRACE_OFF_BEGIN_
 
-/* Starts measuring, and forgets what was measured before. Errors: ALREADY, NOT_TRACING, ARGUMENT
-   (the tracer samples; sizes above 65,535), NO_MEMORY, FULL_AT_EXIT. Takes about 400 bytes a line
-   and 300 a call of depth, for each thread, once; what is not used is not touched. O(1). Any
-   thread, while no profiled call runs elsewhere. */
+/* Starts measuring, and forgets the profile before. Takes about 400 bytes a line and 300 a call of
+   depth, for each thread, once. Unused memory is not touched.
+   Errors: ALREADY, NOT_TRACING, ARGUMENT (the tracer samples; sizes above 65,535), NO_MEMORY,
+     FULL_AT_EXIT.
+   Cost: O(1).
+   Context: any thread, while no profiled call runs elsewhere. */
 MTRACE_EXT_API_ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-/* No more calls are measured; those under way still are, but for MT_LINE. O(1). Any thread. */
+/* Stops measuring. Calls under way are measured to their end, without MT_LINE.
+   Errors: none.
+   Cost: O(1).
+   Context: any thread. */
 MTRACE_EXT_API_ void mtrace_profile_stop(void) MTRACE_EXT_OFF_();
 
-/* Writes what was measured, of all calls in sum, one function after the other; calls under way are
-   included as far as they are this thread's. desc NULL: tables to the default
-   writer. Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO. Runs addr2line where lines
-   have to be found: that of PATH; with raised privileges that of /usr/bin, without the environment.
-   O(lines). Any thread, not from a handler. */
+/* Writes the profile, the sum of all calls, one function after the other. Calls under way are
+   included if they are this thread's. desc NULL: tables to the default writer. If lines must be
+   found, it runs addr2line: the one in PATH, or with raised privileges the one in /usr/bin, without
+   the environment.
+   Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO.
+   Cost: O(lines).
+   Context: any thread; no signal handler. */
 MTRACE_EXT_API_ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
@@ -6211,12 +6252,14 @@ typedef struct mtrace_usage {
 
 MTRACE_OFF_BEGIN_
 
-/* Calls function(argument), once, and tells what that did. It may profile, and measure in turn.
-   When its thread ends in it (pthread_exit; not on Windows), the measurement is over. Errors:
-   NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the function was
-   not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT. O(1) beside the
-   call. Any thread. Source: memory_profiler's memory_usage(), which runs short functions several
-   times. */
+/* Calls function(argument) once and fills *out with its effect on memory. The function may profile,
+   and measure in turn. If its thread ends in it (pthread_exit; not on Windows), the measurement is
+   over.
+   Errors: NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the
+     function was not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT.
+   Cost: O(1) besides the call.
+   Context: any thread.
+   Source: memory_profiler's memory_usage(), which runs short functions several times. */
 MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *),
                                                   void *argument)
     MTRACE_EXT_OFF_(mtrace_usage none = MTRACE_ZERO_;
@@ -6382,15 +6425,16 @@ MTRACE_OFF_BEGIN_
                       record=FILE   which starts the recorder, too, with its defaults; the name's
                                     ending is the format: .dat .json .csv .svg
 
-   In FILE %p is the number of the process and %% a percent sign: programs that inherit the
-   environment each write their own. What is asked for is read once, here. In a program with raised
-   privileges (set-user-ID, capabilities) the environment says nothing.
-
-   desc (NULL: all defaults) tells the rest; its frames are not used. Errors: NOT_TRACING (it says
-   not to start), ARGUMENT (it makes no sense: one line on standard error tells why, and nothing was
-   started), those of mtrace_start and mtrace_recorder_start, FULL_AT_EXIT. As
-   mtrace_start. A report that fails says so on standard error; the others come. Source:
-   PYTHONTRACEMALLOC. */
+   In FILE %p is the number of the process and %% a percent sign, so programs that inherit the
+   environment each write their own. The variables are read once, here. In a program with raised
+   privileges (set-user-ID, capabilities) they are ignored. desc (NULL: all defaults) has the rest.
+   Its frames are not used. A report that fails says so on standard error, and the others follow.
+   Errors: NOT_TRACING (the environment says not to start); ARGUMENT (it makes no sense: one line on
+     standard error has the reason, and nothing was started); the errors of mtrace_start and
+     mtrace_recorder_start; FULL_AT_EXIT.
+   Cost: as mtrace_start.
+   Context: as mtrace_start.
+   Python: PYTHONTRACEMALLOC. */
 MTRACE_EXT_API_ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
