@@ -932,51 +932,120 @@ static mtrace_result mtrace_file_close_(mtrace_file_ *f, mtrace_result result) {
     return result != MTRACE_OK ? (mtrace_file_done_(f), result) : mtrace_file_done_(f);
 }
 
-/* Bytes on their way out, in pieces; hashed when they are a snapshot's. */
-typedef struct mtrace_out_ {
-    mtrace_write_fn write;
-    void *user;
-    bool hashed;
-    size_t length;
-    unsigned char bytes[256];
-    XXH64_state_t hash;
-} mtrace_out_;
-
-static void mtrace_out_flush_(mtrace_out_ *o) {
-    uintptr_t before = mtrace_callback_enter_();
-    if (o->hashed) {
-        XXH64_update(&o->hash, o->bytes, o->length);
-    }
-    o->write((const char *)o->bytes, o->length, o->user);
-    mtrace_callback_leave_(before);
-    o->length = 0;
-}
-
-static void mtrace_out_byte_(mtrace_out_ *o, unsigned value) {
-    if (o->length == sizeof o->bytes) {
-        mtrace_out_flush_(o);
-    }
-    o->bytes[o->length++] = (unsigned char)value;
-}
-
-static void mtrace_out_bytes_(mtrace_out_ *o, const char *bytes, size_t size) {
-    while (size > 0) {
-        size_t room = sizeof o->bytes - o->length, n = size < room ? size : room;
-        memcpy(o->bytes + o->length, bytes, n);
-        o->length += n;
-        bytes += n;
-        size -= n;
-        if (size > 0) {
-            mtrace_out_flush_(o);
-        }
-    }
-}
+/* --- what TEXT of mtrace.h lacks: bytes, formats, escapes --- */
 
 /* The `size` lowest bytes, the least first. */
-static void mtrace_out_number_(mtrace_out_ *o, uint64_t value, int size) {
-    for (; size > 0; size--, value >>= 8) {
-        mtrace_out_byte_(o, (unsigned)(value & 0xff));
+static void mtrace_put_binary_(mtrace_text_ *t, uint64_t value, int size) {
+    char bytes[8];
+    int i;
+    for (i = 0; i < size; i++, value >>= 8) {
+        bytes[i] = (char)(value & 0xff);
     }
+    mtrace_put_bytes_(t, bytes, (size_t)size);
+}
+
+#ifdef __GNUC__
+#define MTRACE_LIKE_PRINTF_ __attribute__((format(printf, 2, 3)))
+#else
+#define MTRACE_LIKE_PRINTF_
+#endif
+static void mtrace_put_format_(mtrace_text_ *t, const char *format, ...) MTRACE_LIKE_PRINTF_;
+
+typedef unsigned long long mtrace_u_; /* for %llu */
+
+/* Whole numbers and short texts only: no locale, up to 511 bytes. */
+static void mtrace_put_format_(mtrace_text_ *t, const char *format, ...) {
+    char text[512];
+    va_list values;
+    va_start(values, format);
+    vsnprintf(text, sizeof text, format, values);
+    va_end(values);
+    mtrace_put_(t, text);
+}
+
+/* How a format writes the text of others. Each mark is a character and, behind it, the text that
+   stands for it; NULL is the end. `odd` writes a control character or a tab, of `length` bytes, and
+   a byte that is not UTF-8, of length 0. */
+typedef struct mtrace_escapes_ {
+    const char *marks[5];
+    void (*odd)(mtrace_text_ *t, const char *text, size_t length);
+} mtrace_escapes_;
+
+static void mtrace_put_odd_as_hex_(mtrace_text_ *t, const char *text, size_t length) {
+    if (*text == '\t') {
+        mtrace_put_char_(t, '\t');
+    } else {
+        mtrace_put_escaped_(t, text, length == 0 ? 1 : length);
+    }
+}
+
+static void mtrace_put_odd_as_json_(mtrace_text_ *t, const char *text, size_t length) {
+    mtrace_put_(t, length == 0 ? "\\ufffd" : "\\u00");
+    if (length > 0) {
+        mtrace_put_hex_(t, (unsigned char)text[length - 1], 2);
+    }
+}
+
+/* Length of the printable ASCII without marks that the text begins with. */
+static size_t mtrace_unmarked_length_(const char *text, size_t size, const char *const *marks) {
+    size_t n = mtrace_plain_length_(text, size < 64 ? size : 64);
+    for (; *marks != NULL; marks++) {
+        const char *at = (const char *)memchr(text, **marks, n);
+        n = at == NULL ? n : (size_t)(at - text);
+    }
+    return n;
+}
+
+/* One character that does not; its length. */
+static size_t mtrace_put_marked_(mtrace_text_ *t, const char *text, size_t size,
+                                 const mtrace_escapes_ *escapes) {
+    size_t n = mtrace_utf8_length_(text, size);
+    const char *const *mark = escapes->marks;
+    while (*mark != NULL && **mark != *text) {
+        mark++;
+    }
+    if (*mark != NULL) {
+        mtrace_put_(t, *mark + 1);
+    } else if (n == 0 || *text == '\t' || mtrace_is_control_(text, n)) {
+        escapes->odd(t, text, n);
+    } else {
+        mtrace_put_bytes_(t, text, n);
+    }
+    return n == 0 ? 1 : n;
+}
+
+static void mtrace_put_text_(mtrace_text_ *t, const char *text, size_t size,
+                             const mtrace_escapes_ *escapes) {
+    size_t i = 0;
+    while (i < size) {
+        size_t n = mtrace_unmarked_length_(text + i, size - i, escapes->marks);
+        mtrace_put_bytes_(t, text + i, n);
+        i += n;
+        i += i < size && n == 0 ? mtrace_put_marked_(t, text + i, size - i, escapes) : 0;
+    }
+}
+
+/* Two formats that several reports have. CSV: a cell that begins with "=" is text like any other.
+   Nothing is put before it, so that programs read it unchanged. In a spreadsheet import the columns
+   as text. JSON: a byte that is not UTF-8 becomes U+FFFD; control characters and the tab are
+   escaped. */
+static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
+    static const mtrace_escapes_ csv = {{"\"\"\""}, mtrace_put_odd_as_hex_};
+    mtrace_put_char_(t, '"');
+    mtrace_put_text_(t, text, length, &csv);
+    mtrace_put_char_(t, '"');
+}
+
+static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t length) {
+    static const mtrace_escapes_ json = {{"\"\\\"", "\\\\\\"}, mtrace_put_odd_as_json_};
+    mtrace_put_char_(t, '"');
+    mtrace_put_text_(t, text, length, &json);
+    mtrace_put_char_(t, '"');
+}
+
+static void mtrace_put_json_key_(mtrace_text_ *t, const char *name) {
+    mtrace_put_json_text_(t, name, strlen(name));
+    mtrace_put_char_(t, ':');
 }
 
 static bool mtrace_is_blank_(int c) {
@@ -1183,8 +1252,8 @@ typedef struct mtrace_namer_ {
     const char *names[MTRACE_NAMER_SLOTS_];
     uint32_t offsets[MTRACE_NAMER_SLOTS_];
     uint64_t end;
-    uint64_t text;    /* bytes of the names asked for, each as often as that was */
-    mtrace_out_ *out; /* NULL: only look */
+    uint64_t text;     /* bytes of the names asked for, each as often as that was */
+    mtrace_text_ *out; /* NULL: only look */
 } mtrace_namer_;
 
 static uint32_t mtrace_name_at_(mtrace_namer_ *n, const char *name) {
@@ -1202,13 +1271,13 @@ static uint32_t mtrace_name_at_(mtrace_namer_ *n, const char *name) {
         n->offsets[slot] = (uint32_t)n->end;
         n->end += size;
         if (n->out != NULL) {
-            mtrace_out_bytes_(n->out, name, size);
+            mtrace_put_bytes_(n->out, name, size);
         }
     }
     return n->offsets[slot];
 }
 
-static void mtrace_namer_start_(mtrace_namer_ *n, mtrace_out_ *out) {
+static void mtrace_namer_start_(mtrace_namer_ *n, mtrace_text_ *out) {
     memset(n, 0, sizeof *n);
     n->out = out;
 }
@@ -1239,7 +1308,7 @@ typedef struct mtrace_dump_ {
     mtrace_snapshot_parts parts;
     mtrace_namer_ namer;
     mtrace_locator_ locator;
-    mtrace_out_ *out;
+    mtrace_text_ *out;
 } mtrace_dump_;
 
 /* Calls for each frame of each row. */
@@ -1256,7 +1325,7 @@ static void mtrace_dump_each_(mtrace_dump_ *d,
 }
 
 /* Each turn asks for the names in the same order: of modules, then of frames. */
-static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_out_ *names) {
+static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_text_ *names) {
     size_t i;
     mtrace_namer_start_(&d->namer, names);
     memset(&d->locator, 0, sizeof d->locator);
@@ -1304,7 +1373,7 @@ static void mtrace_dump_names_of_(mtrace_dump_ *d, const mtrace_frame *frame) {
 
 /* Every name of the snapshot once round: of modules, frames of all rows, then types and domains.
    names NULL: they are only counted, with the places. */
-static void mtrace_dump_names_(mtrace_dump_ *d, mtrace_out_ *names) {
+static void mtrace_dump_names_(mtrace_dump_ *d, mtrace_text_ *names) {
     size_t i;
     mtrace_dump_start_(d, names);
     mtrace_dump_each_(d, mtrace_dump_names_of_);
@@ -1323,26 +1392,47 @@ static uint64_t mtrace_count_frames_(const mtrace_snapshot_parts *p) {
     return n;
 }
 
-/* The figures of mtrace_info, in the order of the file. */
-static void mtrace_infos_(const mtrace_info *info, uint64_t *figures) {
-    figures[0] = info->capacity;
-    figures[1] = info->live;
-    figures[2] = info->high_water;
-    figures[3] = info->longest_probe;
-    figures[4] = info->max_sites;
-    figures[5] = info->sites;
-    figures[6] = info->dropped_count;
-    figures[7] = info->dropped_bytes;
-    figures[8] = info->foreign_frees;
-    figures[9] = info->stale_replaced;
-    figures[10] = info->lost_sites;
-    figures[11] = info->lost_names;
-    figures[12] = info->lost_scopes;
-    figures[13] = info->max_scopes;
-    figures[14] = info->scopes;
-    figures[15] = info->tracer_memory;
-    figures[16] = info->frames;
-    figures[17] = info->sample_interval;
+/* A figure that stands in the file as 8 bytes, and in memory as 4 or 8. */
+typedef struct mtrace_field_ {
+    uint16_t offset;
+    uint16_t size;
+} mtrace_field_;
+#define MTRACE_FIELD_(type, name)                                                                  \
+    { offsetof(type, name), sizeof(((type *)0)->name) }
+
+/* In the order of the file. */
+static const mtrace_field_ mtrace_info_fields_[MTRACE_FILE_INFOS_] = {
+    MTRACE_FIELD_(mtrace_info, capacity),      MTRACE_FIELD_(mtrace_info, live),
+    MTRACE_FIELD_(mtrace_info, high_water),    MTRACE_FIELD_(mtrace_info, longest_probe),
+    MTRACE_FIELD_(mtrace_info, max_sites),     MTRACE_FIELD_(mtrace_info, sites),
+    MTRACE_FIELD_(mtrace_info, dropped_count), MTRACE_FIELD_(mtrace_info, dropped_bytes),
+    MTRACE_FIELD_(mtrace_info, foreign_frees), MTRACE_FIELD_(mtrace_info, stale_replaced),
+    MTRACE_FIELD_(mtrace_info, lost_sites),    MTRACE_FIELD_(mtrace_info, lost_names),
+    MTRACE_FIELD_(mtrace_info, lost_scopes),   MTRACE_FIELD_(mtrace_info, max_scopes),
+    MTRACE_FIELD_(mtrace_info, scopes),        MTRACE_FIELD_(mtrace_info, tracer_memory),
+    MTRACE_FIELD_(mtrace_info, frames),        MTRACE_FIELD_(mtrace_info, sample_interval),
+};
+static const mtrace_field_ mtrace_row_fields_[MTRACE_FILE_COUNTERS_] = {
+    MTRACE_FIELD_(mtrace_row, size),           MTRACE_FIELD_(mtrace_row, count),
+    MTRACE_FIELD_(mtrace_row, peak_size),      MTRACE_FIELD_(mtrace_row, peak_count),
+    MTRACE_FIELD_(mtrace_row, total_size),     MTRACE_FIELD_(mtrace_row, total_count),
+    MTRACE_FIELD_(mtrace_row, frees),          MTRACE_FIELD_(mtrace_row, reallocs),
+    MTRACE_FIELD_(mtrace_row, dropped_count),  MTRACE_FIELD_(mtrace_row, dropped_size),
+    MTRACE_FIELD_(mtrace_row, estimated_size),
+};
+
+static uint64_t mtrace_field_get_(const mtrace_field_ *field, const void *from) {
+    const char *at = (const char *)from + field->offset;
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+    memcpy(field->size == 8 ? (void *)&wide : (void *)&narrow, at, field->size);
+    return wide + narrow;
+}
+
+static void mtrace_field_set_(const mtrace_field_ *field, void *to, uint64_t value) {
+    char *at = (char *)to + field->offset;
+    uint32_t narrow = (uint32_t)value;
+    memcpy(at, field->size == 8 ? (const void *)&value : (const void *)&narrow, field->size);
 }
 
 /* Tells this run of this program from others. */
@@ -1369,79 +1459,70 @@ static bool mtrace_dump_fits_(const mtrace_dump_ *d) {
            d->namer.text <= mtrace_file_most_text_(mtrace_dump_size_(d));
 }
 
-static void mtrace_dump_header_(mtrace_out_ *o, const mtrace_dump_ *d) {
+static void mtrace_dump_header_(mtrace_text_ *o, const mtrace_dump_ *d) {
     const mtrace_snapshot_parts *p = &d->parts;
-    uint64_t infos[MTRACE_FILE_INFOS_];
     int i;
-    mtrace_out_bytes_(o, MTRACE_FILE_MAGIC_, 8);
-    mtrace_out_number_(o, MTRACE_FILE_VERSION_, 4);
-    mtrace_out_number_(o, p->has_blocks ? MTRACE_FILE_HAS_BLOCKS_ : 0, 4);
-    mtrace_out_number_(o, mtrace_run_(p->generation), 8);
-    mtrace_out_number_(o, d->namer.end, 8);
-    mtrace_out_number_(o, mtrace_count_frames_(p), 8);
-    mtrace_out_number_(o, p->row_count, 8);
-    mtrace_out_number_(o, p->has_blocks ? p->block_count : 0, 8);
-    mtrace_out_number_(o, p->traced_memory.current, 8);
-    mtrace_out_number_(o, p->traced_memory.peak, 8);
-    mtrace_infos_(&p->info, infos);
+    mtrace_put_bytes_(o, MTRACE_FILE_MAGIC_, 8);
+    mtrace_put_binary_(o, MTRACE_FILE_VERSION_, 4);
+    mtrace_put_binary_(o, p->has_blocks ? MTRACE_FILE_HAS_BLOCKS_ : 0, 4);
+    mtrace_put_binary_(o, mtrace_run_(p->generation), 8);
+    mtrace_put_binary_(o, d->namer.end, 8);
+    mtrace_put_binary_(o, mtrace_count_frames_(p), 8);
+    mtrace_put_binary_(o, p->row_count, 8);
+    mtrace_put_binary_(o, p->has_blocks ? p->block_count : 0, 8);
+    mtrace_put_binary_(o, p->traced_memory.current, 8);
+    mtrace_put_binary_(o, p->traced_memory.peak, 8);
     for (i = 0; i < MTRACE_FILE_INFOS_; i++) {
-        mtrace_out_number_(o, infos[i], 8);
+        mtrace_put_binary_(o, mtrace_field_get_(&mtrace_info_fields_[i], &p->info), 8);
     }
-    mtrace_out_number_(o, p->module_count, 8);
-    mtrace_out_number_(o, d->locator.end, 8);
-    mtrace_out_number_(o, p->info.lost_interned, 8);
+    mtrace_put_binary_(o, p->module_count, 8);
+    mtrace_put_binary_(o, d->locator.end, 8);
+    mtrace_put_binary_(o, p->info.lost_interned, 8);
 }
 
 static void mtrace_dump_module_(mtrace_dump_ *d, const mtrace_module *module) {
-    mtrace_out_number_(d->out, mtrace_name_at_(&d->namer, module->path), 4);
-    mtrace_out_number_(d->out, module->build_id_size, 4);
-    mtrace_out_number_(d->out, module->load_address, 8);
-    mtrace_out_number_(d->out, module->size, 8);
-    mtrace_out_bytes_(d->out, (const char *)module->build_id, sizeof module->build_id);
+    mtrace_put_binary_(d->out, mtrace_name_at_(&d->namer, module->path), 4);
+    mtrace_put_binary_(d->out, module->build_id_size, 4);
+    mtrace_put_binary_(d->out, module->load_address, 8);
+    mtrace_put_binary_(d->out, module->size, 8);
+    mtrace_put_bytes_(d->out, (const char *)module->build_id, sizeof module->build_id);
 }
 
 /* A frame's place, when it is a new one. */
 static void mtrace_dump_location_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_file_location_ at = mtrace_locate_(d, frame);
     if (at.is_new) {
-        mtrace_out_number_(d->out, at.names[0], 4);
-        mtrace_out_number_(d->out, at.names[1], 4);
-        mtrace_out_number_(d->out, frame->line, 4);
-        mtrace_out_number_(d->out, at.module, 4);
-        mtrace_out_number_(d->out, frame->address, 8);
+        mtrace_put_binary_(d->out, at.names[0], 4);
+        mtrace_put_binary_(d->out, at.names[1], 4);
+        mtrace_put_binary_(d->out, frame->line, 4);
+        mtrace_put_binary_(d->out, at.module, 4);
+        mtrace_put_binary_(d->out, frame->address, 8);
     }
 }
 
 static void mtrace_dump_frame_(mtrace_dump_ *d, const mtrace_frame *frame) {
-    mtrace_out_number_(d->out, mtrace_locate_(d, frame).number, 4);
+    mtrace_put_binary_(d->out, mtrace_locate_(d, frame).number, 4);
 }
 
-static void mtrace_dump_row_(mtrace_out_ *o, mtrace_namer_ *n, const mtrace_row *row) {
-    mtrace_out_number_(o, row->traceback.count, 4);
-    mtrace_out_number_(o, row->traceback.total, 4);
-    mtrace_out_number_(o, mtrace_name_at_(n, row->type), 4);
-    mtrace_out_number_(o, mtrace_name_at_(n, row->domain_name), 4);
-    mtrace_out_number_(o, row->domain, 4);
-    mtrace_out_number_(o, 0, 4);
-    mtrace_out_number_(o, row->size, 8);
-    mtrace_out_number_(o, row->count, 8);
-    mtrace_out_number_(o, row->peak_size, 8);
-    mtrace_out_number_(o, row->peak_count, 8);
-    mtrace_out_number_(o, row->total_size, 8);
-    mtrace_out_number_(o, row->total_count, 8);
-    mtrace_out_number_(o, row->frees, 8);
-    mtrace_out_number_(o, row->reallocs, 8);
-    mtrace_out_number_(o, row->dropped_count, 8);
-    mtrace_out_number_(o, row->dropped_size, 8);
-    mtrace_out_number_(o, row->estimated_size, 8);
+static void mtrace_dump_row_(mtrace_text_ *o, mtrace_namer_ *n, const mtrace_row *row) {
+    int i;
+    mtrace_put_binary_(o, row->traceback.count, 4);
+    mtrace_put_binary_(o, row->traceback.total, 4);
+    mtrace_put_binary_(o, mtrace_name_at_(n, row->type), 4);
+    mtrace_put_binary_(o, mtrace_name_at_(n, row->domain_name), 4);
+    mtrace_put_binary_(o, row->domain, 4);
+    mtrace_put_binary_(o, 0, 4);
+    for (i = 0; i < MTRACE_FILE_COUNTERS_; i++) {
+        mtrace_put_binary_(o, mtrace_field_get_(&mtrace_row_fields_[i], row), 8);
+    }
 }
 
-static void mtrace_dump_block_(mtrace_out_ *o, const mtrace_live_block *block) {
-    mtrace_out_number_(o, block->address, 8);
-    mtrace_out_number_(o, block->size, 8);
-    mtrace_out_number_(o, block->serial, 8);
-    mtrace_out_number_(o, block->row, 4);
-    mtrace_out_number_(o, 0, 4);
+static void mtrace_dump_block_(mtrace_text_ *o, const mtrace_live_block *block) {
+    mtrace_put_binary_(o, block->address, 8);
+    mtrace_put_binary_(o, block->size, 8);
+    mtrace_put_binary_(o, block->serial, 8);
+    mtrace_put_binary_(o, block->row, 4);
+    mtrace_put_binary_(o, 0, 4);
 }
 
 static void mtrace_dump_body_(mtrace_dump_ *d) {
@@ -1464,10 +1545,24 @@ static void mtrace_dump_body_(mtrace_dump_ *d) {
     }
 }
 
+/* What goes to `write` is hashed on its way. */
+typedef struct mtrace_hashed_ {
+    mtrace_write_fn write;
+    void *user;
+    XXH64_state_t hash;
+} mtrace_hashed_;
+
+static void mtrace_hashed_write_(const char *bytes, size_t size, void *user) {
+    mtrace_hashed_ *h = (mtrace_hashed_ *)user;
+    XXH64_update(&h->hash, bytes, size);
+    h->write(bytes, size, h->user);
+}
+
 mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_write_fn write,
                                       void *user) {
     mtrace_dump_ d;
-    mtrace_out_ o;
+    mtrace_text_ o;
+    mtrace_hashed_ h;
     if (snapshot == NULL || write == NULL) {
         return MTRACE_ERR_ARGUMENT;
     }
@@ -1477,17 +1572,15 @@ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_wr
     if (!mtrace_dump_fits_(&d)) {
         return MTRACE_ERR_ARGUMENT;
     }
-    o.write = write;
-    o.user = user;
-    o.hashed = true;
-    o.length = 0;
-    XXH64_reset(&o.hash, 0);
+    h.write = write;
+    h.user = user;
+    XXH64_reset(&h.hash, 0);
+    mtrace_text_to_callback_(&o, mtrace_hashed_write_, &h);
     mtrace_dump_header_(&o, &d);
     mtrace_dump_body_(&d);
-    mtrace_out_flush_(&o);
-    o.hashed = false;
-    mtrace_out_number_(&o, XXH64_digest(&o.hash), 8);
-    mtrace_out_flush_(&o);
+    mtrace_text_flush_(&o);
+    mtrace_put_binary_(&o, XXH64_digest(&h.hash), 8);
+    mtrace_text_flush_(&o);
     return MTRACE_OK;
 }
 
@@ -1727,12 +1820,13 @@ static void mtrace_load_frames_(mtrace_load_ *l, const mtrace_module *modules,
 }
 
 /* Version 1 has the variance of live bytes: what gives the same error is that / interval. */
-static uint64_t mtrace_load_estimated_(const mtrace_load_ *l, const unsigned char *at) {
-    uint64_t value = mtrace_number_at_(at, 8), interval = l->parts.info.sample_interval;
+static uint64_t mtrace_load_estimated_(const mtrace_load_ *l, uint64_t value) {
+    uint64_t interval = l->parts.info.sample_interval;
     return l->version > 1 ? value : interval == 0 ? 0 : value / interval;
 }
 
 static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_row *row) {
+    int i;
     memset(row, 0, sizeof *row);
     row->traceback.count = (uint32_t)mtrace_number_at_(at, 4);
     row->traceback.total = (uint32_t)mtrace_number_at_(at + 4, 4);
@@ -1740,17 +1834,10 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_ro
     row->domain_name = mtrace_load_name_(l, at + 12);
     row->domain = (uint32_t)mtrace_number_at_(at + 16, 4);
     l->bad = l->bad || mtrace_number_at_(at + 20, 4) != 0;
-    row->size = mtrace_number_at_(at + 24, 8);
-    row->count = mtrace_number_at_(at + 32, 8);
-    row->peak_size = mtrace_number_at_(at + 40, 8);
-    row->peak_count = mtrace_number_at_(at + 48, 8);
-    row->total_size = mtrace_number_at_(at + 56, 8);
-    row->total_count = mtrace_number_at_(at + 64, 8);
-    row->frees = mtrace_number_at_(at + 72, 8);
-    row->reallocs = mtrace_number_at_(at + 80, 8);
-    row->dropped_count = mtrace_number_at_(at + 88, 8);
-    row->dropped_size = mtrace_number_at_(at + 96, 8);
-    row->estimated_size = mtrace_load_estimated_(l, at + 104);
+    for (i = 0; i < MTRACE_FILE_COUNTERS_; i++) {
+        mtrace_field_set_(&mtrace_row_fields_[i], row, mtrace_number_at_(at + 24 + 8 * i, 8));
+    }
+    row->estimated_size = mtrace_load_estimated_(l, row->estimated_size);
 }
 
 /* Every frame belongs to one row, in order, and every row has one. */
@@ -1787,24 +1874,10 @@ static void mtrace_load_blocks_(mtrace_load_ *l, mtrace_live_block *blocks) {
 static void mtrace_load_info_(mtrace_load_ *l) {
     const unsigned char *at = l->bytes + 72;
     mtrace_info *info = &l->parts.info;
-    info->capacity = (size_t)mtrace_number_at_(at, 8);
-    info->live = (size_t)mtrace_number_at_(at + 8, 8);
-    info->high_water = (size_t)mtrace_number_at_(at + 16, 8);
-    info->longest_probe = (size_t)mtrace_number_at_(at + 24, 8);
-    info->max_sites = (size_t)mtrace_number_at_(at + 32, 8);
-    info->sites = (size_t)mtrace_number_at_(at + 40, 8);
-    info->dropped_count = mtrace_number_at_(at + 48, 8);
-    info->dropped_bytes = mtrace_number_at_(at + 56, 8);
-    info->foreign_frees = mtrace_number_at_(at + 64, 8);
-    info->stale_replaced = mtrace_number_at_(at + 72, 8);
-    info->lost_sites = mtrace_number_at_(at + 80, 8);
-    info->lost_names = mtrace_number_at_(at + 88, 8);
-    info->lost_scopes = mtrace_number_at_(at + 96, 8);
-    info->max_scopes = (size_t)mtrace_number_at_(at + 104, 8);
-    info->scopes = (size_t)mtrace_number_at_(at + 112, 8);
-    info->tracer_memory = (size_t)mtrace_number_at_(at + 120, 8);
-    info->frames = (uint32_t)mtrace_number_at_(at + 128, 8);
-    info->sample_interval = (size_t)mtrace_number_at_(at + 136, 8);
+    int i;
+    for (i = 0; i < MTRACE_FILE_INFOS_; i++) {
+        mtrace_field_set_(&mtrace_info_fields_[i], info, mtrace_number_at_(at + 8 * i, 8));
+    }
     info->lost_interned =
         l->version == 1 ? 0 : mtrace_number_at_(l->bytes + MTRACE_FILE_HEADER_1_ + 16, 8);
     l->bad = l->bad || mtrace_number_at_(at + 136, 8) > MTRACE_FILE_MAX_INTERVAL_;
@@ -1957,119 +2030,104 @@ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
 /* ============================================================================================== */
 
 /* An int, in the shortest opcode. */
-static void mtrace_pickle_number_(mtrace_out_ *o, uint64_t value) {
+static void mtrace_pickle_number_(mtrace_text_ *o, uint64_t value) {
     if (value <= 0xff) {
-        mtrace_out_byte_(o, 'K');
-        mtrace_out_number_(o, value, 1);
+        mtrace_put_char_(o, 'K');
+        mtrace_put_binary_(o, value, 1);
     } else if (value <= 0xffff) {
-        mtrace_out_byte_(o, 'M');
-        mtrace_out_number_(o, value, 2);
+        mtrace_put_char_(o, 'M');
+        mtrace_put_binary_(o, value, 2);
     } else if (value <= 0x7fffffff) {
-        mtrace_out_byte_(o, 'J');
-        mtrace_out_number_(o, value, 4);
+        mtrace_put_char_(o, 'J');
+        mtrace_put_binary_(o, value, 4);
     } else {
-        mtrace_out_bytes_(o, "\x8a\x09", 2); /* a zero byte on top: never negative */
-        mtrace_out_number_(o, value, 8);
-        mtrace_out_byte_(o, 0);
+        mtrace_put_bytes_(o, "\x8a\x09", 2); /* a zero byte on top: never negative */
+        mtrace_put_binary_(o, value, 8);
+        mtrace_put_char_(o, '\0');
     }
 }
 
 /* A byte that is not UTF-8 becomes U+DC00 + its value, as Python's os.fsdecode() reads it. */
-static void mtrace_pickle_wrong_(mtrace_out_ *o, unsigned char wrong) {
-    mtrace_out_byte_(o, 0xed);
-    mtrace_out_byte_(o, 0xb0u | wrong >> 6);
-    mtrace_out_byte_(o, 0x80 | (wrong & 0x3fu));
+static void mtrace_put_odd_as_python_(mtrace_text_ *t, const char *text, size_t length) {
+    unsigned char wrong = (unsigned char)*text;
+    if (length > 0) {
+        mtrace_put_bytes_(t, text, length);
+    } else {
+        mtrace_put_binary_(t, 0xed | (0xb0u | wrong >> 6) << 8 | (0x80u | (wrong & 0x3fu)) << 16,
+                           3);
+    }
 }
 
-/* Returns the bytes it takes; o NULL: only counts. */
-static size_t mtrace_pickle_text_(mtrace_out_ *o, const char *text) {
-    size_t bytes = 0, size = strlen(text), i, length;
-    for (i = 0; i < size; i += length != 0 ? length : 1) {
-        length = mtrace_plain_length_(text + i, size - i);
-        length = length != 0 ? length : mtrace_utf8_length_(text + i, size - i);
-        if (o != NULL && length != 0) {
-            mtrace_out_bytes_(o, text + i, length);
-        } else if (o != NULL) {
-            mtrace_pickle_wrong_(o, (unsigned char)text[i]);
-        }
-        bytes += length != 0 ? length : 3;
-    }
-    return bytes;
+static void mtrace_pickle_text_(mtrace_text_ *t, const char *text) {
+    static const mtrace_escapes_ python = {{NULL}, mtrace_put_odd_as_python_};
+    mtrace_put_text_(t, text, strlen(text), &python);
 }
 
 /* A file name; code is a file by itself, "module+0x1234" or "0x1234", of line 0. */
-static void mtrace_pickle_file_(mtrace_out_ *o, const mtrace_frame *frame) {
+static void mtrace_pickle_file_text_(mtrace_text_ *t, const mtrace_frame *frame) {
     bool is_code = mtrace_is_code_(frame);
     const char *file = is_code && frame->module == NULL ? "" : frame->file;
-    char address[MTRACE_NUMBER_] = "";
-    mtrace_text_ t;
-    mtrace_text_to_buffer_(&t, address, sizeof address);
+    mtrace_pickle_text_(t, file);
     if (is_code) {
-        mtrace_put_(&t, file[0] != '\0' ? "+" : "");
-        mtrace_put_address_(&t, frame->address);
+        mtrace_put_(t, file[0] != '\0' ? "+" : "");
+        mtrace_put_address_(t, frame->address);
     }
-    mtrace_out_byte_(o, 'X');
-    mtrace_out_number_(o, mtrace_pickle_text_(NULL, file) + t.length, 4);
-    mtrace_pickle_text_(o, file);
-    mtrace_out_bytes_(o, address, t.length);
+}
+
+static void mtrace_pickle_file_(mtrace_text_ *o, const mtrace_frame *frame) {
+    mtrace_text_ measured;
+    mtrace_text_to_buffer_(&measured, NULL, 0);
+    mtrace_pickle_file_text_(&measured, frame);
+    mtrace_put_char_(o, 'X');
+    mtrace_put_binary_(o, measured.length, 4);
+    mtrace_pickle_file_text_(o, frame);
 }
 
 /* Each traceback once, the most recent frame first, kept under the number of its row. */
-static void mtrace_pickle_traceback_(mtrace_out_ *o, const mtrace_traceback *t, size_t number) {
+static void mtrace_pickle_traceback_(mtrace_text_ *o, const mtrace_traceback *t, size_t number) {
     uint32_t i;
-    mtrace_out_byte_(o, '(');
+    mtrace_put_char_(o, '(');
     for (i = t->count; i > 0; i--) {
         const mtrace_frame *frame = &t->frames[i - 1];
         mtrace_pickle_file_(o, frame);
         mtrace_pickle_number_(o, frame->line);
-        mtrace_out_byte_(o, 0x86);
+        mtrace_put_char_(o, '\x86');
     }
-    mtrace_out_bytes_(o, "tr", 2);
-    mtrace_out_number_(o, number, 4);
-    mtrace_out_byte_(o, '0');
+    mtrace_put_bytes_(o, "tr", 2);
+    mtrace_put_binary_(o, number, 4);
+    mtrace_put_char_(o, '0');
 }
 
 /* The traces go into the list a thousand at a time: Python's stack stays small. */
 typedef struct mtrace_pickle_ {
-    mtrace_out_ out;
+    mtrace_text_ out;
     uint64_t traces;
 } mtrace_pickle_;
 
 static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_row *row, size_t number,
                                  uint64_t size) {
-    mtrace_out_ *o = &p->out;
+    mtrace_text_ *o = &p->out;
     if (p->traces++ % 1000 == 0) {
-        mtrace_out_bytes_(o, "e(", p->traces == 1 ? 0 : 2);
+        mtrace_put_bytes_(o, "e(", p->traces == 1 ? 0 : 2);
     }
-    mtrace_out_byte_(o, '(');
+    mtrace_put_char_(o, '(');
     mtrace_pickle_number_(o, row->domain);
     mtrace_pickle_number_(o, size);
-    mtrace_out_byte_(o, 'j');
-    mtrace_out_number_(o, number, 4);
+    mtrace_put_char_(o, 'j');
+    mtrace_put_binary_(o, number, 4);
     if (row->traceback.total == 0) {
-        mtrace_out_byte_(o, 'N');
+        mtrace_put_char_(o, 'N');
     } else {
         mtrace_pickle_number_(o, row->traceback.total);
     }
-    mtrace_out_byte_(o, 't');
-}
-
-static void mtrace_pickle_measure_(const mtrace_snapshot_parts *parts, size_t row, uint64_t *size,
-                                   uint64_t *count) {
-    const mtrace_row *r = &parts->rows[row];
-    *size = parts->view == MTRACE_VIEW_PEAK    ? r->peak_size
-            : parts->view == MTRACE_VIEW_TOTAL ? r->total_size
-                                               : r->size;
-    *count = parts->view == MTRACE_VIEW_PEAK    ? r->peak_count
-             : parts->view == MTRACE_VIEW_TOTAL ? r->total_count
-                                                : r->count;
+    mtrace_put_char_(o, 't');
 }
 
 /* Blocks of the average size; the last takes what that leaves over. */
 static void mtrace_pickle_average_(mtrace_pickle_ *p, const mtrace_snapshot_parts *parts,
                                    size_t row) {
     uint64_t size, count, i;
-    mtrace_pickle_measure_(parts, row, &size, &count);
+    mtrace_row_measure_(&parts->rows[row], parts->view, &size, &count);
     for (i = 1; i <= count; i++) {
         uint64_t average = size / count;
         mtrace_pickle_trace_(p, &parts->rows[row], row,
@@ -2091,7 +2149,7 @@ static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
         return parts->block_count <= UINT32_MAX;
     }
     for (i = 0; i < parts->row_count && sum <= MTRACE_PICKLE_MAX_; i++) {
-        mtrace_pickle_measure_(parts, i, &size, &count);
+        mtrace_row_measure_(&parts->rows[i], parts->view, &size, &count);
         sum += count <= MTRACE_PICKLE_MAX_ ? count : MTRACE_PICKLE_MAX_ + 1;
     }
     return sum <= MTRACE_PICKLE_MAX_;
@@ -2109,17 +2167,16 @@ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mt
     if (!mtrace_pickle_valid_(&parts)) {
         return MTRACE_ERR_ARGUMENT;
     }
-    memset(&p, 0, sizeof p);
-    p.out.write = write;
-    p.out.user = user;
-    mtrace_out_bytes_(&p.out,
+    p.traces = 0;
+    mtrace_text_to_callback_(&p.out, write, user);
+    mtrace_put_bytes_(&p.out,
                       "\x80\x02"
                       "ctracemalloc\nSnapshot\n]",
                       25);
     for (i = 0; i < parts.row_count; i++) {
         mtrace_pickle_traceback_(&p.out, &parts.rows[i].traceback, i);
     }
-    mtrace_out_byte_(&p.out, '(');
+    mtrace_put_char_(&p.out, '(');
     if (mtrace_pickle_has_blocks_(&parts)) {
         for (i = 0; i < parts.block_count; i++) {
             const mtrace_live_block *block = &parts.blocks[i];
@@ -2130,10 +2187,10 @@ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mt
             mtrace_pickle_average_(&p, &parts, i);
         }
     }
-    mtrace_out_byte_(&p.out, 'e');
+    mtrace_put_char_(&p.out, 'e');
     mtrace_pickle_number_(&p.out, parts.info.frames);
-    mtrace_out_bytes_(&p.out, "\x86R.", 3);
-    mtrace_out_flush_(&p.out);
+    mtrace_put_bytes_(&p.out, "\x86R.", 3);
+    mtrace_text_flush_(&p.out);
     return MTRACE_OK;
 }
 
@@ -2428,76 +2485,29 @@ static void mtrace_copy_name_(char *to, size_t size, const char *name) {
     to[length] = '\0';
 }
 
-/* --- text on its way out: no locale, whole lines --- */
-
-#ifdef __GNUC__
-#define MTRACE_LIKE_PRINTF_ __attribute__((format(printf, 2, 3)))
-#else
-#define MTRACE_LIKE_PRINTF_
-#endif
-static void mtrace_out_printf_(mtrace_out_ *o, const char *format, ...) MTRACE_LIKE_PRINTF_;
-
-typedef unsigned long long mtrace_u_; /* for %llu */
-
-static void mtrace_out_open_(mtrace_out_ *o, mtrace_write_fn write, void *user) {
-    o->write = write;
-    o->user = user;
-    o->hashed = false;
-    o->length = 0;
-}
-
-static void mtrace_out_printf_(mtrace_out_ *o, const char *format, ...) {
-    char text[512];
-    size_t length;
-    va_list values;
-    va_start(values, format);
-    vsnprintf(text, sizeof text, format, values);
-    va_end(values);
-    length = strlen(text);
-    mtrace_out_bytes_(o, text, length);
-    if (length > 0 && text[length - 1] == '\n') {
-        mtrace_out_flush_(o);
-    }
-}
-
-/* A list of escapes: a character, and behind it what stands for it. */
-static void mtrace_print_escaped_(mtrace_out_ *o, const char *text, const char *const *escapes) {
-    for (; *text != '\0'; text++) {
-        const char *const *e = escapes;
-        while (*e != NULL && **e != *text) {
-            e++;
-        }
-        if (*e != NULL) {
-            mtrace_out_bytes_(o, *e + 1, strlen(*e + 1));
-        } else {
-            mtrace_out_byte_(o, (unsigned char)*text);
-        }
-    }
-}
-
 /* --- mprof's .dat: a sample or mark as it is taken, or the whole --- */
 
-static const char *const mtrace_dat_escapes_[] = {" _", NULL};
-static const char *const mtrace_quote_escapes_[] = {"\"'", NULL};
+static const mtrace_escapes_ mtrace_word_ = {{" _"}, mtrace_put_odd_as_hex_};
+static const mtrace_escapes_ mtrace_quote_ = {{"\"'"}, mtrace_put_odd_as_hex_};
 
 /* "1.500000 1700000000.0000": MiB and unix time, in whole numbers. */
-static void mtrace_print_dat_point_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
+static void mtrace_print_dat_point_(mtrace_text_ *o, const mtrace_recording_ *r, uint64_t bytes,
                                     uint64_t time) {
     uint64_t tens_of_us = (time - r->start + r->unix_start) / 100000;
     uint64_t millionths = ((bytes & 0xfffff) * 15625 + 8192) >> 14;
-    mtrace_out_printf_(o, "%llu.%06llu %llu.%04llu", (mtrace_u_)(bytes >> 20),
+    mtrace_put_format_(o, "%llu.%06llu %llu.%04llu", (mtrace_u_)(bytes >> 20),
                        (mtrace_u_)millionths, (mtrace_u_)(tens_of_us / 10000),
                        (mtrace_u_)(tens_of_us % 10000));
 }
 
-static void mtrace_print_dat_memory_(mtrace_out_ *o, const mtrace_recording_ *r, uint64_t bytes,
+static void mtrace_print_dat_memory_(mtrace_text_ *o, const mtrace_recording_ *r, uint64_t bytes,
                                      uint64_t time) {
-    mtrace_out_printf_(o, "MEM ");
+    mtrace_put_(o, "MEM ");
     mtrace_print_dat_point_(o, r, bytes, time);
-    mtrace_out_printf_(o, "\n");
+    mtrace_put_(o, "\n");
 }
 
-static void mtrace_print_dat_sample_(mtrace_out_ *o, const mtrace_recording_ *r,
+static void mtrace_print_dat_sample_(mtrace_text_ *o, const mtrace_recording_ *r,
                                      const uint64_t *sample) {
     if (sample[MTRACE_W_MAX_] != sample[MTRACE_W_CURRENT_]) {
         mtrace_print_dat_memory_(o, r, sample[MTRACE_W_MAX_], sample[MTRACE_W_MAX_TIME_]);
@@ -2507,46 +2517,46 @@ static void mtrace_print_dat_sample_(mtrace_out_ *o, const mtrace_recording_ *r,
 
 /* A span gives its two points too: mprof peak --func wants one inside of it. Instants, of which
    mprof knows nothing, are in lines of a kind that it passes over. */
-static void mtrace_print_dat_mark_(mtrace_out_ *o, const mtrace_recording_ *r,
+static void mtrace_print_dat_mark_(mtrace_text_ *o, const mtrace_recording_ *r,
                                    const mtrace_mark_ *mark) {
     const mtrace_recorder_span *s = &mark->span;
     if (mark->is_span) {
         mtrace_print_dat_memory_(o, r, s->start_bytes, s->start);
         mtrace_print_dat_memory_(o, r, s->end_bytes, s->end);
     }
-    mtrace_out_printf_(o, mark->is_span ? "FUNC " : "MARK ");
-    mtrace_print_escaped_(o, mark->name, mtrace_dat_escapes_);
-    mtrace_out_printf_(o, " ");
+    mtrace_put_(o, mark->is_span ? "FUNC " : "MARK ");
+    mtrace_put_text_(o, mark->name, strlen(mark->name), &mtrace_word_);
+    mtrace_put_(o, " ");
     mtrace_print_dat_point_(o, r, s->start_bytes, s->start);
     if (mark->is_span) {
-        mtrace_out_printf_(o, " ");
+        mtrace_put_(o, " ");
         mtrace_print_dat_point_(o, r, s->end_bytes, s->end);
-        mtrace_out_printf_(o, " %lu", (unsigned long)s->level);
+        mtrace_put_format_(o, " %lu", (unsigned long)s->level);
     }
-    mtrace_out_printf_(o, "\n");
+    mtrace_put_(o, "\n");
 }
 
 /* The command line, as a shell would read it; "mtrace" where it cannot be told. */
-static void mtrace_print_command_(mtrace_out_ *o) {
+static void mtrace_print_command_(mtrace_text_ *o) {
     char words[2048], word[512];
     size_t length = mtrace_read_small_("/proc/self/cmdline", words, sizeof words), at = 0;
     if (length == 0) {
-        mtrace_out_printf_(o, "mtrace");
+        mtrace_put_(o, "mtrace");
     }
     for (; at < length; at += strlen(words + at) + 1) {
         bool quoted;
         mtrace_copy_name_(word, sizeof word, words + at);
         quoted = *word == '\0' || strpbrk(word, " \"") != NULL;
-        mtrace_out_printf_(o, "%s%s", at > 0 ? " " : "", quoted ? "\"" : "");
-        mtrace_print_escaped_(o, word, mtrace_quote_escapes_);
-        mtrace_out_printf_(o, "%s", quoted ? "\"" : "");
+        mtrace_put_format_(o, "%s%s", at > 0 ? " " : "", quoted ? "\"" : "");
+        mtrace_put_text_(o, word, strlen(word), &mtrace_quote_);
+        mtrace_put_(o, quoted ? "\"" : "");
     }
 }
 
-static void mtrace_print_dat_header_(mtrace_out_ *o) {
-    mtrace_out_printf_(o, "CMDLINE ");
+static void mtrace_print_dat_header_(mtrace_text_ *o) {
+    mtrace_put_(o, "CMDLINE ");
     mtrace_print_command_(o);
-    mtrace_out_printf_(o, "\n");
+    mtrace_put_(o, "\n");
 }
 
 /* --- samples --- */
@@ -2678,7 +2688,7 @@ static void mtrace_sample_(void) {
     mtrace_recording_ *r = &mtrace_recorder_.r;
     uint64_t sample[MTRACE_MAX_WORDS_];
     mtrace_traced_memory held = mtrace_recorder_read_(r, sample);
-    mtrace_out_ out;
+    mtrace_text_ out;
     sample[MTRACE_W_CURRENT_] = sample[MTRACE_W_MAX_] = held.current;
     if (held.peak != mtrace_recorder_.last_peak && held.peak > held.current) {
         sample[MTRACE_W_MAX_] = held.peak;
@@ -2689,7 +2699,7 @@ static void mtrace_sample_(void) {
     }
     sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_recorder_now();
     if (mtrace_recorder_.write != NULL) {
-        mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
+        mtrace_text_to_callback_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_sample_(&out, r, sample);
     }
     mtrace_keep_sample_(r, sample);
@@ -2777,7 +2787,7 @@ static void mtrace_keep_mark_(const mtrace_mark_ *mark) {
 
 /* With a writer in the turn of the samples, so that lines stay in their order. */
 static void mtrace_add_mark_(const mtrace_mark_ *mark) {
-    mtrace_out_ out;
+    mtrace_text_ out;
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) == 0) {
         mtrace_keep_mark_(mark);
         return;
@@ -2785,7 +2795,7 @@ static void mtrace_add_mark_(const mtrace_mark_ *mark) {
     mtrace_lock_(&mtrace_locks_.turn);
     mtrace_keep_mark_(mark);
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) != 0) {
-        mtrace_out_open_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
+        mtrace_text_to_callback_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_mark_(&out, &mtrace_recorder_.r, mark);
     }
     mtrace_unlock_(&mtrace_locks_.turn);
@@ -2912,14 +2922,14 @@ static mtrace_result mtrace_recording_make_(mtrace_recording_ *r, const mtrace_r
 /* The turn is held. */
 static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     uint32_t streams = d->write != NULL ? MTRACE_RECORDER_STREAMS_ : 0;
-    mtrace_out_ out;
+    mtrace_text_ out;
     mtrace_recorder_.write = d->write;
     mtrace_recorder_.write_user = d->write_user;
     mtrace_recorder_.last_peak = mtrace_get_traced_memory().peak; /* of an earlier time */
     mtrace_recorder_.r.start = mtrace_recorder_now();
     mtrace_recorder_.r.unix_start = mtrace_unix_now_();
     if (streams != 0) {
-        mtrace_out_open_(&out, d->write, d->write_user);
+        mtrace_text_to_callback_(&out, d->write, d->write_user);
         mtrace_print_dat_header_(&out);
     }
     mtrace_sample_();
@@ -3151,7 +3161,7 @@ static const char *mtrace_label_time_(char *label, uint64_t ns) {
 
 /* --- mprof --- */
 
-static void mtrace_write_dat_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_dat_(mtrace_text_ *o, const mtrace_recording_ *r) {
     size_t i;
     mtrace_print_dat_header_(o);
     if (r->sample_count == 0) { /* mprof wants one */
@@ -3167,20 +3177,18 @@ static void mtrace_write_dat_(mtrace_out_ *o, const mtrace_recording_ *r) {
 
 /* --- trace events of Chrome --- */
 
-static const char *const mtrace_json_escapes_[] = {"\"\\\"", "\\\\\\", NULL};
-
 /* Up to its own keys. The names of ours are good as they are. */
-static void mtrace_print_event_(mtrace_out_ *o, const char *name, const char *kind, uint64_t time,
+static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *kind, uint64_t time,
                                 uint32_t thread) {
-    mtrace_out_printf_(o, ",\n{\"name\":\"");
-    mtrace_print_escaped_(o, name, mtrace_json_escapes_);
-    mtrace_out_printf_(o, "\",\"ph\":\"%s\",\"ts\":%llu.%03llu,\"pid\":%lu,\"tid\":%lu", kind,
+    mtrace_put_(o, ",\n{\"name\":");
+    mtrace_put_json_text_(o, name, strlen(name));
+    mtrace_put_format_(o, ",\"ph\":\"%s\",\"ts\":%llu.%03llu,\"pid\":%lu,\"tid\":%lu", kind,
                        (mtrace_u_)(time / 1000), (mtrace_u_)(time % 1000), mtrace_process_(),
                        (unsigned long)thread);
 }
 
 /* One counter with a value for each series that is known of these words. */
-static void mtrace_print_counter_(mtrace_out_ *o, const mtrace_recording_ *r,
+static void mtrace_print_counter_(mtrace_text_ *o, const mtrace_recording_ *r,
                                   const uint64_t *sample, const char *name, size_t word,
                                   size_t end) {
     bool any = false;
@@ -3191,38 +3199,38 @@ static void mtrace_print_counter_(mtrace_out_ *o, const mtrace_recording_ *r,
         if (!any) {
             mtrace_print_event_(o, name, "C", sample[MTRACE_W_TIME_], 0);
         }
-        mtrace_out_printf_(o, any ? ",\"" : ",\"args\":{\"");
-        mtrace_print_escaped_(o, r->series[word].name, mtrace_json_escapes_);
-        mtrace_out_printf_(o, "\":%llu", (mtrace_u_)sample[word]);
+        mtrace_put_(o, any ? "," : ",\"args\":{");
+        mtrace_put_json_key_(o, r->series[word].name);
+        mtrace_put_number_(o, sample[word]);
         any = true;
     }
-    mtrace_out_printf_(o, any ? "}}" : "");
+    mtrace_put_(o, any ? "}}" : "");
 }
 
-static void mtrace_print_mark_event_(mtrace_out_ *o, const mtrace_mark_ *mark) {
+static void mtrace_print_mark_event_(mtrace_text_ *o, const mtrace_mark_ *mark) {
     const mtrace_recorder_span *s = &mark->span;
     uint64_t length = s->end - s->start;
     mtrace_print_event_(o, mark->name, mark->is_span ? "X" : "i", s->start, s->thread);
     if (mark->is_span) {
-        mtrace_out_printf_(o, ",\"dur\":%llu.%03llu", (mtrace_u_)(length / 1000),
+        mtrace_put_format_(o, ",\"dur\":%llu.%03llu", (mtrace_u_)(length / 1000),
                            (mtrace_u_)(length % 1000));
-        mtrace_out_printf_(o, ",\"args\":{\"start_bytes\":%llu,\"end_bytes\":%llu}}",
+        mtrace_put_format_(o, ",\"args\":{\"start_bytes\":%llu,\"end_bytes\":%llu}}",
                            (mtrace_u_)s->start_bytes, (mtrace_u_)s->end_bytes);
     } else {
-        mtrace_out_printf_(o, ",\"s\":\"p\",\"args\":{\"bytes\":%llu}}", (mtrace_u_)s->start_bytes);
+        mtrace_put_format_(o, ",\"s\":\"p\",\"args\":{\"bytes\":%llu}}", (mtrace_u_)s->start_bytes);
     }
 }
 
-static void mtrace_write_chrome_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_chrome_(mtrace_text_ *o, const mtrace_recording_ *r) {
     size_t i;
-    mtrace_out_printf_(o,
+    mtrace_put_format_(o,
                        "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tool\":\"mtrace\","
                        "\"dropped_marks\":\"%llu\"},\n\"traceEvents\":[\n",
                        (mtrace_u_)r->dropped_marks);
-    mtrace_out_printf_(o,
+    mtrace_put_format_(o,
                        "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%lu,\"tid\":0,\"args\":{",
                        mtrace_process_());
-    mtrace_out_printf_(o, "\"name\":\"mtrace\"}}");
+    mtrace_put_(o, "\"name\":\"mtrace\"}}");
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
         mtrace_print_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_CHOSEN_);
@@ -3232,32 +3240,31 @@ static void mtrace_write_chrome_(mtrace_out_ *o, const mtrace_recording_ *r) {
     for (i = 0; i < r->mark_count; i++) {
         mtrace_print_mark_event_(o, &r->marks[i]);
     }
-    mtrace_out_printf_(o, "\n]}\n");
+    mtrace_put_(o, "\n]}\n");
 }
 
 /* --- comma-separated values --- */
 
-static const char *const mtrace_csv_escapes_[] = {"\"\"\"", NULL};
-
-static void mtrace_write_csv_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_csv_(mtrace_text_ *o, const mtrace_recording_ *r) {
+    char name[MTRACE_MARK_NAME_ + 8];
     size_t i, word;
-    mtrace_out_printf_(o, "\"time (s)\"");
+    mtrace_put_(o, "\"time (s)\"");
     for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
-        mtrace_out_printf_(o, ",\"");
-        mtrace_print_escaped_(o, r->series[word].name, mtrace_csv_escapes_);
-        mtrace_out_printf_(o, " (B)\"");
+        snprintf(name, sizeof name, "%s (B)", r->series[word].name);
+        mtrace_put_char_(o, ',');
+        mtrace_put_csv_text_(o, name, strlen(name));
     }
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
         uint64_t time = sample[MTRACE_W_TIME_] - r->start;
-        mtrace_out_printf_(o, "\r\n%llu.%09llu", (mtrace_u_)(time / MTRACE_NS_PER_S_),
+        mtrace_put_format_(o, "\r\n%llu.%09llu", (mtrace_u_)(time / MTRACE_NS_PER_S_),
                            (mtrace_u_)(time % MTRACE_NS_PER_S_));
         for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
             bool known = sample[word] != MTRACE_UNKNOWN_BYTES_;
-            mtrace_out_printf_(o, known ? ",%llu" : ",", (mtrace_u_)sample[word]);
+            mtrace_put_format_(o, known ? ",%llu" : ",", (mtrace_u_)sample[word]);
         }
     }
-    mtrace_out_printf_(o, "\r\n");
+    mtrace_put_(o, "\r\n");
 }
 
 /* --- pictures: time in columns of equal length --- */
@@ -3321,30 +3328,30 @@ static uint64_t mtrace_current_(const mtrace_recording_ *r) {
 
 /* --- one line --- */
 
-static void mtrace_write_spark_(mtrace_out_ *o, const mtrace_recording_ *r,
+static void mtrace_write_spark_(mtrace_text_ *o, const mtrace_recording_ *r,
                                 const char *const *blocks) {
     enum { COLUMNS = 40 };
     uint64_t values[COLUMNS], time, highest = mtrace_highest_(r, MTRACE_W_MAX_, &time);
     mtrace_label_ held, peak;
     int i;
     mtrace_fill_columns_(r, MTRACE_W_MAX_, values, COLUMNS);
-    mtrace_out_printf_(o, "mtrace: %s ", mtrace_label_size_(held, mtrace_current_(r)));
+    mtrace_put_format_(o, "mtrace: %s ", mtrace_label_size_(held, mtrace_current_(r)));
     for (i = 0; i < COLUMNS && r->sample_count > 0; i++) {
-        mtrace_out_printf_(o, "%s",
+        mtrace_put_format_(o, "%s",
                            blocks[values[i] == 0 ? 0 : mtrace_scaled_(values[i], highest, 7)]);
     }
-    mtrace_out_printf_(o, "%s%s peak\n", r->sample_count > 0 ? " " : "",
+    mtrace_put_format_(o, "%s%s peak\n", r->sample_count > 0 ? " " : "",
                        mtrace_label_size_(peak, highest));
 }
 
-static void mtrace_write_sparkline_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_sparkline_(mtrace_text_ *o, const mtrace_recording_ *r) {
     static const char *const blocks[] = {"\xe2\x96\x81", "\xe2\x96\x82", "\xe2\x96\x83",
                                          "\xe2\x96\x84", "\xe2\x96\x85", "\xe2\x96\x86",
                                          "\xe2\x96\x87", "\xe2\x96\x88"};
     mtrace_write_spark_(o, r, blocks);
 }
 
-static void mtrace_write_sparkline_ascii_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_sparkline_ascii_(mtrace_text_ *o, const mtrace_recording_ *r) {
     static const char *const blocks[] = {"_", ".", ":", "-", "=", "+", "*", "#"};
     mtrace_write_spark_(o, r, blocks);
 }
@@ -3354,8 +3361,8 @@ static void mtrace_write_sparkline_ascii_(mtrace_out_ *o, const mtrace_recording
 enum { MTRACE_PLOT_COLUMNS_ = 68, MTRACE_PLOT_ROWS_ = 16 };
 
 /* Rows from the top: '#' up to what was held, ':' up to the highest. */
-static void mtrace_print_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, mtrace_ticks_ ticks,
-                                    uint32_t tick_count) {
+static void mtrace_print_plot_rows_(mtrace_text_ *o, const mtrace_recording_ *r,
+                                    mtrace_ticks_ ticks, uint32_t tick_count) {
     uint64_t current[MTRACE_PLOT_COLUMNS_], highest[MTRACE_PLOT_COLUMNS_];
     uint32_t rows_a_tick = MTRACE_PLOT_ROWS_ / tick_count, row, i;
     mtrace_label_ label;
@@ -3371,13 +3378,13 @@ static void mtrace_print_plot_rows_(mtrace_out_ *o, const mtrace_recording_ *r, 
         }
         snprintf(label, sizeof label, "%llu %s",
                  (mtrace_u_)(row / rows_a_tick * ticks.step / ticks.unit->size), ticks.unit->name);
-        mtrace_out_printf_(o, "%9s |%.*s\n", row % rows_a_tick == 0 ? label : "", (int)length,
+        mtrace_put_format_(o, "%9s |%.*s\n", row % rows_a_tick == 0 ? label : "", (int)length,
                            line);
     }
 }
 
 /* The axis, with its ticks, and what they stand for beneath; instants on the axis. */
-static void mtrace_print_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_print_plot_axis_(mtrace_text_ *o, const mtrace_recording_ *r) {
     char axis[MTRACE_PLOT_COLUMNS_ + 1];
     uint64_t duration = mtrace_duration_(r), n;
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_time_units_, 6, duration, 6);
@@ -3394,36 +3401,36 @@ static void mtrace_print_plot_axis_(mtrace_out_ *o, const mtrace_recording_ *r) 
             axis[mtrace_column_(r, duration, r->marks[i].span.start, MTRACE_PLOT_COLUMNS_)] = '^';
         }
     }
-    mtrace_out_printf_(o, "%9s +%s\n%11s", "0 B", axis, "");
+    mtrace_put_format_(o, "%9s +%s\n%11s", "0 B", axis, "");
     for (n = 0; n <= duration / ticks.step; n++) {
         at = mtrace_column_(r, duration, r->start + n * ticks.step, MTRACE_PLOT_COLUMNS_);
         snprintf(label, sizeof label, "%llu%s%s", (mtrace_u_)(n * ticks.step / ticks.unit->size),
                  n == 0 ? " " : "", n == 0 ? ticks.unit->name : "");
         length = (uint32_t)strlen(label);
         at = at + length > MTRACE_PLOT_COLUMNS_ ? MTRACE_PLOT_COLUMNS_ - length : at;
-        mtrace_out_printf_(o, "%*s%s", (int)(at - end), "", label);
+        mtrace_put_format_(o, "%*s%s", (int)(at - end), "", label);
         end = at + length;
     }
-    mtrace_out_printf_(o, "\n");
+    mtrace_put_(o, "\n");
 }
 
-static void mtrace_write_plot_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_plot_(mtrace_text_ *o, const mtrace_recording_ *r) {
     uint64_t time, highest = mtrace_highest_(r, MTRACE_W_MAX_, &time);
     mtrace_ticks_ ticks = mtrace_ticks_for_(mtrace_byte_units_, 5, highest, 4);
     uint64_t tick_count = (highest + ticks.step - 1) / ticks.step;
     mtrace_label_ held, peak, when;
     tick_count = tick_count == 0 ? 1 : tick_count;
-    mtrace_out_printf_(o, "mtrace: %s held, peak %s after %s; %llu samples\n",
+    mtrace_put_format_(o, "mtrace: %s held, peak %s after %s; %llu samples\n",
                        mtrace_label_size_(held, mtrace_current_(r)),
                        mtrace_label_size_(peak, highest), mtrace_label_time_(when, time - r->start),
                        (mtrace_u_)r->taken);
     mtrace_print_plot_rows_(o, r, ticks, (uint32_t)tick_count);
     mtrace_print_plot_axis_(o, r);
-    mtrace_out_printf_(o, "%10s # held   : the highest in between   ^ mark", "");
+    mtrace_put_format_(o, "%10s # held   : the highest in between   ^ mark", "");
     if (r->dropped_marks > 0) {
-        mtrace_out_printf_(o, " (%llu more dropped)", (mtrace_u_)r->dropped_marks);
+        mtrace_put_format_(o, " (%llu more dropped)", (mtrace_u_)r->dropped_marks);
     }
-    mtrace_out_printf_(o, "\n");
+    mtrace_put_(o, "\n");
 }
 
 /* --- a picture --- */
@@ -3442,7 +3449,7 @@ enum {
 };
 
 typedef struct mtrace_svg_ {
-    mtrace_out_ *o;
+    mtrace_text_ *o;
     const mtrace_recording_ *r;
     uint64_t duration;
     uint64_t most;     /* bytes at the top */
@@ -3455,7 +3462,8 @@ typedef struct mtrace_svg_ {
     size_t undrawn; /* calls without a row */
 } mtrace_svg_;
 
-static const char *const mtrace_xml_escapes_[] = {"&&amp;", "<&lt;", ">&gt;", "\"&quot;", NULL};
+static const mtrace_escapes_ mtrace_xml_ = {{"&&amp;", "<&lt;", ">&gt;", "\"&quot;"},
+                                            mtrace_put_odd_as_hex_};
 static const char *const mtrace_colours_[] = {"#4e79a7", "#f28e2b", "#59a14f", "#b07aa1",
                                               "#76b7b2", "#edc948", "#9c755f", "#ff9da7"};
 
@@ -3474,10 +3482,10 @@ static uint32_t mtrace_svg_y_(const mtrace_svg_ *s, uint64_t bytes) {
 
 static void mtrace_svg_text_(const mtrace_svg_ *s, uint32_t x, uint32_t y, const char *style,
                              const char *text) {
-    mtrace_out_printf_(s->o, "<text x=\"%u\" y=\"%u\" class=\"%s\">", (unsigned)x, (unsigned)y,
+    mtrace_put_format_(s->o, "<text x=\"%u\" y=\"%u\" class=\"%s\">", (unsigned)x, (unsigned)y,
                        style);
-    mtrace_print_escaped_(s->o, text, mtrace_xml_escapes_);
-    mtrace_out_printf_(s->o, "</text>\n");
+    mtrace_put_text_(s->o, text, strlen(text), &mtrace_xml_);
+    mtrace_put_(s->o, "</text>\n");
 }
 
 /* The row of a thread's calls of this level, counted from the first; false when it has none. */
@@ -3569,12 +3577,12 @@ static void mtrace_svg_header_(const mtrace_svg_ *s) {
     unsigned height = mtrace_svg_height_(s);
     mtrace_label_ a, b;
     char text[128];
-    mtrace_out_printf_(s->o,
+    mtrace_put_format_(s->o,
                        "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %d %u\" "
                        "font-family=\"Helvetica, Arial, 'DejaVu Sans', sans-serif\" "
                        "font-size=\"12\">\n",
                        MTRACE_SVG_WIDTH_, height);
-    mtrace_out_printf_(s->o,
+    mtrace_put_format_(s->o,
                        "<style>\n.h{font-size:18px;font-weight:bold;fill:#222}.t{fill:#444}"
                        ".e{fill:#444;text-anchor:end}.m{fill:#444;text-anchor:middle}\n"
                        ".n{font-size:11px;fill:#8a2be2;stroke:#fff;stroke-width:3px;"
@@ -3597,7 +3605,7 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
     uint64_t n;
     for (n = 0; n <= s->most / s->bytes.step; n++) {
         at = mtrace_svg_y_(s, n * s->bytes.step);
-        mtrace_out_printf_(s->o, "<path d=\"M%d %uH%u\" stroke=\"%s\"/>\n", MTRACE_SVG_LEFT_, at,
+        mtrace_put_format_(s->o, "<path d=\"M%d %uH%u\" stroke=\"%s\"/>\n", MTRACE_SVG_LEFT_, at,
                            right, n == 0 ? "#444" : "#e4e4e4");
         snprintf(label, sizeof label, "%llu %s",
                  (mtrace_u_)(n * s->bytes.step / s->bytes.unit->size), s->bytes.unit->name);
@@ -3605,7 +3613,7 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
     }
     for (n = 0; n <= s->duration / ticks.step; n++) {
         at = mtrace_svg_x_(s, s->r->start + n * ticks.step);
-        mtrace_out_printf_(s->o, "<path d=\"M%u %uv5\" stroke=\"#444\"/>\n", at, bottom);
+        mtrace_put_format_(s->o, "<path d=\"M%u %uv5\" stroke=\"#444\"/>\n", at, bottom);
         snprintf(label, sizeof label, "%llu %s", (mtrace_u_)(n * ticks.step / ticks.unit->size),
                  ticks.unit->name);
         mtrace_svg_text_(s, at, bottom + 19, "m", label);
@@ -3618,28 +3626,28 @@ static void mtrace_svg_steps_(const mtrace_svg_ *s, const uint64_t *values, uint
     for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
         uint32_t y = mtrace_svg_y_(s, values[i]);
         if (i == 0) {
-            mtrace_out_printf_(s->o, "M%d %u", MTRACE_SVG_LEFT_, (unsigned)y);
+            mtrace_put_format_(s->o, "M%d %u", MTRACE_SVG_LEFT_, (unsigned)y);
         } else if (y != *last_y) {
-            mtrace_out_printf_(s->o, "H%uV%u", (unsigned)(MTRACE_SVG_LEFT_ + 2 * i), (unsigned)y);
+            mtrace_put_format_(s->o, "H%uV%u", (unsigned)(MTRACE_SVG_LEFT_ + 2 * i), (unsigned)y);
         }
         *last_y = y;
     }
-    mtrace_out_printf_(s->o, "H%d", MTRACE_SVG_LEFT_ + MTRACE_SVG_PLOT_);
+    mtrace_put_format_(s->o, "H%d", MTRACE_SVG_LEFT_ + MTRACE_SVG_PLOT_);
 }
 
 static void mtrace_svg_line_(const mtrace_svg_ *s, const uint64_t *values, const char *style) {
     uint32_t y;
-    mtrace_out_printf_(s->o, "<path fill=\"none\" %s d=\"", style);
+    mtrace_put_format_(s->o, "<path fill=\"none\" %s d=\"", style);
     mtrace_svg_steps_(s, values, &y);
-    mtrace_out_printf_(s->o, "\"/>\n");
+    mtrace_put_(s->o, "\"/>\n");
 }
 
 /* Down to the axis: an area that is drawn later covers the lower part of one drawn before. */
 static void mtrace_svg_area_(const mtrace_svg_ *s, const uint64_t *values, const char *colour) {
     uint32_t y;
-    mtrace_out_printf_(s->o, "<path fill=\"%s\" d=\"", colour);
+    mtrace_put_format_(s->o, "<path fill=\"%s\" d=\"", colour);
     mtrace_svg_steps_(s, values, &y);
-    mtrace_out_printf_(s->o, "V%uH%dZ\"/>\n", (unsigned)(s->y + MTRACE_SVG_TALL_),
+    mtrace_put_format_(s->o, "V%uH%dZ\"/>\n", (unsigned)(s->y + MTRACE_SVG_TALL_),
                        MTRACE_SVG_LEFT_);
 }
 
@@ -3712,11 +3720,11 @@ static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y
     char text[MTRACE_MARK_NAME_ + 16];
     mtrace_label_ label;
     if (is_area) {
-        mtrace_out_printf_(s->o,
+        mtrace_put_format_(s->o,
                            "<rect x=\"%d\" y=\"%u\" width=\"16\" height=\"10\" fill=\"%s\"/>\n",
                            MTRACE_SVG_LEGEND_, y - 9, mtrace_colour_(word));
     } else if (!is_off) {
-        mtrace_out_printf_(s->o, "<path d=\"M%d %uh16\" %s%s%s/>\n", MTRACE_SVG_LEGEND_, y - 4,
+        mtrace_put_format_(s->o, "<path d=\"M%d %uh16\" %s%s%s/>\n", MTRACE_SVG_LEGEND_, y - 4,
                            is_site ? "stroke-width=\"2\" stroke-dasharray=\"2 2\" stroke=\"" : "",
                            is_site ? mtrace_colour_(word) : mtrace_svg_styles_[word],
                            is_site ? "\"" : "");
@@ -3750,7 +3758,7 @@ static void mtrace_svg_instant_(const mtrace_svg_ *s, const mtrace_mark_ *mark, 
     while (row < MTRACE_SVG_NAME_ROWS_ && name_x < ends[row]) {
         row++;
     }
-    mtrace_out_printf_(s->o,
+    mtrace_put_format_(s->o,
                        "<path d=\"M%u %uv%d\" stroke=\"#8a2be2\" stroke-opacity=\".5\" "
                        "stroke-dasharray=\"4 3\"/>\n",
                        x, (unsigned)s->y - 4,
@@ -3777,22 +3785,22 @@ static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uin
     unsigned y = s->y + MTRACE_SVG_TALL_ + 40 + row * MTRACE_SVG_ROW_;
     unsigned width = end > x ? end - x : 1, foot = width > 8 ? 4 : width / 2;
     mtrace_label_ time, held;
-    mtrace_out_printf_(s->o, "<g><title>");
-    mtrace_print_escaped_(s->o, mark->name, mtrace_xml_escapes_);
+    mtrace_put_(s->o, "<g><title>");
+    mtrace_put_text_(s->o, mark->name, strlen(mark->name), &mtrace_xml_);
     mtrace_format_size(held, sizeof held, (int64_t)(mark->span.end_bytes - mark->span.start_bytes),
                        true);
-    mtrace_out_printf_(s->o, ": %s, %s</title>",
+    mtrace_put_format_(s->o, ": %s, %s</title>",
                        mtrace_label_time_(time, mark->span.end - mark->span.start), held);
-    mtrace_out_printf_(
+    mtrace_put_format_(
         s->o, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"16\" fill=\"#d7e6f4\"/>", x, y, width);
-    mtrace_out_printf_(s->o,
+    mtrace_put_format_(s->o,
                        "<path d=\"M%u %uH%uv16h%uM%u %uh%uv16h-%u\" fill=\"none\" "
                        "stroke=\"#3b75af\"/>",
                        x + foot, y, x, foot, x + width - foot, y, foot, foot);
     if (width >= 10 + 7 * mtrace_svg_characters_(mark->name)) {
         mtrace_svg_text_(s, x + 6, y + 12, "c", mark->name);
     }
-    mtrace_out_printf_(s->o, "</g>\n");
+    mtrace_put_(s->o, "</g>\n");
 }
 
 static void mtrace_svg_calls_(const mtrace_svg_ *s) {
@@ -3815,7 +3823,7 @@ static void mtrace_svg_calls_(const mtrace_svg_ *s) {
     }
 }
 
-static void mtrace_write_svg_(mtrace_out_ *o, const mtrace_recording_ *r) {
+static void mtrace_write_svg_(mtrace_text_ *o, const mtrace_recording_ *r) {
     mtrace_svg_ s = MTRACE_ZERO_;
     s.o = o;
     s.r = r;
@@ -3827,12 +3835,12 @@ static void mtrace_write_svg_(mtrace_out_ *o, const mtrace_recording_ *r) {
     mtrace_svg_instants_(&s);
     mtrace_svg_calls_(&s);
     mtrace_svg_legend_(&s);
-    mtrace_out_printf_(o, "</svg>\n");
+    mtrace_put_(o, "</svg>\n");
 }
 
 /* --- which --- */
 
-typedef void (*mtrace_recorder_fn_)(mtrace_out_ *o, const mtrace_recording_ *r);
+typedef void (*mtrace_recorder_fn_)(mtrace_text_ *o, const mtrace_recording_ *r);
 static const mtrace_recorder_fn_ mtrace_recorder_formats_[] = {
     mtrace_write_dat_,
     mtrace_write_chrome_,
@@ -3847,14 +3855,14 @@ mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_
                                     void *user) {
     size_t count = sizeof mtrace_recorder_formats_ / sizeof *mtrace_recorder_formats_;
     mtrace_recording_ copy;
-    mtrace_out_ out;
+    mtrace_text_ out;
     if (write == NULL || (size_t)format >= count) {
         return MTRACE_ERR_ARGUMENT;
     }
     if (!mtrace_recording_copy_(&copy)) {
         return MTRACE_ERR_NO_MEMORY;
     }
-    mtrace_out_open_(&out, write, user);
+    mtrace_text_to_callback_(&out, write, user);
     mtrace_recorder_formats_[format](&out, &copy);
     MTRACE_BASE_FREE(copy.samples);
     return MTRACE_OK;
@@ -5925,41 +5933,6 @@ static void mtrace_classic_(mtrace_text_ *t, mtrace_function_report_ *r) {
 
 /* --- for machines --- */
 
-/* A cell that begins with "=" is text like any other: nothing is put before it, so that programs
-   read what is meant. In a spreadsheet import the columns as text. */
-static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
-    size_t i, n;
-    mtrace_put_char_(t, '"');
-    for (i = 0; i < length; i += n) {
-        const char *quote = (const char *)memchr(text + i, '"', length - i);
-        n = quote == NULL ? length - i : (size_t)(quote - text) - i + 1;
-        mtrace_put_safe_(t, text + i, n);
-        mtrace_put_(t, quote == NULL ? "" : "\"");
-    }
-    mtrace_put_char_(t, '"');
-}
-
-/* What is not UTF-8 becomes U+FFFD, control characters are escaped, the tab too. */
-static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t length) {
-    size_t i, n, j;
-    mtrace_put_char_(t, '"');
-    for (i = 0; i < length; i += n == 0 ? 1 : n) {
-        n = mtrace_utf8_length_(text + i, length - i);
-        if (n == 0) {
-            mtrace_put_(t, "\\ufffd");
-        } else if (text[i] == '\t' || mtrace_is_control_(text + i, n)) {
-            mtrace_put_(t, "\\u00");
-            mtrace_put_hex_(t, (unsigned char)text[i + n - 1], 2);
-        } else {
-            mtrace_put_(t, text[i] == '"' || text[i] == '\\' ? "\\" : "");
-            for (j = 0; j < n; j++) {
-                mtrace_put_char_(t, text[i + j]);
-            }
-        }
-    }
-    mtrace_put_char_(t, '"');
-}
-
 static void mtrace_put_integer_(mtrace_text_ *t, int64_t value) {
     mtrace_put_(t, value < 0 ? "-" : "");
     mtrace_put_number_(t, mtrace_magnitude_(value));
@@ -6015,9 +5988,7 @@ static void mtrace_csv_header_(mtrace_text_ *t) {
 }
 
 static void mtrace_put_json_field_(mtrace_text_ *t, const char *name, int64_t value) {
-    mtrace_put_char_(t, '"');
-    mtrace_put_(t, name);
-    mtrace_put_(t, "\":");
+    mtrace_put_json_key_(t, name);
     mtrace_put_integer_(t, value);
     mtrace_put_char_(t, ',');
 }
