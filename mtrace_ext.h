@@ -2270,19 +2270,18 @@ typedef struct mtrace_recorder_span {
     uint32_t thread;      /* a number of your own that tells threads apart */
 } mtrace_recorder_span;
 
-/* What to record. All zero is a good default: NULL may stand for it. */
+/* How to record. All zero is a good default. NULL may stand for it. */
 typedef struct mtrace_recorder_desc {
-    uint32_t interval;          /* ms between the samples of its own thread. 0: 100 */
+    uint32_t interval;          /* ms between samples of its own thread. 0: 100 */
     bool no_thread;             /* mtrace_recorder_tick() alone takes samples */
     size_t max_samples;         /* kept, 2 at least. 0: 4,096 */
     size_t max_marks;           /* kept. 0: 1,024 */
-    const mtrace_filter *sites; /* at most 8: the bytes held by the rows that match; copied */
+    const mtrace_filter *sites; /* at most 8, copied. The bytes of the rows that match */
     size_t site_count;
-    const uint32_t *domains; /* at most 8: the bytes held in each */
+    const uint32_t *domains; /* at most 8. The bytes held in each */
     size_t domain_count;
-    mtrace_write_fn write; /* each sample and mark, when it is taken, as lines of mprof's .dat. It
-                              must not call the recorder, nor a profiled function, nor fork.
-                              NULL: no */
+    mtrace_write_fn write; /* gets each sample and mark at once, as lines of mprof's .dat. It must
+                              not call the recorder or a profiled function, or fork. NULL: none */
     void *write_user;
 } mtrace_recorder_desc;
 
@@ -2292,10 +2291,10 @@ typedef struct mtrace_recorder_info {
     size_t samples;         /* kept */
     uint64_t taken;         /* samples ever taken */
     size_t marks;           /* kept */
-    uint64_t dropped_marks; /* there was no room for */
+    uint64_t dropped_marks; /* lost for lack of room */
     uint64_t peak;          /* the most bytes seen held at once */
-    uint64_t peak_time;     /* ns, as mtrace_recorder_now(): when that was seen first */
-    size_t memory;          /* bytes of the recorder's own */
+    uint64_t peak_time;     /* ns, as mtrace_recorder_now(). The first time it was seen */
+    size_t memory;          /* bytes that the recorder has allocated */
 } mtrace_recorder_info;
 
 /* How a recording is written. */
@@ -2311,25 +2310,29 @@ typedef enum mtrace_recorder_format {
 
 MTRACE_OFF_BEGIN_
 
-/* A sample has the bytes held, the most bytes held since the sample before, the tracer's peak, the
+/* A sample has the bytes held, the most held since the previous sample, the tracer's peak, the
    resident bytes of the process, and the bytes of each chosen domain and site. The most since the
-   sample before is exact if it was the highest of all so far (or since a reset of the peak). Lower
-   ones between two samples are not seen. If there is no room, samples are merged in pairs, and
-   later ones are, too. The pair keeps the later time and bytes held, and the highest of all else,
-   so no maximum is ever lost. Of the marks the shorter half is then dropped. Blocks and peaks are
-   the tracer's: stop, clear and reset it as you like during a recording.
+   previous sample is exact if it is the highest so far, or since the last reset of the peak. A
+   lower maximum between two samples is not seen.
 
-   Memory is taken at the start, from MTRACE_BASE_MALLOC: by default 288 KiB, 32 KiB more for each
-   domain and site, and a snapshot's if there are any. That grows with the call sites. */
+   When there is no room, neighbouring samples are merged in pairs, and later samples in the same
+   way. A merged sample has the time and the bytes held of the later one, and the maximum of every
+   other value. So no maximum is lost. When there is no room for a mark, the shorter half of the
+   marks is dropped. Blocks and peaks are the tracer's. You may stop, clear and reset it during a
+   recording.
 
-/* Takes a first sample, then one each interval in a thread of its own, with its signals blocked.
-   Drops the recording before. desc NULL: all defaults. A child of fork() goes on without the
-   thread.
-   Errors: ALREADY; NOT_TRACING; ARGUMENT (more than 8 domains or sites, a filter with a field that
-     would be ignored, 1 sample, an interval above INT32_MAX, or a thread where there is none: with
-     MTRACE_SINGLE_THREAD set no_thread); NO_MEMORY; THREAD. Then nothing has changed.
+   The start takes memory from MTRACE_BASE_MALLOC. By default that is 288 KiB, and 32 KiB more for
+   each domain and site. With domains or sites it also takes room for a snapshot, and that grows
+   with the call sites. */
+
+/* Takes a first sample, then one each interval in a thread of its own. That thread blocks signals.
+   desc NULL means all defaults. The previous recording is deleted. A child of fork() goes on
+   without the thread.
+   Errors: ALREADY; NOT_TRACING; ARGUMENT for more than 8 domains or sites, a filter with a field
+     that would be ignored, 1 sample, an interval above INT32_MAX, or a thread with
+     MTRACE_SINGLE_THREAD (set no_thread there); NO_MEMORY; THREAD. Nothing changes on an error.
    Cost: O(max_samples).
-   Context: any thread.
+   Context: any thread; no signal handler or interrupt.
    Source: mprof run. */
 MTRACE_EXT_API_ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
@@ -3891,41 +3894,41 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 #undef MTRACE_HAS_
 #define MTRACE_HAS_ MTRACE_HAS_PROFILE_
 
-/* MT_PROFILE(); as a declaration at the top of a function: from mtrace_profile_start on every call
-   of it is measured. What the thread allocates and frees until the end of the block, in the
-   function or in what that calls, is charged to the line of the function that was running:
+/* MT_PROFILE(); is a declaration at the top of a function. From mtrace_profile_start on, every call
+   of the function is measured until its block ends. Everything that the thread allocates and frees
+   in that time, in the function or in its callees, is charged to the function's running line.
+   These rules find that line, the first that applies:
 
-     the line of the macro, for the function's own MT_MALLOC and its like;
-     else the line that MT_LINE(expression) marks while it evaluates it (its value is the
-       expression's), in several lines the first or the last, as the compiler
-       counts;
-     else the line that the return address in the function's stack frame belongs to, on Linux with
-       GNU compilers; the report asks addr2line (binutils), and llvm-addr2line where that does
-       not know, for which -g is needed;
-     else that of the last MT_LINE(); statement, which also counts that the line ran;
-     else line 0, "not known".
+     1. The line of the macro, for the function's own MT_MALLOC and the like.
+     2. The line that MT_LINE(expression) marks while it evaluates the expression. The value is the
+        expression's. On several lines it is the first or the last, as the compiler counts.
+     3. The line of the return address in the function's stack frame, on Linux with GNU compilers.
+        The report asks addr2line (binutils), then llvm-addr2line for unknown ones. This needs -g.
+     4. The line of the last MT_LINE(); statement. That also counts a run of its line.
+     5. Line 0, "not known".
 
-   Levels ("held") are what the program held when the thread's outermost profiled call began, and
-   from there on this thread's own changes: other threads' work is not mixed in. Every profiled call
-   under way is charged, each at its own line; so a recursive function's lines, which include what
-   the inner calls do, add up to more than the whole. A call ends with its block, by return, break,
-   goto or exception; one that longjmp leaves ends with the call around it, or when one begins at
-   the same place or further out. A thread that ends inside of one (pthread_exit) keeps its place
-   among max_threads. A realloc is a free and an allocation. MT_PROFILE_LIMIT(bytes); is
-   the same with a limit of its own (see mtrace_profile_desc).
+   Levels ("held") start from the bytes held by the program at the start of the thread's outermost
+   profiled call. From there only this thread's changes are added, so other threads do not disturb
+   them. Every profiled call under way is charged, each at its own line. The lines of a recursive
+   function include the inner calls, so they add up to more than the total.
 
-   Before the start, and while stopped, each costs a byte load. Where the compiler cannot leave a
-   block by itself (no GNU attributes, no C++) MT_PROFILE is not defined; write
-   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);`. A module that has
-   profiled functions must not be unloaded before the last report. Source: memory_profiler's
-   @profile. */
+   A call ends with its block, by return, break, goto or exception. After a longjmp it ends with the
+   call around it, or when a call begins at the same place or further out. A thread that ends inside
+   a call (pthread_exit) keeps its place among max_threads. A realloc is a free and an allocation.
+   MT_PROFILE_LIMIT(bytes); is the same with a limit of its own (see mtrace_profile_desc).
+
+   Before the start and after the stop, each macro costs one byte load. Without GNU attributes or
+   C++ the compiler cannot run code at the end of a block, and MT_PROFILE is not defined. Write
+   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);` there. Do not unload
+   a module with profiled functions before the last report.
+   Source: memory_profiler's @profile. */
 typedef struct mtrace_profile_token {
     uint64_t serial;  /* 0: not measured */
     uint32_t context; /* for the library */
     uint32_t depth;   /* for the library */
 } mtrace_profile_token;
 
-/* The line that was marked before MT_LINE marked another one. */
+/* The line that was marked before this MT_LINE. */
 typedef struct mtrace_line_token {
     const char *name; /* NULL: nothing to take back */
     uint32_t before;  /* for the library */
@@ -3933,29 +3936,29 @@ typedef struct mtrace_line_token {
 
 /* How a profile is written. */
 typedef enum mtrace_profile_style {
-    /* For people. Held: the most when the line had run. Change: the sum of its changes. Peak: the
-       most held while it ran. Share of peak: the most by which it raised what is held before
-       another line ran, to the most by which a call of the function did (its own peak). */
+    /* For people. Held: the most held just after the line ran. Change: the sum of its changes.
+       Peak: the most held while it ran. Share of peak: the line's largest rise before another line
+       ran, divided by the largest rise in a call of the function (its own peak). */
     MTRACE_PROFILE_TABLE = 0,
-    /* memory_profiler's columns in its format: "Mem usage" is the most that was held when the line
-       had run, "Increment" the sum of its changes, "Occurrences" how often it ran ("3+": at least
-       so often, for a line that only its return address tells). Blank where no memory moved. */
+    /* memory_profiler's columns in its format. "Mem usage": the most held just after the line ran.
+       "Increment": the sum of its changes. "Occurrences": its runs, "3+" for at least 3 if only a
+       return address shows them. Blank where no memory changed. */
     MTRACE_PROFILE_CLASSIC = 1,
-    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something; bytes as integers. A cell may
-                               begin with "=": import it as text */
+    MTRACE_PROFILE_CSV = 2, /* a row for each line that did something, in bytes. A cell may
+                               begin with "=". Import it as text */
     MTRACE_PROFILE_JSON = 3
 } mtrace_profile_style;
 
-/* What a report of the profile shows, and where it goes. */
+/* The contents and the target of a report. */
 typedef struct mtrace_profile_report_desc {
     mtrace_profile_style style;
-    mtrace_write_fn write; /* NULL: to the file `path`; without, desc.write of the start, stdout */
+    mtrace_write_fn write; /* NULL: the file `path`. Both NULL: desc.write of the start, stdout */
     void *write_user;
-    const char *path;     /* is replaced (see FILES); reports after each call are appended to it */
-    const char *function; /* a pattern for functions' names, see mtrace_match. NULL: all */
+    const char *path;     /* replaced (see FILES). Reports after each call are appended */
+    const char *function; /* a pattern for function names, see mtrace_match. NULL: all */
 } mtrace_profile_report_desc;
 
-/* A line that has led above the limit. */
+/* The line that exceeded the limit. */
 typedef struct mtrace_exceeded {
     const char *file;
     const char *function;
@@ -3964,18 +3967,18 @@ typedef struct mtrace_exceeded {
     uint64_t limit; /* bytes */
 } mtrace_exceeded;
 
-/* How to profile. All zero is a good default: NULL may stand for it. */
+/* How to profile. All zero is a good default. NULL may stand for it. */
 typedef struct mtrace_profile_desc {
     size_t max_threads; /* threads measured at once. 0: 16 */
-    size_t max_lines;   /* lines told apart, a thread. 0: 1,024 */
-    size_t max_depth;   /* profiled calls inside of each other, a thread. 0: 256 */
-    /* Bytes held, in all, above which `exceeded` is called, before the allocation that led there
-       returns; again when it was below in between. NULL: a line on the default writer, and a stop
-       in the debugger where there is one. 0: no limit. */
+    size_t max_lines;   /* lines per thread. 0: 1,024 */
+    size_t max_depth;   /* nested profiled calls per thread. 0: 256 */
+    /* A limit for the bytes held in total. `exceeded` is called before the allocation that exceeds
+       it returns, and again after the level was below it. If `exceeded` is NULL, one line goes to
+       the default writer, and a debugger, if there is one, stops the program. 0: no limit. */
     uint64_t limit;
     void (*exceeded)(const mtrace_exceeded *what, void *user); /* see limit */
     void *user;
-    bool after_every_call;             /* the report of each call by itself, when it ends */
+    bool after_every_call;             /* a report of each call when it ends */
     bool at_exit;                      /* one report of all calls when this process exits */
     mtrace_profile_report_desc report; /* of these two */
 } mtrace_profile_desc;
@@ -4026,7 +4029,7 @@ MTRACE_EXT_API_ mtrace_line_token mtrace_profile_mark_(const char *name, uint32_
     MTRACE_EXT_OFF_(mtrace_line_token none = MTRACE_ZERO_; return none);
 MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token way) MTRACE_EXT_OFF_();
 
-/* For the macros: mtrace_profile_push_at and mtrace_profile_pop begin and end a profiled call,
+/* For the macros. mtrace_profile_push_at and mtrace_profile_pop begin and end a profiled call.
    mtrace_profile_mark_at and mtrace_profile_unmark_at begin and end an MT_LINE.
    Errors: none.
    Cost: O(1), a byte load while not measuring.
@@ -6213,12 +6216,12 @@ static void mtrace_profile_at_exit_(void) {}
 typedef struct mtrace_usage {
     uint64_t before;      /* bytes held before the call */
     uint64_t after;       /* bytes held after it */
-    uint64_t peak;        /* the most bytes held during it, counting this thread's changes alone */
+    uint64_t peak;        /* the most bytes held during it. Only this thread's changes count */
     uint64_t allocations; /* this thread's */
     uint64_t frees;       /* this thread's */
-    uint64_t dropped;     /* allocations that could not be traced: the rest may be short of them */
+    uint64_t dropped;     /* untraced allocations. The other values may lack them */
     uint64_t nanoseconds; /* by a monotonic clock */
-    void *result;         /* what the function returned */
+    void *result;         /* the function's return value */
 } mtrace_usage;
 
 MTRACE_OFF_BEGIN_
@@ -6245,8 +6248,8 @@ MTRACE_OFF_END_
 
 #if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_USAGE_
 
-/* A measurement under way. Not on the stack: a longjmp out of the function leaves it behind, and
-   the thread's observer with it. */
+/* A measurement under way. It is not on the stack, because a longjmp out of the function leaves it
+   and the thread's observer behind. */
 typedef struct mtrace_measurement_ {
     uint32_t taken;
     struct mtrace_measurement_ *outer; /* of the same thread */
@@ -6302,16 +6305,16 @@ static void mtrace_measurements_release_(mtrace_measurement_ *m, const mtrace_me
     }
 }
 
-/* The thread ends inside of them. What else ends with it may free memory: no observer is
-   called for that. */
+/* The thread ends inside its measurements. Other destructors may free memory after this. No
+   observer is called for that. */
 static void mtrace_measurements_end_(void *innermost) {
     static const mtrace_observer none = MTRACE_ZERO_;
     mtrace_set_observer(none);
     mtrace_measurements_release_((mtrace_measurement_ *)innermost, NULL);
 }
 
-/* Measurements of this thread that a longjmp has left are over: their frames lie where this is, or
-   below. */
+/* Ends the measurements of this thread that a longjmp has left. Their frames lie at or below
+   `frame`. */
 static void mtrace_measurement_unwind_(const void *frame) {
     mtrace_observer observer = mtrace_get_observer();
     while (frame != NULL && mtrace_is_measurement_(observer.user)) {
@@ -6336,7 +6339,7 @@ static void mtrace_measurement_begin_(mtrace_measurement_ *m, const void *frame)
     mtrace_thread_enter_(m, mtrace_measurements_end_);
 }
 
-/* Those inside that a longjmp has left end with it. */
+/* Inner measurements that a longjmp has left end here, too. */
 static void mtrace_measurement_end_(mtrace_measurement_ *m) {
     mtrace_set_observer(m->before);
     mtrace_measurements_release_((mtrace_measurement_ *)mtrace_thread_inside_(), m);
@@ -6387,22 +6390,22 @@ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *), 
 
 MTRACE_OFF_BEGIN_
 
-/* Starts as the environment says.
+/* Starts tracing and reports as two environment variables say.
 
-     MTRACE=N         1 to 65,535: start and keep N frames; 0, empty or unset: do not
-     MTRACE_REPORT=…  at exit, unless stopped, any of these, separated by commas:
+     MTRACE=N         1 to 65,535: start and keep N frames. 0, empty or unset: do not start
+     MTRACE_REPORT=…  reports at exit, unless stopped. Any of these, separated by commas:
                       top  top=N  peak  peak=N  leaks  dump=FILE  pickle=FILE
-                      profile  profile=FILE   which starts the line profile, too
-                      record=FILE   which starts the recorder, too, with its defaults; the name's
-                                    ending is the format: .dat .json .csv .svg
+                      profile  profile=FILE   also starts the line profile
+                      record=FILE   also starts the recorder with its defaults. The name's
+                                    ending selects the format: .dat .json .csv .svg
 
-   In FILE %p is the number of the process and %% a percent sign, so programs that inherit the
-   environment each write their own. The variables are read once, here. In a program with raised
-   privileges (set-user-ID, capabilities) they are ignored. desc (NULL: all defaults) has the rest.
-   Its frames are not used. A report that fails says so on standard error, and the others follow.
-   Errors: NOT_TRACING (the environment says not to start); ARGUMENT (it makes no sense: one line on
-     standard error has the reason, and nothing was started); the errors of mtrace_start and
-     mtrace_recorder_start; FULL_AT_EXIT.
+   In FILE, %p is the process number and %% a percent sign. So programs that inherit the environment
+   write to separate files. The variables are read once, here. A program with raised privileges
+   (set-user-ID, capabilities) ignores them. desc (NULL: all defaults) has the other settings, and
+   its frames are not used. A report that fails says so on standard error, and the others still run.
+   Errors: NOT_TRACING if MTRACE says not to start; ARGUMENT if a value is wrong (one line on
+     standard error says why, and nothing starts); those of mtrace_start and mtrace_recorder_start;
+     FULL_AT_EXIT.
    Cost: as mtrace_start.
    Context: as mtrace_start.
    Python: PYTHONTRACEMALLOC. */
@@ -6432,8 +6435,8 @@ static size_t mtrace_count_of_(const char *value) {
     return value == NULL ? 10 : (size_t)strtoul(value, NULL, 10);
 }
 
-/* The file name that is meant: %p is the process, %% a percent sign; false for any other %, and
-   when it does not fit. */
+/* Expands %p to the process number and %% to a percent sign. False for any other %, and if the
+   result does not fit. */
 static bool mtrace_expand_(const char *value, char *path, size_t size) {
     size_t length = 0;
     for (; *value != '\0' && length < size; value++) {
@@ -6468,7 +6471,7 @@ static bool mtrace_is_file_or_absent_(const char *value) {
 /* In the order of mtrace_recorder_format. */
 static const char *const mtrace_recorder_endings_[] = {".dat", ".json", ".csv", ".svg"};
 
-/* The format that the ending of a file's name says; -1: none. */
+/* The format for the ending of a file name. -1: none. */
 static int mtrace_recorder_format_of_(const char *path) {
     const char *ending = strrchr(path, '.');
     int i, found = -1;
@@ -6558,7 +6561,7 @@ static mtrace_result mtrace_exit_recording_(const char *value) {
 /* A word of MTRACE_REPORT. */
 typedef struct mtrace_exit_report_ {
     const char *name;
-    const char *forms;                  /* how it is written */
+    const char *forms;                  /* its spelling */
     bool (*accepts)(const char *value); /* NULL: it has none */
     mtrace_result (*begin)(const char *value);
     mtrace_result (*end)(const char *value);
@@ -6582,8 +6585,8 @@ static const mtrace_exit_report_ mtrace_exit_reports_[] = {
 };
 enum { MTRACE_EXIT_REPORTS_ = sizeof mtrace_exit_reports_ / sizeof *mtrace_exit_reports_ };
 
-/* The reports that were asked for, as they were at the start: a program may change its
-   environment. */
+/* The reports that the environment asked for at the start. A program may change its environment
+   later. */
 typedef struct mtrace_exit_words_ {
     char *words; /* each with its end */
     char *end;
@@ -6591,7 +6594,7 @@ typedef struct mtrace_exit_words_ {
 } mtrace_exit_words_;
 MTRACE_SHARED_(mtrace_exit_words_ mtrace_exit_list_);
 
-/* The entry of a word, and its value (NULL: none); NULL when there is no such word. */
+/* The entry of a word, and its value (NULL: none). NULL if there is no such word. */
 static const mtrace_exit_report_ *mtrace_exit_find_(const char *word, const char **value) {
     const char *equals = strchr(word, '=');
     size_t length = equals != NULL ? (size_t)(equals - word) : strlen(word), i;
@@ -6619,7 +6622,7 @@ static void mtrace_exit_explain_(const char *word, const mtrace_exit_report_ *re
           stderr);
 }
 
-/* --- what is done with each word --- */
+/* --- the words' actions --- */
 
 static mtrace_result mtrace_exit_check_(const char *word) {
     const char *value;
@@ -6636,7 +6639,7 @@ static mtrace_result mtrace_exit_begin_(const char *word) {
     return mtrace_exit_find_(word, &value)->begin(value);
 }
 
-/* The others come even if this one fails. */
+/* The other reports run even if this one fails. */
 static mtrace_result mtrace_exit_end_(const char *word) {
     const char *value;
     mtrace_result result = mtrace_exit_find_(word, &value)->end(value);
@@ -6664,7 +6667,7 @@ static const char *mtrace_environment_(const char *name) {
     return mtrace_is_privileged_() ? NULL : getenv(name);
 }
 
-/* A number of frames as CPython reads it: a whole C int, not negative. */
+/* A number of frames as CPython reads it. It is a complete C int and not negative. */
 static bool mtrace_frames_from_(const char *text, long *frames) {
     char *end;
     errno = 0;
@@ -6686,7 +6689,7 @@ static mtrace_result mtrace_environment_frames_(long *frames) {
     return MTRACE_OK;
 }
 
-/* The words of MTRACE_REPORT, each with its end; the caller frees them. */
+/* The words of MTRACE_REPORT, each terminated. The caller frees them. */
 static mtrace_result mtrace_environment_words_(char **words, char **end) {
     const char *list = mtrace_environment_("MTRACE_REPORT");
     size_t size = list != NULL ? strlen(list) : 0;
@@ -6703,7 +6706,7 @@ static mtrace_result mtrace_environment_words_(char **words, char **end) {
     return mtrace_exit_each_(*words, *end, mtrace_exit_check_);
 }
 
-/* Starts, and what the words need; they are kept for the end. */
+/* Starts the tracer and everything that the words need. Keeps the words for the exit. */
 static mtrace_result mtrace_environment_start_(const mtrace_desc *desc, char *words, char *end) {
     mtrace_result result = mtrace_start(desc);
     if (result != MTRACE_OK) {
@@ -6750,7 +6753,7 @@ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
     return result;
 }
 
-/* All reports that are due when the program, or the module, ends. */
+/* Runs all reports that are due when the program, or the module, ends. */
 static void mtrace_environment_at_exit_(void) {
     if (mtrace_exit_list_.words == NULL || !mtrace_is_asker_(&mtrace_exit_list_.asker)) {
         return;
