@@ -217,7 +217,7 @@ static void test_words_do_not_cross_cache_lines(void **state) {
     expect_on_eight(&mtrace_g_.started);
     expect_on_eight(&mtrace_g_.samples);
     expect_on_eight(&mtrace_g_.account_table.numbers.free_list);
-    expect_on_eight(&mtrace_g_.accounts[1].left);
+    expect_on_eight(&mtrace_g_.accounts[1].traces_left);
     expect_on_eight(&mtrace_g_.peak);
     expect_on_eight(&mtrace_g_.high_water);
     expect_on_eight(&mtrace_g_.serial);
