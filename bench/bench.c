@@ -39,7 +39,7 @@ static void sample(mtrace_desc *desc) {
 
 static void start(void) {
     mtrace_desc desc = {0};
-    desc.capacity = 2 * MILLION;
+    desc.max_blocks = MILLION;
     desc.frames = mode == DEEP ? 8 : 1;
     sample(&desc);
     if (mode >= TRACED && mtrace_start(&desc) != MTRACE_OK) {
@@ -64,8 +64,8 @@ static double measure(int workload, size_t operations) {
 /* The bytes of one slot: the growth of the tracer's memory, divided by the slots added. */
 static size_t bytes_of_a_slot(void) {
     mtrace_desc few = {0}, many = {0};
-    few.capacity = 4096;
-    many.capacity = 8192;
+    few.max_blocks = 2048;
+    many.max_blocks = 4096;
     few.max_sites = many.max_sites = 64;
     return (mtrace_memory_size(&many) - mtrace_memory_size(&few)) / 4096;
 }

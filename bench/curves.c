@@ -93,7 +93,7 @@ static void *must(void *memory) {
 
 static void start(size_t capacity, size_t sites) {
     mtrace_desc desc = {0};
-    desc.capacity = capacity;
+    desc.max_blocks = capacity / 2;
     desc.max_sites = sites;
     if (mtrace_start(&desc) != MTRACE_OK) {
         fputs("curves: mtrace_start failed\n", stderr);

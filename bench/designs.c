@@ -363,7 +363,7 @@ static double check(void) {
 /* Nanoseconds per operation. If blocks were dropped, minus their share. */
 static double measure(void) {
     int threads = workload == CHURN_2 || workload == HANDOVER ? 2 : 1, number[2] = {0, 1}, i;
-    mtrace_desc desc = {.capacity = CAPACITY};
+    mtrace_desc desc = {.max_blocks = CAPACITY / 2};
     pthread_t id[2];
     double share;
     mallopt(M_TRIM_THRESHOLD, INT_MAX); /* else glibc returns a large free heap, and faults it in */

@@ -95,7 +95,7 @@ static void use_load(void) {
 
 static size_t bytes_of(size_t capacity, size_t sites, uint32_t frames, bool serials) {
     mtrace_desc desc = {0};
-    desc.capacity = capacity;
+    desc.max_blocks = capacity / 2;
     desc.max_sites = sites;
     desc.frames = frames;
     desc.serials = serials;

@@ -137,7 +137,7 @@ static double measure(void (*run)(size_t), size_t count, int mode) {
     mtrace_desc desc = {0};
     static void *memory; /* keeps the heap and its pages */
     double begun, ended;
-    desc.capacity = count <= 1000 ? 4096 : 2 * MAX; /* the tests' counts: little to clear */
+    desc.max_blocks = count <= 1000 ? 2048 : MAX; /* the tests' counts: little to clear */
     desc.memory_size = mtrace_memory_size(&desc);
     desc.memory = memory = memory != NULL ? memory : calloc(1, desc.memory_size);
     need(mtrace_start(&desc));

@@ -31,7 +31,7 @@ enum { SHORT_THREADS = 10000, WORKERS = 8, SEVENTEEN = 17, CHUNKS_MAX = 400 };
 
 static void start_with(size_t capacity, uint32_t frames) {
     mtrace_desc desc = {0};
-    desc.capacity = capacity;
+    desc.max_blocks = capacity / 2;
     desc.frames = frames;
     if (mtrace_start(&desc) != MTRACE_OK) {
         fail("mtrace_start failed");

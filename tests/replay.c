@@ -184,7 +184,7 @@ static void do_start(char **words, size_t n) {
     if (desc.frames == 0) {
         fail("the number of frames must be in range [1; 65535]", "");
     }
-    desc.capacity = n > 2 ? (size_t)number(words[2], (uint64_t)1 << 31) : 0;
+    desc.max_blocks = n > 2 ? ((size_t)number(words[2], (uint64_t)1 << 31) + 1) / 2 : 0;
     desc.max_sites = 65533;
     desc.max_scopes = 65533;
     desc.name_bytes = (size_t)1 << 22;

@@ -7,7 +7,7 @@ static mtrace_site site;
 static void start(void) {
     mtrace_desc desc = MTRACE_ZERO_;
     uintptr_t key;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.frames = 4;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     site = test_site("check.c", 1);

@@ -16,7 +16,7 @@ enum { LONGEST = MTRACE_DOMAIN_NAME_BYTES - 1 };
 static int setup(void **state) {
     (void)state;
     test_forget_domain_names();
-    test_start(64, 32);
+    test_start(32, 32);
     return 0;
 }
 
@@ -287,7 +287,7 @@ static void test_full_site_table(void **state) {
     size_t i;
     (void)state;
     mtrace_stop();
-    test_start(64, 3);
+    test_start(32, 3);
     for (i = 0; i < 5; i++) {
         blocks[i] = in_one_place((uint32_t)i + 1);
     }
@@ -397,7 +397,7 @@ static void test_random_calls(void **state) {
     uint32_t i;
     (void)state;
     mtrace_stop();
-    test_start(1024, 64);
+    test_start(512, 64);
     for (step = 0; step < STEPS; step++) {
         heap_step(&h);
         if (step % 50 == 0) {
@@ -501,7 +501,7 @@ static void test_names_outlive_stop(void **state) {
     assert_int_equal(mtrace_name_domain(1, "one"), MTRACE_OK);
     mtrace_stop();
     assert_int_equal(mtrace_name_domain(2, "two"), MTRACE_OK);
-    test_start(64, 8);
+    test_start(32, 8);
     assert_int_equal(MT_TRACK(1, 1, 10), MTRACE_OK);
     assert_int_equal(MT_TRACK(2, 1, 5), MTRACE_OK);
     expect_domains("1 (one) 10 1 | 2 (two) 5 1");

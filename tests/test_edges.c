@@ -30,7 +30,7 @@ static mtrace_site site_a, site_b;
 static void start(void) {
     site_a = test_site("edges.c", 1);
     site_b = test_site("edges.c", 2);
-    test_start(64, 16);
+    test_start(32, 16);
 }
 
 /* --- sizes --- */
@@ -426,7 +426,7 @@ static void test_double_free_aborts(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
     TEST_NEEDS_POSIX();
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
     desc.write = ignore;
@@ -582,7 +582,7 @@ static void test_fork_while_another_thread_allocates(void **state) {
     TEST_NEEDS_POSIX();
     site_a = test_site("edges.c", 1);
     site_b = test_site("edges.c", 2);
-    test_start(65536, 16);
+    test_start(32768, 16);
     before_fork[0] = mtrace_malloc_at(100, &site_a);
     __atomic_store_n(&thread_stops, 0, __ATOMIC_RELAXED);
     assert_int_equal(pthread_create(&thread, NULL, allocate_until_stopped, NULL), 0);

@@ -441,7 +441,7 @@ static void test_record(void **state) {
 static void test_by_hand(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.capacity = 128;
+    desc.max_blocks = 64;
     desc.frames = 9;
     assert_int_equal(setenv("MTRACE", "4", 1), 0);
     assert_int_equal(mtrace_start_from_environment(&desc), MTRACE_OK);

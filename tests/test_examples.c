@@ -76,7 +76,7 @@ static uint32_t slot_of(char name) {
 static void test_a_table_of_two_lines(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.capacity = SLOTS;
+    desc.max_blocks = SLOTS / 2;
     site = test_site("examples.c", 1);
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_g_.mask + 1, SLOTS);

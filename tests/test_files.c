@@ -103,7 +103,7 @@ static void *in_scopes(size_t size) {
 static mtrace_snapshot *some_snapshot(void) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *s;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.frames = 5;
     desc.serials = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -356,7 +356,7 @@ static void test_many_names(void **state) {
     mtrace_snapshot *s, *back;
     uint32_t i;
     (void)state;
-    desc.capacity = 65536;
+    desc.max_blocks = 32768;
     desc.borrow_names = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     for (i = 0; i < 2 * NAMES; i++) {

@@ -505,7 +505,7 @@ static void test_the_rest_is_kept(void **state) {
     mtrace_snapshot_parts whole, parts;
     mtrace_block block;
     (void)state;
-    test_start(64, 8);
+    test_start(32, 8);
     sites[0] = test_site("a.c", 1);
     sites[1] = test_site("b.c", 2);
     assert_int_equal(mtrace_track_at(0, 320, 100, &sites[0]), MTRACE_OK);

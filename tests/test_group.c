@@ -9,7 +9,7 @@ static unsigned char tracer_memory[1 << 20];
 
 static void start(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = 512;
     desc.memory = tracer_memory;
     desc.memory_size = sizeof tracer_memory;

@@ -57,7 +57,7 @@ static void system_free(void *memory, size_t size) {
 
 static uint64_t lost(void) {
     uint64_t calls;
-    test_start(64, 32);
+    test_start(32, 32);
     calls = mtrace_get_info().lost_interned;
     mtrace_stop();
     return calls;
@@ -177,7 +177,7 @@ static void expect_charged(mtrace_site *site, bool borrows) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_block found = MTRACE_ZERO_;
     void *block;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.borrow_names = borrows;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     block = mtrace_malloc_at(33, site);
@@ -266,7 +266,7 @@ static void test_threads(void **state) {
     uint64_t lost_before = lost();
     int i;
     (void)state;
-    test_start(64, (size_t)THREADS * (size_t)SITES);
+    test_start(32, (size_t)THREADS * (size_t)SITES);
     run_threads(intern_all, sites_of);
     for (i = 0; i < THREADS; i++) {
         expect_all(seen[i]);
@@ -396,7 +396,7 @@ static void test_full_table_is_reported(void **state) {
     mtrace_site *other = mtrace_site_intern("new.c", "new", "new", 5);
     void *block;
     (void)state;
-    test_start(64, 32);
+    test_start(32, 32);
     block = mtrace_malloc_at(70, other);
     test_traced(block, 70, "<other>", 0);
     assert_int_equal(mtrace_get_info().lost_sites, 0);

@@ -27,7 +27,7 @@ static void *late_block;
 
 __attribute__((constructor)) static void before_main(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     early.start = mtrace_start(&desc);
     early.block = MT_MALLOC(100);
@@ -134,10 +134,10 @@ static void test_second_start_changes_nothing(void **state) {
     mtrace_info before, after;
     void *block;
     (void)state;
-    test_start(64, 16);
+    test_start(32, 16);
     block = mtrace_malloc_at(100, &site);
     before = mtrace_get_info();
-    desc.capacity = 128;
+    desc.max_blocks = 64;
     desc.frames = 7;
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
     desc.memory = arena;
@@ -161,7 +161,7 @@ static void assert_bad(const mtrace_desc *desc) {
     assert_false(mtrace_is_tracing());
     assert_int_equal(mtrace_start(desc), MTRACE_ERR_ARGUMENT);
     assert_false(mtrace_is_tracing());
-    test_start(64, 16);
+    test_start(32, 16);
     assert_int_equal(mtrace_start(desc), MTRACE_ERR_ARGUMENT); /* before ALREADY */
     assert_true(mtrace_is_tracing());
     assert_int_equal(mtrace_get_info().capacity, 64);
@@ -195,7 +195,7 @@ static void test_bad_desc(void **state) {
 static void test_frames(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     desc.frames = 65535;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -207,9 +207,11 @@ static void test_frames(void **state) {
     mtrace_stop();
 }
 
-static void test_capacity_is_rounded_up(void **state) {
-    static const size_t asked[] = {4, 5, 8, 9, 63, 64, 65, 1000, 1024, 1025};
-    static const size_t given[] = {4, 8, 8, 16, 64, 64, 128, 1024, 1024, 2048};
+/* Twice the blocks, rounded up to a power of two. */
+static void test_slots_for_blocks(void **state) {
+    static const size_t asked[] = {1, 2, 3, 4, 5, 31, 32, 33, 500, 512, 513};
+    static const size_t given[] = {4, 4, 8, 8, 16, 64, 64, 128, 1024, 1024, 2048};
+    mtrace_desc desc = MTRACE_ZERO_;
     size_t i;
     (void)state;
     for (i = 0; i < sizeof asked / sizeof asked[0]; i++) {
@@ -218,9 +220,31 @@ static void test_capacity_is_rounded_up(void **state) {
         test_held(0, 0, 0);
         mtrace_stop();
     }
-    for (i = 1; i < 4; i++) {
-        test_start(i, 8);
-        assert_int_equal(mtrace_get_info().capacity, 4);
+    desc.max_blocks = ((size_t)1 << 30) + 1;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
+}
+
+/* There is room for max_blocks of them, and for more. */
+static void test_blocks_have_room(void **state) {
+    static void *blocks[2 * 512];
+    mtrace_site site = test_site("life.c", 1);
+    size_t n, i;
+    (void)state;
+    for (n = 1; n <= 512; n *= 2) {
+        test_start(n, 8);
+        for (i = 0; i < n; i++) {
+            blocks[i] = mtrace_malloc_at(16, &site);
+        }
+        assert_int_equal(mtrace_get_info().live, n);
+        assert_int_equal(mtrace_get_info().dropped_count, 0);
+        for (i = n; i < 2 * n; i++) {
+            blocks[i] = mtrace_malloc_at(16, &site);
+        }
+        assert_true(mtrace_get_info().live > n);
+        assert_int_equal(mtrace_get_info().live + mtrace_get_info().dropped_count, 2 * n);
+        for (i = 0; i < 2 * n; i++) {
+            mtrace_free_at(blocks[i], &site);
+        }
         mtrace_stop();
     }
 }
@@ -232,7 +256,7 @@ static void test_most_sites(void **state) {
     mtrace_site site = test_site("life.c", 1);
     void *block;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 65533;
     desc.memory_size = mtrace_memory_size(&desc);
     desc.memory = malloc(desc.memory_size);
@@ -262,7 +286,7 @@ static void test_memory_size(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     size_t plain;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = 64;
     plain = mtrace_memory_size(&desc);
     desc.serials = true;
@@ -276,7 +300,7 @@ static void test_memory_size(void **state) {
     desc.borrow_names = true;
     assert_int_equal(plain - mtrace_memory_size(&desc), 64 * 64);
     desc.borrow_names = false;
-    desc.capacity = 1025;
+    desc.max_blocks = 513;
     assert_int_equal(mtrace_memory_size(&desc) - plain, 1024 * (sizeof(void *) > 4 ? 16 : 12));
 }
 
@@ -305,7 +329,7 @@ static void test_memory_at_any_address(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     size_t before = mtrace_get_tracer_memory(), offset, i;
     (void)state;
-    desc.capacity = 128;
+    desc.max_blocks = 64;
     desc.max_sites = 16;
     for (offset = 0; offset < 130; offset++) {
         desc.memory = arena + offset;
@@ -333,7 +357,7 @@ static void test_memory_too_small(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     size_t before = mtrace_get_tracer_memory(), enough, i;
     (void)state;
-    desc.capacity = 128;
+    desc.max_blocks = 64;
     desc.max_sites = 16;
     desc.memory = arena + 1;
     enough = mtrace_memory_size(&desc);
@@ -343,16 +367,16 @@ static void test_memory_too_small(void **state) {
         assert_false(mtrace_is_tracing());
         assert_int_equal(mtrace_get_tracer_memory(), before);
     }
-    desc.capacity = 0; /* what fits: nothing */
+    desc.max_blocks = 0; /* what fits: nothing */
     desc.max_sites = 0;
     for (desc.memory_size = 0; desc.memory_size < 600; desc.memory_size++) {
         assert_int_equal(mtrace_start(&desc), MTRACE_ERR_NO_MEMORY);
     }
-    desc.capacity = (size_t)1 << 31; /* far too much, but no bad argument */
+    desc.max_blocks = (size_t)1 << 30; /* far too much, but no bad argument */
     desc.memory_size = sizeof arena - 1;
     assert_int_equal(mtrace_start(&desc), MTRACE_ERR_NO_MEMORY);
     assert_int_equal(mtrace_get_tracer_memory(), before);
-    desc.capacity = 128; /* a failure leaves nothing behind */
+    desc.max_blocks = 64; /* a failure leaves nothing behind */
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     use_memory(128);
     mtrace_stop();
@@ -366,7 +390,7 @@ static void test_capacity_that_fits(void **state) {
     memset(arena, 0xa5, 70000);
     for (size = 64; size <= 65536; size += 64 + 1) {
         mtrace_result result;
-        desc.capacity = 0;
+        desc.max_blocks = 0;
         desc.max_sites = 8;
         desc.memory = arena + 3;
         desc.memory_size = size;
@@ -378,12 +402,12 @@ static void test_capacity_that_fits(void **state) {
             assert_int_equal(mtrace_get_info().max_sites, 8);
             use_memory(capacity);
             mtrace_stop();
-            desc.capacity = 2 * capacity;
+            desc.max_blocks = capacity;
             assert_true(mtrace_memory_size(&desc) > size);
         } else {
             assert_int_equal(result, MTRACE_ERR_NO_MEMORY);
             assert_int_equal(least, 0); /* more memory never fits less */
-            desc.capacity = 4;
+            desc.max_blocks = 2;
             assert_true(mtrace_memory_size(&desc) > size);
         }
         for (i = size + 3; i < size + 3 + 64; i++) {
@@ -417,7 +441,7 @@ static void test_tracer_memory_of_system(void **state) {
     size_t before, held;
     void *block;
     (void)state;
-    desc.capacity = (size_t)16 << 20; /* more than any session before */
+    desc.max_blocks = (size_t)8 << 20; /* more than any session before */
     desc.max_sites = 16;
     before = mtrace_get_tracer_memory();
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -446,7 +470,7 @@ static void test_tracer_memory_of_system(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory(), held);
     mtrace_stop();
-    test_start(64, 16);
+    test_start(32, 16);
     assert_int_equal(mtrace_get_tracer_memory(), held);
     mtrace_stop();
     MT_FREE(block);
@@ -460,7 +484,7 @@ static mtrace_snapshot *take(bool with_blocks) {
 
 /* A start with 64 slots, and the bytes of the tracer's memory without any result. */
 static size_t start_without_results(void) {
-    test_start(64, 16);
+    test_start(32, 16);
     test_give_kept_back();
     return mtrace_get_tracer_memory();
 }
@@ -587,7 +611,7 @@ static test_output output;
 
 static void start_foreign(mtrace_foreign foreign) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     desc.foreign_free = foreign;
     desc.write = test_write;
@@ -691,7 +715,7 @@ static void test_stop(void **state) {
     mtrace_info info;
     void *a, *b;
     (void)state;
-    test_start(64, 16);
+    test_start(32, 16);
     a = mtrace_malloc_at(100, &site);
     b = mtrace_malloc_at(200, &site);
     mtrace_free_at(a, &site);
@@ -717,7 +741,7 @@ static void test_stop(void **state) {
     b = mtrace_realloc_at(b, 400, &site);
     assert_non_null(b);
     mtrace_free_at(b, &site);
-    test_start(64, 16);
+    test_start(32, 16);
     test_held(0, 0, 0); /* nothing is left of it */
     assert_int_equal(mtrace_get_info().sites, 0);
     mtrace_stop();
@@ -728,10 +752,10 @@ static void test_restart_forgets(void **state) {
     mtrace_site site = test_site("life.c", 21);
     void *block;
     (void)state;
-    test_start(64, 16);
+    test_start(32, 16);
     block = mtrace_malloc_at(100, &site);
     mtrace_stop();
-    test_start(64, 16);
+    test_start(32, 16);
     test_untraced(block);
     mtrace_free_at(block, &site);
     assert_int_equal(mtrace_get_info().foreign_frees, 1);
@@ -780,7 +804,7 @@ static void test_restart_touches_little(void **state) {
     long faults;
     (void)state;
     TEST_NEEDS_POSIX();
-    desc.capacity = (size_t)2 << 20;
+    desc.max_blocks = (size_t)1 << 20;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     allocate_many();
     faults = page_faults();
@@ -889,7 +913,7 @@ static void test_restart_many_times(void **state) {
     (void)state;
     for (round = 0; round < 5000; round++) {
         /* the caller's memory and the system's, small and smaller */
-        desc.capacity = (size_t)32 << round % 2;
+        desc.max_blocks = (size_t)16 << round % 2;
         desc.max_sites = 4;
         desc.memory = round % 25 == 0 ? NULL : arena + round % 64;
         desc.memory_size = desc.memory == NULL ? 0 : mtrace_memory_size(&desc);
@@ -923,7 +947,7 @@ static void test_pause(void **state) {
     void *kept, *freed, *other;
     mtrace_row row;
     (void)state;
-    test_start(64, 16);
+    test_start(32, 16);
     kept = mtrace_malloc_at(100, &a);
     freed = mtrace_malloc_at(1000, &a);
     assert_int_equal(mtrace_pause(), MTRACE_OK);
@@ -965,7 +989,7 @@ static void test_pause(void **state) {
 /* A stop ends a pause; a tracked key can be ended while paused. */
 static void test_pause_and_stop(void **state) {
     (void)state;
-    test_start(64, 16);
+    test_start(32, 16);
     assert_int_equal(MT_TRACK(3, 1, 10), MTRACE_OK);
     assert_int_equal(mtrace_pause(), MTRACE_OK);
     assert_int_equal(MT_UNTRACK(3, 1), MTRACE_OK);
@@ -973,7 +997,7 @@ static void test_pause_and_stop(void **state) {
     test_held(0, 10, 0);
     mtrace_stop();
     assert_int_equal(mtrace_resume(), MTRACE_ERR_NOT_TRACING);
-    test_start(64, 16);
+    test_start(32, 16);
     assert_true(mtrace_is_tracing());
     mtrace_stop();
 }
@@ -987,7 +1011,7 @@ static void test_clear(void **state) {
     mtrace_info info;
     (void)state;
     mtrace_clear(); /* stopped: nothing happens */
-    test_start(16, 16);
+    test_start(8, 16);
     before = mtrace_malloc_at(100, &a);
     gone = mtrace_malloc_at(1000, &a);
     gone = mtrace_realloc_at(gone, 2000, &a);
@@ -1040,7 +1064,7 @@ static void test_clear_when_all_accounts_are_used(void **state) {
     mtrace_site first = test_site("life.c", 61), second = test_site("life.c", 62);
     uint32_t i;
     (void)state;
-    test_start(64, 1);
+    test_start(32, 1);
     assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
     for (i = 1; i <= OTHERS; i++) {
         assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_OK);
@@ -1143,7 +1167,7 @@ static void clear_many_times(uint32_t times, size_t max_sites, uint32_t max_line
     uint32_t i;
     mtrace_desc desc = MTRACE_ZERO_;
     memset(old_blocks, 0, sizeof old_blocks);
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = max_sites;
     desc.name_bytes = 64;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -1177,7 +1201,7 @@ static void test_clear_and_fill(void **state) {
     uintptr_t key;
     size_t i;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     for (i = 0; i < 5; i++) {
@@ -1210,7 +1234,7 @@ static void test_reset_peak(void **state) {
     void *one, *two;
     (void)state;
     mtrace_reset_peak(); /* stopped: nothing happens */
-    test_start(64, 16);
+    test_start(32, 16);
     one = mtrace_malloc_at(1000, &a);
     two = mtrace_malloc_at(10, &b);
     mtrace_free_at(one, &a);
@@ -1250,7 +1274,7 @@ static void order_forget(order *o) {
 
 static void order_start(order *o) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 8;
+    desc.max_blocks = 4;
     desc.max_sites = 4;
     desc.memory = arena + 5;
     desc.memory_size = 65536;
@@ -1349,7 +1373,8 @@ int main(void) {
         TEST(test_second_start_changes_nothing),
         TEST(test_bad_desc),
         TEST(test_frames),
-        TEST(test_capacity_is_rounded_up),
+        TEST(test_slots_for_blocks),
+        TEST(test_blocks_have_room),
         TEST(test_most_sites),
         TEST(test_memory_size),
         TEST(test_memory_at_any_address),
@@ -1381,7 +1406,7 @@ int main(void) {
     int failed;
     atexit(after_main);
     failed = cmocka_run_group_tests(tests, NULL, NULL);
-    test_start(64, 16);
+    test_start(32, 16);
     late_block = MT_MALLOC(77);
     return failed;
 }

@@ -32,7 +32,7 @@ static void test_find_for_every_macro(void **state) {
     double *number, *numbers;
     int i;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 32;
     desc.serials = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -75,7 +75,7 @@ static void test_find_unknown(void **state) {
     char *block;
     (void)state;
     assert_int_equal(mtrace_find(&found, &local), MTRACE_ERR_NOT_TRACING);
-    test_start(64, 8);
+    test_start(32, 8);
     block = (char *)MT_MALLOC(100);
     test_untraced(NULL);
     test_untraced(&local);
@@ -98,7 +98,7 @@ static void test_find_tracked(void **state) {
     void *block;
     (void)state;
     assert_int_equal(mtrace_find_tracked(&found, 1, 1), MTRACE_ERR_NOT_TRACING);
-    test_start(64, 8);
+    test_start(32, 8);
     assert_int_equal(mtrace_track_at(7, 42, 1000, &site), MTRACE_OK);
     assert_int_equal(mtrace_find_tracked(&found, 7, 42), MTRACE_OK);
     assert_int_equal(found.address, 42);
@@ -130,7 +130,7 @@ static void test_traced_memory_after_each_step(void **state) {
     void *a, *b, *c;
     (void)state;
     assert_int_equal(mtrace_get_traced_memory().current, 0);
-    test_start(64, 8);
+    test_start(32, 8);
     test_held(0, 0, 0);
     a = mtrace_malloc_at(100, &site);
     test_held(100, 100, 1);
@@ -165,7 +165,7 @@ static void test_traced_memory_in_large_steps(void **state) {
     uint64_t held = 0, peak = 0;
     uintptr_t key;
     (void)state;
-    test_start(256, 8);
+    test_start(128, 8);
     for (key = 0; key < 100; key++) {
         uint64_t size = key % 3 == 0 ? 65537 : key % 3 == 1 ? 65536 : 65535;
         assert_int_equal(mtrace_track_at(1, key, size, &site), MTRACE_OK);
@@ -190,7 +190,7 @@ static void test_info_counts_slots(void **state) {
     mtrace_site site = test_site("look.c", 8);
     uintptr_t key;
     (void)state;
-    test_start(64, 8);
+    test_start(32, 8);
     for (key = 1; key <= 20; key++) {
         assert_int_equal(mtrace_track_at(1, key, 1, &site), MTRACE_OK);
         assert_int_equal(mtrace_get_info().live, key);
@@ -223,7 +223,7 @@ static void test_info_longest_probe(void **state) {
     uintptr_t key, keys[10];
     size_t n = 0, i, longest = 0;
     (void)state;
-    test_start(256, 8);
+    test_start(128, 8);
     for (key = 0; n < 10; key++) {
         if (test_home(key) == 100) {
             keys[n++] = key;
@@ -259,7 +259,7 @@ static void test_info_counts_events(void **state) {
     mtrace_info info;
     void *block;
     (void)state;
-    test_start(64, 8);
+    test_start(32, 8);
     block = mtrace_realloc_at(malloc(10), 20, &site); /* foreign, traced from here on */
     mtrace_free_at(malloc(10), &site);                /* foreign */
     assert_int_equal(mtrace_untrack_at(1, 1, &site), MTRACE_ERR_NOT_FOUND); /* counts as nothing */

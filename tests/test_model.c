@@ -235,7 +235,7 @@ static void model_forget(void) {
 static void restart(void) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_stop();
-    desc.capacity = (size_t)4 << pick(6);
+    desc.max_blocks = (size_t)2 << pick(6);
     desc.max_sites = SITES + 4 * SITES;
     desc.serials = pick(2) == 0;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);

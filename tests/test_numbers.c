@@ -16,7 +16,7 @@ static mtrace_site a_site(uint32_t line) {
 
 static void start(size_t sites, size_t scopes, uint32_t frames) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 1 << 19;
+    desc.max_blocks = 1 << 18;
     desc.max_sites = sites;
     desc.max_scopes = scopes;
     desc.frames = frames;

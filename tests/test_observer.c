@@ -60,7 +60,7 @@ static int stop(void **state) {
 
 static void start(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.frames = 4;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
 }
@@ -147,7 +147,7 @@ static void test_stale_traces_and_drops_are_told(void **state) {
     static char things[64][64];
     uint32_t i;
     (void)state;
-    desc.capacity = 16;
+    desc.max_blocks = 8;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     watch(&t);
     mtrace_track_at(0, (uintptr_t)things[0], 10, NULL);

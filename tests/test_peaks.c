@@ -372,7 +372,7 @@ static void free_rest(void) {
 static void act_by_turns(uint32_t threads, uint32_t frames, uint32_t acts_a_question) {
     mtrace_desc desc = MTRACE_ZERO_;
     uint32_t i;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.frames = frames;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     model_clear();
@@ -606,7 +606,7 @@ static void run_freely(uint32_t frames) {
     memset(runners, 0, sizeof runners);
     memset(box, 0, sizeof box);
     surely = perhaps = most_surely = most_perhaps = ever = 0;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.frames = frames;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     for (i = 0; i < RUNNERS; i++) {

@@ -124,7 +124,7 @@ static void expect_levels(const char *function, uint32_t number, int64_t held, i
 
 static void start_with(const mtrace_profile_desc *desc) {
     mtrace_desc tracer = MTRACE_ZERO_;
-    tracer.capacity = 16384;
+    tracer.max_blocks = 8192;
     assert_int_equal(mtrace_start(&tracer), MTRACE_OK);
     assert_int_equal(mtrace_profile_start(desc), MTRACE_OK);
 }
@@ -828,7 +828,7 @@ static void test_dropped_blocks_are_told(void **state) {
     mtrace_desc tracer = MTRACE_ZERO_;
     int i;
     (void)state;
-    tracer.capacity = 16;
+    tracer.max_blocks = 8;
     assert_int_equal(mtrace_start(&tracer), MTRACE_OK);
     assert_int_equal(mtrace_profile_start(NULL), MTRACE_OK);
     {

@@ -129,14 +129,14 @@ static void ignore(const char *text, size_t length, void *user) {
 
 static void start_anew(int round) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = (size_t)64 << round % 5;
+    desc.max_blocks = (size_t)32 << round % 5;
     desc.max_sites = round % 7 == 0 ? 4 : 64;
     desc.frames = (uint32_t)(1 + round % 3);
     desc.serials = round % 11 == 0;
     desc.write = ignore;
     desc.write_user = &quit;
     if (round % 3 == 0) {
-        desc.capacity = 0;
+        desc.max_blocks = 0;
         desc.memory = given;
         desc.memory_size = sizeof given - (size_t)(round % 64) * 1000;
     }
@@ -399,7 +399,7 @@ static void test_fork_while_sampling(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
     TEST_NEEDS_POSIX();
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.max_sites = 64;
     desc.sample_interval = 1500;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);

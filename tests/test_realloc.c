@@ -36,7 +36,7 @@ static void *realloc_meanwhile(void *block, size_t size) {
 
 static void start(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
 }
 

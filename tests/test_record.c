@@ -16,7 +16,7 @@ static void start(size_t capacity) {
     mtrace_desc desc = MTRACE_ZERO_;
     site_a = test_site("record.c", 1);
     site_b = test_site("record.c", 2);
-    desc.capacity = capacity;
+    desc.max_blocks = capacity / 2;
     desc.max_sites = 32;
     desc.serials = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);

@@ -50,7 +50,7 @@ static void test_samples_are_the_tracers(void **state) {
     mtrace_recorder_desc desc = by_hand();
     mtrace_recorder_info info;
     (void)state;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     assert_int_equal(last(MTRACE_W_CURRENT_), 0);
     hold(1, 5000);
@@ -96,7 +96,7 @@ static void test_domains_and_sites(void **state) {
     desc.domain_count = 3;
     desc.sites = sites;
     desc.site_count = 2;
-    test_start(4096, 1024);
+    test_start(2048, 1024);
     assert_int_equal(mtrace_name_domain(2, "audio"), MTRACE_OK);
     assert_int_equal(mtrace_name_domain(3, "audio"), MTRACE_OK);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
@@ -170,7 +170,7 @@ static void test_sites_as_filters(void **state) {
 static void test_peaks_between_samples(void **state) {
     mtrace_recorder_desc desc = by_hand();
     (void)state;
-    test_start(4096, 64);
+    test_start(2048, 64);
     hold(1, 9000);
     hold(1, 10);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
@@ -193,7 +193,7 @@ static void test_peaks_between_samples(void **state) {
     mtrace_stop();
     mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_PEAK_), 0);
-    test_start(4096, 64);
+    test_start(2048, 64);
     hold(1, 50);
     hold(1, 5);
     mtrace_recorder_stop();
@@ -210,7 +210,7 @@ static void test_tracer_goes_and_comes(void **state) {
     (void)state;
     desc.domains = &domain;
     desc.domain_count = 1;
-    test_start(4096, 1024);
+    test_start(2048, 1024);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     room = mtrace_recorder_.snapshot.size;
     for (i = 1; i <= 900; i++) { /* a snapshot needs more than there is */
@@ -224,7 +224,7 @@ static void test_tracer_goes_and_comes(void **state) {
     mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 0);
     assert_int_equal(last(MTRACE_W_CURRENT_), 0);
-    test_start(4096, 1024);
+    test_start(2048, 1024);
     hold(1, 77);
     mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CHOSEN_), 77);
@@ -293,7 +293,7 @@ static void thin(size_t max_samples, size_t each) {
     desc.domains = domains;
     desc.domain_count = 2;
     desc.max_samples = max_samples;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     mtrace_recorder_.r.sample_count = 0; /* without the first: the model has none */
     mtrace_recorder_.r.in_last = 1;
@@ -348,7 +348,7 @@ static void test_marks_thinned(void **state) {
     mtrace_recorder_desc desc = by_hand();
     (void)state;
     desc.max_marks = 6;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 50);
     mtrace_recorder_mark("b");
@@ -379,7 +379,7 @@ static void test_one_mark(void **state) {
     (void)state;
     desc.max_marks = 1;
     desc.max_samples = 2;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 50);
     mtrace_recorder_mark("b");
@@ -392,7 +392,7 @@ static void test_instants_go_first(void **state) {
     mtrace_recorder_desc desc = by_hand();
     (void)state;
     desc.max_marks = 2;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     span("a", 10, 0);
     mtrace_recorder_mark("b");
@@ -625,7 +625,7 @@ static void test_bad_descriptions(void **state) {
     test_output output;
     (void)state;
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_NOT_TRACING);
-    test_start(4096, 64);
+    test_start(2048, 64);
     desc.max_samples = 1;
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_ARGUMENT);
     desc.max_samples = 0;
@@ -668,7 +668,7 @@ static void test_no_memory(void **state) {
     (void)state;
     desc.domains = &domain;
     desc.domain_count = 1;
-    test_start(4096, 1024);
+    test_start(2048, 1024);
     hold(1, 60);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     mtrace_recorder_stop();
@@ -746,7 +746,7 @@ static void test_own_thread(void **state) {
     mtrace_recorder_info info;
     int round;
     (void)state;
-    test_start(4096, 64);
+    test_start(2048, 64);
     if (TEST_SINGLE) {
         assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_ARGUMENT);
         return;
@@ -802,7 +802,7 @@ static void run_threads(mtrace_recorder_desc *desc) {
     pthread_t threads[THREADS];
     mtrace_recorder_info info;
     size_t i, bytes = 0;
-    test_start(8192, 1024);
+    test_start(4096, 1024);
     assert_int_equal(mtrace_recorder_start(desc), MTRACE_OK);
     for (i = 0; i < THREADS; i++) {
         numbers[i] = (uint32_t)i + 1;
@@ -866,7 +866,7 @@ static void test_starts_and_stops(void **state) {
     pthread_t threads[2];
     size_t i, bytes = 0;
     (void)state;
-    test_start(4096, 64);
+    test_start(2048, 64);
     for (i = 0; i < 2; i++) {
         assert_int_equal(pthread_create(&threads[i], NULL, start_and_stop, NULL), 0);
     }
@@ -913,7 +913,7 @@ static void test_fork(void **state) {
     desc.interval = 4;
     desc.write = write_slowly;
     desc.write_user = &bytes;
-    test_start(4096, 64);
+    test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     for (i = 0; i < 20; i++) {
         assert_int_equal(test_in_child(record_in_child), 0);

@@ -12,9 +12,9 @@ static unsigned char snapshot_memory[3][1 << 14];
 static unsigned char statistics_memory[1 << 16];
 static test_output output;
 
-static void start_with(size_t capacity, size_t max_sites, size_t name_bytes) {
+static void start_with(size_t max_blocks, size_t max_sites, size_t name_bytes) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = capacity;
+    desc.max_blocks = max_blocks;
     desc.max_sites = max_sites;
     desc.name_bytes = name_bytes;
     desc.memory = tracer_memory;
@@ -33,7 +33,7 @@ static int setup(void **state) {
     (void)state;
     output_clear();
     test_give_kept_back();
-    start_with(64, 16, 16384);
+    start_with(32, 16, 16384);
     return 0;
 }
 
@@ -470,7 +470,7 @@ static void test_columns_of_the_start(void **state) {
         mtrace_rows *s;
         char file[300];
         mtrace_stop();
-        desc.capacity = 64;
+        desc.max_blocks = 32;
         desc.max_sites = 16;
         desc.name_bytes = 1024;
         desc.memory = tracer_memory;
@@ -503,7 +503,7 @@ static void test_very_long_names(void **state) {
     (void)state;
     for (i = 0; i < sizeof lengths / sizeof *lengths; i++) {
         mtrace_stop();
-        start_with(64, 16, 16384);
+        start_with(32, 16, 16384);
         memset(name, 'x', sizeof name);
         memcpy(name + lengths[i] - 16, "/module/parser.c", 17);
         track(1, 5, name, 1234);
@@ -729,7 +729,7 @@ static void test_footer_of_drops(void **state) {
     mtrace_site site = test_site("a.c", 1), big = test_site("big.c", 1);
     (void)state;
     mtrace_stop();
-    start_with(4, 16, 0);
+    start_with(2, 16, 0);
     for (key = 1; key <= 4; key++) {
         track(key, 100, "a.c", 1);
     }
@@ -779,7 +779,7 @@ static void test_footer_of_losses(void **state) {
     mtrace_site third = test_site("a.c", 3);
     (void)state;
     mtrace_stop();
-    start_with(64, 2, 0);
+    start_with(32, 2, 0);
     track(1, 1, "a.c", 1);
     track(2, 2, "a.c", 2);
     assert_int_equal(mtrace_track_at(0, 4096, 4, &third), MTRACE_OK);
@@ -792,7 +792,7 @@ static void test_footer_of_losses(void **state) {
         "       1 B   14.3        1         1 B  a.c:1 f\n"
         "mtrace's own memory 1024 KiB; site table full: 1 allocation charged to <other>\n");
     mtrace_stop();
-    start_with(64, 16, 8);
+    start_with(32, 16, 8);
     track(1, 1, "a.c", 1);
     track(2, 2, "long.c", 2);
     output_clear();
@@ -889,7 +889,7 @@ static void test_writers(void **state) {
     mtrace_write_message("");
     assert_string_equal(output.text, "one\n\n");
     mtrace_stop();
-    start.capacity = 64;
+    start.max_blocks = 32;
     start.max_sites = 16;
     start.memory = tracer_memory;
     start.memory_size = sizeof tracer_memory;
@@ -1041,7 +1041,7 @@ static void test_print_when_stopped(void **state) {
     expect_not_tracing(mtrace_print_peak(3));
     expect_not_tracing(mtrace_print_diff(old, 3));
     expect_not_tracing(mtrace_print_leaks());
-    start_with(64, 16, 0);
+    start_with(32, 16, 0);
     assert_int_equal(mtrace_pause(), MTRACE_OK);
     assert_int_equal(mtrace_print_leaks(), MTRACE_OK);
     assert_string_equal(output.text, "");

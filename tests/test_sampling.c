@@ -16,7 +16,7 @@ static mtrace_site site_a, site_b;
 
 static mtrace_result start_sampling(size_t interval, uint64_t seed) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.max_sites = 16;
     desc.sample_interval = interval;
     desc.sample_seed = seed;
@@ -377,7 +377,7 @@ static void test_errors_of_comparisons(void **state) {
     assert_int_equal(diff->total.estimated_size, before + after);
     mtrace_rows_free(diff);
     mtrace_stop();
-    test_start(64, 8);
+    test_start(32, 8);
     assert_int_equal(mtrace_snapshot_take(&exact, false, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_compare_to(&diff, exact, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
@@ -549,7 +549,7 @@ static void test_memory(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     size_t plain;
     (void)state;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.max_sites = 64;
     plain = mtrace_memory_size(&desc);
     desc.sample_interval = INTERVAL;
@@ -593,7 +593,7 @@ static void test_exact_again(void **state) {
         mtrace_free_at(mtrace_malloc_at(5, &site_a), &site_a);
         mtrace_stop();
     }
-    test_start(64, 8);
+    test_start(32, 8);
     block = mtrace_malloc_at(5, &site_a);
     test_held(5, 5, 1);
     mtrace_free_at(block, &site_a);

@@ -15,7 +15,7 @@ enum { SITES = 100, ALL = 65535 };
 
 static void start_full(uint32_t frames, size_t max_scopes, size_t max_sites) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = max_sites;
     desc.max_scopes = max_scopes;
     desc.frames = frames;

@@ -56,7 +56,7 @@ static void test_handler_records(void **state) {
     mtrace_rows *s;
     uint64_t main_bytes = 0, i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     main_sites[0] = test_site("main.c", 1);
     main_sites[1] = test_site("main.c", 2);
@@ -216,7 +216,7 @@ static void test_first_act_in_handler(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     int i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.frames = 4;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     memset(&action, 0, sizeof action);
@@ -282,7 +282,7 @@ static void test_destructors_allocate(void **state) {
     mtrace_rows *s;
     int i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     in_thread(work_for_a_while, NULL); /* the tracer has its key then, if it makes one */
     assert_int_equal(pthread_key_create(&late_key, end_late), 0);
@@ -402,7 +402,7 @@ static void test_child_goes_on(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     int i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     for (i = 0; i < FORKS; i++) {
         fork_with_threads();
@@ -490,7 +490,7 @@ static void *free_stepped(void *block) {
 static void test_handler_attaches(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.capacity = 256;
+    desc.max_blocks = 128;
     stepped_site = test_site("stepped.c", 1);
     step_site = test_site("step.c", 1);
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -530,7 +530,7 @@ static void test_handler_forgets(void **state) {
     int i;
     (void)state;
     desc.frames = 2;
-    desc.capacity = 256;
+    desc.max_blocks = 128;
     for (i = 0; i < MANY; i++) {
         many_sites[i] = test_site("many.c", (uint32_t)i + 1);
     }
@@ -585,7 +585,7 @@ static void peak_owners_with(void (*what)(void)) {
     step_with(what);
     do {
         mtrace_desc desc = MTRACE_ZERO_;
-        desc.capacity = 64;
+        desc.max_blocks = 32;
         stepped_site = test_site("stepped.c", 1);
         step_site = test_site("step.c", 1);
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -622,7 +622,7 @@ static void test_sweep_takes_retired_alone(void **state) {
     do {
         mtrace_desc desc = MTRACE_ZERO_;
         mtrace_block found;
-        desc.capacity = 8;
+        desc.max_blocks = 4;
         desc.max_sites = 16;
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
         mtrace_record_((void *)0x9000, 100, &stepped_site);
@@ -817,7 +817,7 @@ static void test_old_scope_in_a_new_shard(void **state) {
     pthread_t old;
     int i;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.frames = 2;
     shared_site = test_site("shared.c", 1);
     old_scope = test_site("old.c", 1);

@@ -10,7 +10,7 @@
 TEST_SANITIZER_OPTIONS
 
 static void start(void) {
-    test_start(64, 32);
+    test_start(32, 32);
 }
 
 /* Everything freed, nothing foreign: the table is empty again. */
@@ -340,7 +340,7 @@ static void test_names_are_copied(void **state) {
 
 static void start_borrowing(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 32;
     desc.borrow_names = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -457,7 +457,7 @@ static void test_many_places_on_one_line(void **state) {
     char name[16];
     uintptr_t i;
     (void)state;
-    test_start(16384, 400);
+    test_start(8192, 400);
     for (i = 0; i < 400; i++) {
         mtrace_site site = MTRACE_ZERO_;
         snprintf(name, sizeof name, "n%u", (unsigned)i);
@@ -529,7 +529,7 @@ static void test_site_table_full(void **state) {
     mtrace_block found = MTRACE_ZERO_;
     uint32_t i;
     (void)state;
-    test_start(64, 3);
+    test_start(32, 3);
     for (i = 0; i < 6; i++) {
         sites[i] = test_site("sites.c", 80 + i);
         blocks[i] = mtrace_malloc_at(10 + i, &sites[i]);
@@ -569,7 +569,7 @@ static void test_site_table_full_for_tracked_keys(void **state) {
     mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
     mtrace_block found = MTRACE_ZERO_;
     (void)state;
-    test_start(64, 1);
+    test_start(32, 1);
     assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
     assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_OK);
     assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
@@ -601,7 +601,7 @@ static void test_site_table_full_for_many_domains(void **state) {
     void *block;
     uint32_t i;
     (void)state;
-    test_start(64, 1);
+    test_start(32, 1);
     assert_int_equal(mtrace_track_at(0, 4096, 1, &first), MTRACE_OK);
     for (i = 1; i <= OTHERS; i++) {
         assert_int_equal(mtrace_track_at(i, i, 10, &second), MTRACE_OK);
@@ -661,7 +661,7 @@ static void test_slots_for_names(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     uint32_t i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = SITES;
     desc.borrow_names = true;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -699,7 +699,7 @@ static void test_rows_of_lost_names(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     uint32_t i;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = SITES;
     desc.name_bytes = 20;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -752,7 +752,7 @@ static void test_name_table_full(void **state) {
     void *blocks[5];
     int i;
     (void)state;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     desc.name_bytes = 4 + 2 + 5; /* "a.c", "f", "bc.c" */
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
@@ -797,7 +797,7 @@ static void test_sites_after_restart(void **state) {
     (void)state;
     for (round = 0; round < 6; round++) {
         mtrace_site *first = round % 2 == 0 ? &a : &b, *second = round % 2 == 0 ? &b : &a;
-        test_start(64, round % 3 == 2 ? 1 : 8);
+        test_start(32, round % 3 == 2 ? 1 : 8);
         one = mtrace_malloc_at(1, first);
         test_traced(one, 1, "sites.c", first->line);
         assert_int_equal(mtrace_get_info().sites, 1);

@@ -61,7 +61,7 @@ static void zero_free(void *block) {
 static int start(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
     fails = false;
     aborts = 0;

@@ -31,7 +31,7 @@ static unsigned char tracer_memory[1 << 20];
 
 static void start_with(bool serials, bool borrow_names) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = 1024;
+    desc.max_blocks = 512;
     desc.max_sites = 64;
     desc.memory = tracer_memory;
     desc.memory_size = sizeof tracer_memory;
@@ -442,7 +442,7 @@ static void test_names_that_are_not_copied(void **state) {
     mtrace_snapshot *s;
     (void)state;
     mtrace_stop();
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 8;
     desc.name_bytes = 4;
     desc.memory = tracer_memory;

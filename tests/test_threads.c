@@ -75,9 +75,9 @@ static void empty_box(void) {
     }
 }
 
-static void start(size_t capacity) {
+static void start(size_t max_blocks) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = capacity;
+    desc.max_blocks = max_blocks;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     memset(ever, 0, sizeof ever);
 }
@@ -137,7 +137,7 @@ static void test_all_adds_up(void **state) {
     uint64_t bytes = 0;
     int i;
     (void)state;
-    start(65536);
+    start(32768);
     run_workers(NULL);
     for (i = 0; i < THREADS; i++) {
         bytes += ever[i];
@@ -157,7 +157,7 @@ static void test_all_adds_up(void **state) {
 static void test_full_table(void **state) {
     mtrace_info info;
     (void)state;
-    start(64);
+    start(32);
     run_workers(NULL);
     info = mtrace_get_info();
     assert_true(info.dropped_count > 0);
@@ -198,7 +198,7 @@ static void *ask(void *unused) {
 
 static void test_questions_meanwhile(void **state) {
     (void)state;
-    start(4096);
+    start(2048);
     run_workers(ask);
     assert_int_equal(mtrace_get_info().live, 0);
     test_sound();
@@ -220,7 +220,7 @@ static void *clear_and_pause(void *unused) {
 /* Whatever was in the middle when the tables were cleared, nothing is left over at the end. */
 static void test_clear_meanwhile(void **state) {
     (void)state;
-    start(4096);
+    start(2048);
     run_workers(clear_and_pause);
     assert_int_equal(mtrace_get_info().live, 0);
     assert_int_equal(mtrace_get_traced_memory().current, 0);
@@ -247,7 +247,7 @@ static void test_limits_after_overlap(void **state) {
     pthread_t threads[THREADS];
     int round, i;
     (void)state;
-    start(4096);
+    start(2048);
     for (round = 0; round < 300; round++) {
         for (i = 0; i < THREADS; i++) {
             assert_int_equal(pthread_create(&threads[i], NULL, climb, NULL), 0);
@@ -323,7 +323,7 @@ static void test_peak_bound_with_overlap(void **state) {
     (void)state;
     for (round = 0; round < 5; round++) {
         mtrace_desc desc = MTRACE_ZERO_;
-        desc.capacity = 4096;
+        desc.max_blocks = 2048;
         surely_held = perhaps_held = most_sure = most_perhaps = 0;
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
         for (i = 0; i < THREADS; i++) {
@@ -348,7 +348,7 @@ static void test_peak_exact_without_overlap(void **state) {
     size_t big = 300000, small = 1000;
     void *a, *b, *c;
     (void)state;
-    start(4096);
+    start(2048);
     a = in_thread(allocate_one, &big);
     b = in_thread(allocate_one, &small);
     in_thread(free_one, b);
@@ -435,7 +435,7 @@ static void test_peak_exact_in_turns(void **state) {
     uint64_t now[2] = {0, 0}, at_peak[2] = {0, 0}, peak = 0, count = 0, high = 0;
     uint32_t seed = 5;
     (void)state;
-    start(4096);
+    start(2048);
     sites[0] = test_site("turns.c", 0);
     sites[1] = test_site("turns.c", 1);
     for (i = 0; i < THREADS; i++) {
@@ -561,7 +561,7 @@ static void test_short_threads_then_workers(void **state) {
     mtrace_rows *s;
     size_t i;
     (void)state;
-    start(4096);
+    start(2048);
     short_site = test_site("short.c", 1);
     run_short_threads();
     assert_int_equal(total_allocated().total_count, 2 * SHORT_THREADS);

@@ -417,7 +417,7 @@ static void test_parts_of_a_real_one(void **state) {
     size_t i;
     (void)state;
     desc.frames = 3;
-    desc.capacity = 64;
+    desc.max_blocks = 32;
     desc.max_sites = 16;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_name_domain(5, "five"), MTRACE_OK);

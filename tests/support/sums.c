@@ -40,7 +40,7 @@ static void expect(int good, const char *what) {
 int main(void) {
     mtrace_desc desc = {0};
     uint64_t key, kept;
-    desc.capacity = 2 * BLOCKS;
+    desc.max_blocks = BLOCKS;
     if (mtrace_start(&desc) != MTRACE_OK) {
         puts("not started");
         return 1;

@@ -149,7 +149,7 @@ int main(int argc, char **argv) {
     desc.borrow_names = !is(name, "names-full");
     desc.name_bytes = is(name, "names-full") ? 1024 : 0;
     desc.max_sites = is(name, "sites-full") ? SITES : 3 * SITES;
-    desc.capacity = 4096;
+    desc.max_blocks = 2048;
     desc.frames = is(name, "scope") || is(name, "known-place") ? 4 : 1;
     desc.max_scopes = is(name, "scopes-full") ? 512 : 0;
     in_domain = is(name, "domain");

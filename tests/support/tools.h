@@ -42,9 +42,9 @@ static inline int test_stop_after(void **state) {
 #define TEST(function) cmocka_unit_test_teardown(function, test_stop_after)
 
 /* Small tables, so that the check after each step costs nothing. */
-static inline void test_start(size_t capacity, size_t max_sites) {
+static inline void test_start(size_t max_blocks, size_t max_sites) {
     mtrace_desc desc = MTRACE_ZERO_;
-    desc.capacity = capacity;
+    desc.max_blocks = max_blocks;
     desc.max_sites = max_sites;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
 }
