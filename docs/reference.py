@@ -1,9 +1,10 @@
 """Doxygen's view of a header: reference.py HEADER prints it, for docs/Doxyfile.
 
-The headers have plain comments. A function, type or macro gets the comment right above it or its group of lines, else the
-one behind it. A macro without one gets the last comment of its section that names it. A function without a contract gets
-the last contract of its section that names it. Sections are groups. Left out are private names, which end in "_", bodies,
-the implementation, and switches, which are macros that the manual names. All lines keep their numbers."""
+The headers have plain comments. A function, type or macro gets the comment right above it or its group of lines, or
+the one behind it. A macro without one gets the last comment of its section that names it. A function without a
+contract gets the last contract of its section that names it. Sections are groups. Left out are private names, which
+end in "_", bodies, the implementation, and switches, which are macros that the manual names. All lines keep their
+numbers. Names of the API in comments become links, so a name that does not exist is a warning."""
 import html
 import re
 import sys
@@ -152,7 +153,8 @@ def view(text, prefix):
                          if name in names and (part["macro"] or "   Errors: " in text)][:1]
             out.append(f"/** {' <p> '.join(map(render, filter(None, said)))} */ " * any(said))
             body = part["body"] or part["values"]
-            out.append(part[0].replace(body, fields(body)) if body else re.sub(r"^(MTRACE_\w*API_?|static inline) ", "", part[0]))
+            plain = re.sub(r"^(MTRACE_\w*API_?|static inline) ", "", part[0])
+            out.append(plain.replace(body, fields(body)) if body else plain)
     out.append(text[at:])
     end_section()
     return "".join(out) + "\n"

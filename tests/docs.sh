@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Every ```c and ```cpp block with a main() in README.md, docs/*.md and the manual in mtrace.h compiles and runs, with
 # and without MTRACE. If the next fenced block is ```text, the program prints this text with MTRACE. Every public macro
-# and function exists with and without MTRACE.
+# and function exists with and without MTRACE. Doxygen makes the reference without a warning, and each public function is
+# in it with its errors, cost and context.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -85,5 +86,59 @@ if [ "$(wc -l <"$tmp/with")" -lt 100 ] || ! diff "$tmp/with" "$tmp/without" >"$t
     failed=1
 else
     echo "ok docs public names are the same without MTRACE"
+fi
+
+# --- the reference, as docs/Doxyfile makes it ---
+
+make_reference() { # FOLDER-OF-HEADERS BUILD
+    (cd "$1" && { cat docs/Doxyfile && echo "OUTPUT_DIRECTORY = $2"; } | doxygen -)
+}
+
+cat >"$tmp/lacks.py" <<'END'
+"""lacks.py FOLDER-OF-HEADERS BUILD: prints the public functions without a full contract in the reference."""
+import glob, re, sys
+sys.path.insert(0, "tests")
+sys.dont_write_bytecode = True
+import house
+labels = {}
+for path in glob.glob(sys.argv[2] + "/reference/group__*.html"):
+    for item in open(path, encoding="utf-8").read().split('<h2 class="memtitle">')[1:]:
+        for name in re.findall(r"</span>(\w+)\(\)</h2>", item):
+            labels[name] = set(re.findall(r"<dt>(\w+) ?</dt>", item))
+code = "".join(house.code_of(open(f"{sys.argv[1]}/{header}", encoding="utf-8").read()) for header in house.HEADERS)
+names = house.public_names(code)[0]
+print(*sorted(name for name in names if not {"Errors", "Cost", "Context"} <= labels.get(name, set())))
+sys.exit(len(names) < 90)
+END
+
+if ! make_reference . "$tmp/build" >"$tmp/log" 2>&1; then
+    echo "not ok docs the reference: $(head -n 3 "$tmp/log" | tr '\n' ' ')"
+    failed=1
+else
+    echo "ok docs the reference, without a warning"
+fi
+lacks=$(python3 "$tmp/lacks.py" . "$tmp/build" 2>&1) && [ -z "$lacks" ]
+if [ $? -ne 0 ]; then
+    echo "not ok docs the reference lacks errors, cost and context of: $lacks"
+    failed=1
+else
+    echo "ok docs the reference has each function's errors, cost and context"
+fi
+
+# Faults that must show: a function without a comment, one without a contract, a name in a comment that is no more.
+mkdir "$tmp/faulty" && cp -r mtrace.h mtrace_ext.h docs "$tmp/faulty" &&
+    sed -i '/^MTRACE_OFF_BEGIN_$/a\
+\
+MTRACE_API void mtrace_planted(void) MTRACE_OFF_();\
+\
+/* Does something, see mtrace_gone. */\
+MTRACE_API void mtrace_planted_bare(int a) MTRACE_OFF_();' "$tmp/faulty/mtrace.h"
+make_reference "$tmp/faulty" "$tmp/faulty/build" >"$tmp/log" 2>&1
+if [ $? -eq 0 ] || ! grep -q 'mtrace_planted(void).* not documented' "$tmp/log" || ! grep -q "mtrace_gone" "$tmp/log" ||
+    [ "$(python3 "$tmp/lacks.py" "$tmp/faulty" "$tmp/faulty/build")" != "mtrace_planted mtrace_planted_bare" ]; then
+    echo "not ok docs faults in the reference are found: $(head -n 3 "$tmp/log" | tr '\n' ' ')"
+    failed=1
+else
+    echo "ok docs faults in the reference are found"
 fi
 exit $failed
