@@ -4065,58 +4065,27 @@ MTRACE_OFF_END_
 #define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
 #define MT_PROFILE_LIMIT(limit)                                                                    \
     const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
-#elif defined(__cplusplus)
-struct mtrace_profile_guard_ {
-    mtrace_profile_token way;
-    explicit mtrace_profile_guard_(mtrace_profile_token pushed) : way(pushed) {}
-    ~mtrace_profile_guard_() {
-        mtrace_profile_pop(way);
-    }
-    mtrace_profile_guard_(const mtrace_profile_guard_ &) = delete;
-    mtrace_profile_guard_ &operator=(const mtrace_profile_guard_ &) = delete;
-};
-#define MT_PROFILE_LIMIT(limit)                                                                    \
-    const mtrace_profile_guard_ MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)(MT_PROFILE_PUSH(limit))
-#elif defined(__GNUC__)
+#elif defined(MTRACE_GUARD_)
 static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
     mtrace_profile_pop(*way);
 }
 #define MT_PROFILE_LIMIT(limit)                                                                    \
-    __extension__ const mtrace_profile_token MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_)          \
-        __attribute__((cleanup(mtrace_profile_leave_), unused)) = MT_PROFILE_PUSH(limit)
-#endif
-#if MTRACE_HAS_PROFILE_ && defined(MT_PROFILE_LIMIT)
+    MTRACE_GUARD_(mtrace_profile_token, mtrace_profile_leave_, MT_PROFILE_PUSH(limit))
 #define MT_PROFILE() MT_PROFILE_LIMIT(0)
 #endif
 
 /* MT_LINE(expression), with the expression's value; MT_LINE(); */
 #if defined(__GNUC__) && !MTRACE_HAS_PROFILE_
 #define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
-#elif defined(__GNUC__) && defined(__cplusplus)
-struct mtrace_line_guard_ {
-    mtrace_line_token way;
-    explicit mtrace_line_guard_(mtrace_line_token marked) : way(marked) {}
-    ~mtrace_line_guard_() {
-        mtrace_profile_unmark_at(way);
-    }
-    mtrace_line_guard_(const mtrace_line_guard_ &) = delete;
-    mtrace_line_guard_ &operator=(const mtrace_line_guard_ &) = delete;
-};
-#define MT_LINE(...)                                                                               \
-    (__extension__({                                                                               \
-        const mtrace_line_guard_ MTRACE_JOIN_(mtrace_line_, __COUNTER__)(                          \
-            mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1));         \
-        __VA_ARGS__;                                                                               \
-    }))
 #elif defined(__GNUC__)
 static inline void mtrace_line_leave_(const mtrace_line_token *way) {
     mtrace_profile_unmark_at(*way);
 }
 #define MT_LINE(...)                                                                               \
     (__extension__({                                                                               \
-        const mtrace_line_token MTRACE_JOIN_(mtrace_line_, __COUNTER__)                            \
-            __attribute__((cleanup(mtrace_line_leave_), unused)) =                                 \
-                mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1);      \
+        MTRACE_GUARD_(                                                                             \
+            mtrace_line_token, mtrace_line_leave_,                                                 \
+            mtrace_profile_mark_at(MTRACE_FUNCTION_, __LINE__, sizeof(#__VA_ARGS__) > 1));         \
         __VA_ARGS__;                                                                               \
     }))
 #else
