@@ -2395,7 +2395,7 @@ MTRACE_OFF_END_
 #if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_RECORDER_
 
 /* ============================================================================================== */
-/* [SECTION] SAMPLES AND MARKS - thinned when there is no room                                   */
+/* [SECTION] SAMPLES AND MARKS - thinned when there is no room                                    */
 /* ============================================================================================== */
 
 enum {
@@ -2426,7 +2426,7 @@ typedef struct mtrace_mark_ {
     char name[MTRACE_MARK_NAME_];
 } mtrace_mark_;
 
-/* What reports read; they have a copy. */
+/* The recording. Reports read a copy. */
 typedef struct mtrace_recording_ {
     uint64_t *samples;
     mtrace_mark_ *marks;
@@ -2434,11 +2434,11 @@ typedef struct mtrace_recording_ {
     size_t max_samples;
     size_t mark_count;
     size_t max_marks;
-    size_t memory; /* bytes of samples, marks and the filters' names, one block */
-    size_t words;  /* of a sample; series[i] is of word i */
+    size_t memory; /* bytes of samples, marks and patterns, in one block */
+    size_t words;  /* words of a sample. series[i] belongs to word i */
     size_t first_site;
-    uint64_t each;    /* samples taken that each one kept stands for */
-    uint64_t in_last; /* and that the last one does so far */
+    uint64_t each;    /* samples taken for each one kept */
+    uint64_t in_last; /* and for the last one so far */
     uint64_t taken;
     uint64_t dropped_marks;
     uint64_t start;      /* ns */
@@ -2448,7 +2448,7 @@ typedef struct mtrace_recording_ {
 
 enum { MTRACE_RECORDER_ON_ = 1, MTRACE_RECORDER_STREAMS_ = 2 };
 typedef struct mtrace_recorder_memory_ {
-    uint32_t state; /* 0, or of these */
+    uint32_t state; /* 0, or these bits */
     mtrace_recording_ r;
     mtrace_write_fn write;
     void *write_user;
@@ -2461,14 +2461,14 @@ static const char *const mtrace_series_names_[MTRACE_W_CHOSEN_] = {
     "", "", "current", "highest", "peak", "resident",
 };
 
-/* Bytes of the character that begins here, 0 if it is not UTF-8 or XML has no such. */
+/* Bytes of the character at this place. 0 if it is not UTF-8 or not allowed in XML. */
 static size_t mtrace_character_(const char *s) {
     size_t n = mtrace_utf8_length_(s, SIZE_MAX);
     bool is_none = n == 3 && memcmp(s, "\xef\xbf", 2) == 0 && (unsigned char)s[2] > 0xbd;
     return is_none ? 0 : n;
 }
 
-/* Every name goes through here, so that each format may trust it. */
+/* Copies a name. Every name comes through here, so each format may trust it. */
 static void mtrace_copy_name_(char *to, size_t size, const char *name) {
     const char *from = name == NULL ? "" : name;
     size_t length = 0, n;
@@ -2488,12 +2488,12 @@ static void mtrace_copy_name_(char *to, size_t size, const char *name) {
     to[length] = '\0';
 }
 
-/* --- mprof's .dat: a sample or mark as it is taken, or the whole --- */
+/* --- mprof's .dat: one sample or mark at once, or all --- */
 
 static const mtrace_escapes_ mtrace_word_ = {{" _"}, mtrace_put_odd_as_hex_};
 static const mtrace_escapes_ mtrace_quote_ = {{"\"'"}, mtrace_put_odd_as_hex_};
 
-/* "1.500000 1700000000.0000": MiB and unix time, in whole numbers. */
+/* "1.500000 1700000000.0000". MiB and unix time, computed in integers. */
 static void mtrace_print_dat_point_(mtrace_text_ *o, const mtrace_recording_ *r, uint64_t bytes,
                                     uint64_t time) {
     uint64_t tens_of_us = (time - r->start + r->unix_start) / 100000;
@@ -2518,8 +2518,8 @@ static void mtrace_print_dat_sample_(mtrace_text_ *o, const mtrace_recording_ *r
     mtrace_print_dat_memory_(o, r, sample[MTRACE_W_CURRENT_], sample[MTRACE_W_TIME_]);
 }
 
-/* A span gives its two points too: mprof peak --func wants one inside of it. Instants, of which
-   mprof knows nothing, are in lines of a kind that it passes over. */
+/* A span also prints its two points, because mprof peak --func needs one inside the span. mprof
+   has no instants. They are lines of a kind that it ignores. */
 static void mtrace_print_dat_mark_(mtrace_text_ *o, const mtrace_recording_ *r,
                                    const mtrace_mark_ *mark) {
     const mtrace_recorder_span *s = &mark->span;
@@ -2539,7 +2539,7 @@ static void mtrace_print_dat_mark_(mtrace_text_ *o, const mtrace_recording_ *r,
     mtrace_put_(o, "\n");
 }
 
-/* The command line, as a shell would read it; "mtrace" where it cannot be told. */
+/* The command line, quoted for a shell. "mtrace" if it is not known. */
 static void mtrace_print_command_(mtrace_text_ *o) {
     char words[2048], word[512];
     size_t length = mtrace_read_small_("/proc/self/cmdline", words, sizeof words), at = 0;
@@ -2564,7 +2564,7 @@ static void mtrace_print_dat_header_(mtrace_text_ *o) {
 
 /* --- samples --- */
 
-/* A name that the program gave its domain since; not one that another domain has already. */
+/* Takes a name that the program gave the domain later, unless another domain has that name. */
 static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_row *row) {
     size_t i;
     if (word >= r->first_site || r->series[word].is_named || row->domain_name == NULL) {
@@ -2596,7 +2596,8 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
     }
 }
 
-/* Into the recorder's own memory, which grows when there are more call sites than ever. */
+/* Takes a snapshot into the recorder's memory. That memory grows when there are more call sites
+   than ever. */
 static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
     mtrace_buffer *m = &mtrace_recorder_.snapshot;
     mtrace_result result = MTRACE_ERR_NO_MEMORY;
@@ -2617,7 +2618,7 @@ static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
     return result;
 }
 
-/* The series of a sample; with domains or sites all at the same moment. */
+/* Reads the series of a sample. With domains or sites, all are of the same moment. */
 static mtrace_traced_memory mtrace_recorder_read_(mtrace_recording_ *r, uint64_t *sample) {
     mtrace_snapshot *snapshot;
     mtrace_result result = MTRACE_ERR_NOT_TRACING;
@@ -2640,7 +2641,8 @@ static mtrace_traced_memory mtrace_recorder_read_(mtrace_recording_ *r, uint64_t
     }
 }
 
-/* The later sample takes in the one before: its own moment, the highest of all. */
+/* Merges the previous sample into the later one. The time and the bytes held are the later one's,
+   and every other value is the maximum. */
 static void mtrace_merge_samples_(uint64_t *later, const uint64_t *before, size_t words) {
     size_t i;
     if (before[MTRACE_W_MAX_] >= later[MTRACE_W_MAX_]) {
@@ -2669,7 +2671,8 @@ static void mtrace_thin_samples_(mtrace_recording_ *r) {
     r->each *= 2;
 }
 
-/* Each that is kept stands for equally many that were taken; the last may lack some yet. */
+/* Appends a sample. Each kept sample stands for the same number of samples taken. The last one may
+   still stand for fewer. When it does, the new sample is merged with it. */
 static void mtrace_keep_sample_(mtrace_recording_ *r, uint64_t *sample) {
     if (r->in_last == r->each && r->sample_count == r->max_samples) {
         mtrace_thin_samples_(r);
@@ -2686,7 +2689,8 @@ static void mtrace_keep_sample_(mtrace_recording_ *r, uint64_t *sample) {
     r->taken++;
 }
 
-/* The turn is held. A peak that is another than at the sample before was reached since. */
+/* Takes a sample. `turn` is held. If the tracer's peak has changed, it was reached since the last
+   sample. */
 static void mtrace_sample_(void) {
     mtrace_recording_ *r = &mtrace_recorder_.r;
     uint64_t sample[MTRACE_MAX_WORDS_];
@@ -2710,7 +2714,7 @@ static void mtrace_sample_(void) {
 
 static uint32_t mtrace_recorder_state_(void) {
     uint32_t state;
-    MTRACE_LOCK(); /* nothing where there are atomics */
+    MTRACE_LOCK(); /* empty where there are atomics */
     state = MTRACE_GET_ACQUIRE_(&mtrace_recorder_.state);
     MTRACE_UNLOCK();
     return state;
@@ -2739,7 +2743,7 @@ void mtrace_recorder_tick(void) {
 
 /* --- marks --- */
 
-/* Instants are shorter than any span. */
+/* The length of a mark. An instant is shorter than any span. */
 static uint64_t mtrace_length_(const mtrace_mark_ *mark) {
     return mark->is_span ? mark->span.end - mark->span.start + 1 : 0;
 }
@@ -2752,8 +2756,8 @@ static size_t mtrace_marks_below_(const mtrace_recording_ *r, uint64_t length) {
     return count;
 }
 
-/* The shorter half goes, of equal ones the oldest. The length between is found bit by bit: no
-   memory, no recursion. */
+/* Drops the shorter half of the marks, and the oldest among equal ones. Finds the length that
+   divides the halves bit by bit, without memory or recursion. */
 static void mtrace_thin_marks_(mtrace_recording_ *r) {
     size_t excess = (r->mark_count + 1) / 2, equals, i, kept = 0;
     uint64_t length = 0;
@@ -2788,7 +2792,7 @@ static void mtrace_keep_mark_(const mtrace_mark_ *mark) {
     mtrace_unlock_(&mtrace_locks_.marks);
 }
 
-/* With a writer in the turn of the samples, so that lines stay in their order. */
+/* Adds a mark. With a writer it takes the samples' lock, so that lines stay in order. */
 static void mtrace_add_mark_(const mtrace_mark_ *mark) {
     mtrace_text_ out;
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) == 0) {
@@ -2825,7 +2829,7 @@ void mtrace_recorder_mark(const char *name) {
     }
 }
 
-/* --- start, stop, what there is --- */
+/* --- start, stop, state --- */
 
 static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
     return d->site_count <= MTRACE_MAX_CHOSEN_ && d->domain_count <= MTRACE_MAX_CHOSEN_ &&
@@ -2834,7 +2838,7 @@ static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
            d->interval <= INT32_MAX && (d->no_thread || mtrace_ticker_can_());
 }
 
-/* "file.c:12 function type", what of it is set. */
+/* "file.c:12 function type". Only the parts that are set. */
 static void mtrace_name_site_(mtrace_series_ *series) {
     const mtrace_filter *f = &series->filter;
     const char *parts[3];
@@ -2879,7 +2883,7 @@ static void mtrace_name_series_(mtrace_recording_ *r, const mtrace_recorder_desc
     r->words = word;
 }
 
-/* Their patterns too are the recorder's own. Without `to`: only how many bytes they take. */
+/* Copies the filters' patterns to `to`, and returns their bytes. Without `to` it only counts. */
 static size_t mtrace_copy_patterns_(mtrace_recording_ *r, char *to) {
     size_t word, size = 0, i;
     for (word = r->first_site; word < r->words; word++) {
@@ -2922,13 +2926,13 @@ static mtrace_result mtrace_recording_make_(mtrace_recording_ *r, const mtrace_r
     return MTRACE_OK;
 }
 
-/* The turn is held. */
+/* Starts the recording. `turn` is held. */
 static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     uint32_t streams = d->write != NULL ? MTRACE_RECORDER_STREAMS_ : 0;
     mtrace_text_ out;
     mtrace_recorder_.write = d->write;
     mtrace_recorder_.write_user = d->write_user;
-    mtrace_recorder_.last_peak = mtrace_get_traced_memory().peak; /* of an earlier time */
+    mtrace_recorder_.last_peak = mtrace_get_traced_memory().peak; /* reached before the recording */
     mtrace_recorder_.r.start = mtrace_recorder_now();
     mtrace_recorder_.r.unix_start = mtrace_unix_now_();
     if (streams != 0) {
@@ -2939,7 +2943,8 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     mtrace_recorder_set_state_(MTRACE_RECORDER_ON_ | streams);
 }
 
-/* What was recorded, and the room for a snapshot, give way; d NULL: to nothing. */
+/* Frees the recording and the room for a snapshot, and puts new ones in their place. d NULL means
+   to start nothing. */
 static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_buffer snapshot,
                                      const mtrace_recorder_desc *d) {
     mtrace_lock_(&mtrace_locks_.turn);
@@ -2955,7 +2960,8 @@ static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_buffer s
     mtrace_unlock_(&mtrace_locks_.turn);
 }
 
-/* Nothing has changed until all is there; the thread finds nothing to do until then. */
+/* Allocates everything before it changes anything. The ticker's thread has nothing to do until
+   then. */
 static mtrace_result mtrace_recorder_prepare_(const mtrace_recorder_desc *d) {
     mtrace_recording_ r = MTRACE_ZERO_;
     mtrace_buffer snapshot = MTRACE_ZERO_;
@@ -2996,7 +3002,7 @@ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
     return result;
 }
 
-/* `life` is held. */
+/* Ends the recording. `life` is held. */
 static void mtrace_recorder_end_(void) {
     if (!mtrace_recorder_is_on()) {
         return;
@@ -3025,7 +3031,7 @@ void mtrace_recorder_free(void) {
     mtrace_unlock_(&mtrace_locks_.life);
 }
 
-/* The highest of a series and when it was, 0 when nothing is known of it. */
+/* The maximum of a series and its time. 0 if no value is known. */
 static uint64_t mtrace_highest_(const mtrace_recording_ *r, size_t word, uint64_t *time) {
     uint64_t highest = 0;
     size_t i;
@@ -3057,14 +3063,15 @@ mtrace_recorder_info mtrace_recorder_get_info(void) {
     return info;
 }
 
-/* memcpy takes no NULL, even for nothing. */
+/* memcpy must not get NULL, even for 0 bytes. */
 static void mtrace_copy_bytes_(void *to, const void *from, size_t size) {
     if (size > 0) {
         memcpy(to, from, size);
     }
 }
 
-/* For a report: samples wait meanwhile, marks only while theirs are copied. False: no memory. */
+/* Copies the recording for a report. Samples wait during the copy, marks only while the marks are
+   copied. False: no memory. */
 static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     size_t bytes;
@@ -3115,7 +3122,8 @@ typedef struct mtrace_ticks_ {
     const mtrace_unit_ *unit;
 } mtrace_ticks_;
 
-/* The smallest round step, a whole number of a unit, of which `most` or fewer reach so far. */
+/* The smallest round step, a whole number of a unit, that reaches `range` in `most` steps or
+   fewer. */
 static mtrace_ticks_ mtrace_ticks_for_(const mtrace_unit_ *units, size_t count, uint64_t range,
                                        uint64_t most) {
     static const uint16_t multiples[] = {1, 2, 5, 10, 20, 30, 50, 100, 200, 500};
@@ -3135,7 +3143,7 @@ static mtrace_ticks_ mtrace_ticks_for_(const mtrace_unit_ *units, size_t count, 
     return ticks;
 }
 
-/* value / whole * range, rounded down, of any numbers. */
+/* value / whole * range, rounded down, for numbers of any size. */
 static uint64_t mtrace_scaled_(uint64_t value, uint64_t whole, uint32_t range) {
     while (whole > UINT32_MAX) {
         whole >>= 1;
@@ -3167,7 +3175,7 @@ static const char *mtrace_label_time_(char *label, uint64_t ns) {
 static void mtrace_write_dat_(mtrace_text_ *o, const mtrace_recording_ *r) {
     size_t i;
     mtrace_print_dat_header_(o);
-    if (r->sample_count == 0) { /* mprof wants one */
+    if (r->sample_count == 0) { /* mprof needs one */
         mtrace_print_dat_memory_(o, r, 0, r->start);
     }
     for (i = 0; i < r->sample_count; i++) {
@@ -3180,7 +3188,7 @@ static void mtrace_write_dat_(mtrace_text_ *o, const mtrace_recording_ *r) {
 
 /* --- trace events of Chrome --- */
 
-/* Up to its own keys. The names of ours are good as they are. */
+/* Prints an event up to its own keys. The library's names need no escape. */
 static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *kind, uint64_t time,
                                 uint32_t thread) {
     mtrace_put_(o, ",\n{\"name\":");
@@ -3190,7 +3198,7 @@ static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *k
                        (unsigned long)thread);
 }
 
-/* One counter with a value for each series that is known of these words. */
+/* One counter with the known values of these words' series. */
 static void mtrace_print_counter_(mtrace_text_ *o, const mtrace_recording_ *r,
                                   const uint64_t *sample, const char *name, size_t word,
                                   size_t end) {
@@ -3289,13 +3297,14 @@ static uint64_t mtrace_duration_(const mtrace_recording_ *r) {
 
 static uint32_t mtrace_column_(const mtrace_recording_ *r, uint64_t duration, uint64_t time,
                                uint32_t columns) {
-    uint64_t since = time > r->start ? time - r->start : 0; /* a call may be older */
+    uint64_t since = time > r->start ? time - r->start : 0; /* a call may have begun earlier */
     uint64_t column = mtrace_scaled_(since < duration ? since : duration, duration, columns);
     return column < columns ? (uint32_t)column : columns - 1;
 }
 
-/* What a series was in each column: what it was last for `current`, the highest for the others. A
-   column without a sample is as the one before; for `highest`, as `current` was. */
+/* The value of a series in each column. For `current` it is the last value, for the others the
+   highest. A column without a sample repeats the previous column. For `highest` it repeats the
+   value of `current`. */
 static void mtrace_fill_columns_(const mtrace_recording_ *r, size_t word, uint64_t *values,
                                  uint32_t columns) {
     uint64_t duration = mtrace_duration_(r), last = MTRACE_UNKNOWN_BYTES_;
@@ -3363,7 +3372,7 @@ static void mtrace_write_sparkline_ascii_(mtrace_text_ *o, const mtrace_recordin
 
 enum { MTRACE_PLOT_COLUMNS_ = 68, MTRACE_PLOT_ROWS_ = 16 };
 
-/* Rows from the top: '#' up to what was held, ':' up to the highest. */
+/* Rows from the top. '#' goes up to the bytes held, ':' up to the highest. */
 static void mtrace_print_plot_rows_(mtrace_text_ *o, const mtrace_recording_ *r,
                                     mtrace_ticks_ ticks, uint32_t tick_count) {
     uint64_t current[MTRACE_PLOT_COLUMNS_], highest[MTRACE_PLOT_COLUMNS_];
@@ -3386,7 +3395,7 @@ static void mtrace_print_plot_rows_(mtrace_text_ *o, const mtrace_recording_ *r,
     }
 }
 
-/* The axis, with its ticks, and what they stand for beneath; instants on the axis. */
+/* The axis with ticks and instants, and the ticks' labels beneath it. */
 static void mtrace_print_plot_axis_(mtrace_text_ *o, const mtrace_recording_ *r) {
     char axis[MTRACE_PLOT_COLUMNS_ + 1];
     uint64_t duration = mtrace_duration_(r), n;
@@ -3438,7 +3447,8 @@ static void mtrace_write_plot_(mtrace_text_ *o, const mtrace_recording_ *r) {
 
 /* --- a picture --- */
 
-/* Pixels. The plot, names of instants above it, calls beneath it, the legend at its right. */
+/* Sizes in pixels. The names of instants are above the plot, calls beneath it, and the legend at
+   its right. */
 enum {
     MTRACE_SVG_WIDTH_ = 1040,
     MTRACE_SVG_LEFT_ = 84,
@@ -3456,10 +3466,10 @@ typedef struct mtrace_svg_ {
     const mtrace_recording_ *r;
     uint64_t duration;
     uint64_t most;     /* bytes at the top */
-    uint32_t y;        /* of the top */
-    bool has_resident; /* on this scale */
+    uint32_t y;        /* y of the top */
+    bool has_resident; /* resident bytes fit on this scale */
     mtrace_ticks_ bytes;
-    uint32_t threads[MTRACE_SVG_MAX_THREADS_]; /* with calls, and their rows */
+    uint32_t threads[MTRACE_SVG_MAX_THREADS_]; /* the threads with calls, and their rows */
     uint32_t rows[MTRACE_SVG_MAX_THREADS_];
     uint32_t thread_count;
     size_t undrawn; /* calls without a row */
@@ -3491,7 +3501,7 @@ static void mtrace_svg_text_(const mtrace_svg_ *s, uint32_t x, uint32_t y, const
     mtrace_put_(s->o, "</text>\n");
 }
 
-/* The row of a thread's calls of this level, counted from the first; false when it has none. */
+/* The row of a thread's calls of this level, counted from the first. False if there is none. */
 static bool mtrace_svg_row_(const mtrace_svg_ *s, const mtrace_recorder_span *span, uint32_t *row) {
     uint32_t i;
     *row = span->level;
@@ -3526,7 +3536,7 @@ static void mtrace_svg_give_rows_(mtrace_svg_ *s) {
     }
 }
 
-/* Adds a domain's columns to those beneath it. */
+/* Adds a domain's columns to the columns beneath it. */
 static void mtrace_svg_stack_(const mtrace_recording_ *r, size_t word, uint64_t *values) {
     uint64_t own[MTRACE_MAX_COLUMNS_];
     uint32_t i;
@@ -3553,7 +3563,7 @@ static void mtrace_svg_measure_(mtrace_svg_ *s) {
     s->has_resident = resident > 0 && resident / 2 <= s->most;
     s->most = s->has_resident && resident > s->most ? resident : s->most;
     s->bytes = mtrace_ticks_for_(mtrace_byte_units_, 5, s->most, 6);
-    s->most = (s->most / s->bytes.step + 1) * s->bytes.step; /* some air above */
+    s->most = (s->most / s->bytes.step + 1) * s->bytes.step; /* some space above */
     for (i = 0; i < s->r->mark_count; i++) {
         has_instants = has_instants || !s->r->marks[i].is_span;
     }
@@ -3623,7 +3633,7 @@ static void mtrace_svg_axes_(const mtrace_svg_ *s) {
     }
 }
 
-/* The points of a line of steps; where it ends in *last_y. */
+/* Prints a line of steps. Its last y is in *last_y. */
 static void mtrace_svg_steps_(const mtrace_svg_ *s, const uint64_t *values, uint32_t *last_y) {
     uint32_t i;
     for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
@@ -3645,7 +3655,7 @@ static void mtrace_svg_line_(const mtrace_svg_ *s, const uint64_t *values, const
     mtrace_put_(s->o, "\"/>\n");
 }
 
-/* Down to the axis: an area that is drawn later covers the lower part of one drawn before. */
+/* Draws an area down to the axis. A later area covers the lower part of an earlier one. */
 static void mtrace_svg_area_(const mtrace_svg_ *s, const uint64_t *values, const char *colour) {
     uint32_t y;
     mtrace_put_format_(s->o, "<path fill=\"%s\" d=\"", colour);
@@ -3654,7 +3664,7 @@ static void mtrace_svg_area_(const mtrace_svg_ *s, const uint64_t *values, const
                        MTRACE_SVG_LEFT_);
 }
 
-/* The sum of the domains first, then without the last, and so on. */
+/* Draws the sum of all domains first, then the sum without the last domain, and so on. */
 static void mtrace_svg_areas_(const mtrace_svg_ *s) {
     uint64_t values[MTRACE_MAX_COLUMNS_];
     size_t end, word;
@@ -3695,7 +3705,7 @@ static void mtrace_svg_lines_(const mtrace_svg_ *s) {
     }
 }
 
-/* Of names: every byte but those that go on with a character begins one. */
+/* Counts characters. Every byte begins one, except the continuation bytes of UTF-8. */
 static size_t mtrace_svg_characters_(const char *text) {
     size_t count = 0;
     for (; *text != '\0'; text++) {
@@ -3708,13 +3718,13 @@ static void mtrace_svg_cut_(char *text, size_t characters) {
     char *p = text;
     for (; *p != '\0'; p++) {
         if (((unsigned char)*p & 0xc0) != 0x80 && characters-- == 0) {
-            snprintf(p, 3, ".."); /* it has room: names are cut to less */
+            snprintf(p, 3, ".."); /* it fits, because names are cut shorter */
             return;
         }
     }
 }
 
-/* One row of it: how it is drawn, its name, the most it ever was. */
+/* One row of the legend, with the series' style, name and maximum. */
 static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y) {
     uint64_t time, highest = mtrace_highest_(s->r, word, &time);
     bool is_area = word >= MTRACE_W_CHOSEN_ && word < s->r->first_site;
@@ -3735,7 +3745,7 @@ static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y
     snprintf(text, sizeof text, "%s%s", s->r->series[word].name, is_off ? " (off scale)" : "");
     mtrace_svg_cut_(text, 20);
     mtrace_svg_text_(s, MTRACE_SVG_LEGEND_ + 24, y, "t", text);
-    if (word != MTRACE_W_CURRENT_) { /* of which merged samples know only the last */
+    if (word != MTRACE_W_CURRENT_) { /* merged samples have only its last value */
         mtrace_svg_text_(s, MTRACE_SVG_WIDTH_ - 16, y, "e",
                          highest > 0 ? mtrace_label_size_(label, highest) : "-");
     }
@@ -3753,7 +3763,7 @@ static void mtrace_svg_legend_(const mtrace_svg_ *s) {
     }
 }
 
-/* A name in the first row that has room, and a vertical; without room only a short one. */
+/* A name in the first row that has room, and a vertical line. Without room, only a short line. */
 static void mtrace_svg_instant_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uint32_t *ends) {
     unsigned x = mtrace_svg_x_(s, mark->span.start), row = 0, name_x;
     unsigned width = 8 + 7 * (unsigned)mtrace_svg_characters_(mark->name);
@@ -3782,7 +3792,7 @@ static void mtrace_svg_instants_(const mtrace_svg_ *s) {
     }
 }
 
-/* A bracket over the time of the call, with its name inside where there is room. */
+/* A bracket over the time of the call. Its name is inside where there is room. */
 static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uint32_t row) {
     unsigned x = mtrace_svg_x_(s, mark->span.start), end = mtrace_svg_x_(s, mark->span.end);
     unsigned y = s->y + MTRACE_SVG_TALL_ + 40 + row * MTRACE_SVG_ROW_;
@@ -3841,7 +3851,7 @@ static void mtrace_write_svg_(mtrace_text_ *o, const mtrace_recording_ *r) {
     mtrace_put_(o, "</svg>\n");
 }
 
-/* --- which --- */
+/* --- choice of format --- */
 
 typedef void (*mtrace_recorder_fn_)(mtrace_text_ *o, const mtrace_recording_ *r);
 static const mtrace_recorder_fn_ mtrace_recorder_formats_[] = {
@@ -4106,14 +4116,15 @@ static inline void mtrace_line_leave_(const mtrace_line_token *way) {
 /* [SECTION] UNWIND - which line of a function called what allocates now                          */
 /* ============================================================================================== */
 
-/* The return address in a function's frame is found by the platform's unwinder, which takes
-   microseconds. So what it found is kept: for a call site and its distance to the function's frame,
-   where on the stack the return addresses between them stood. When the same addresses stand there
-   again, the frames are the same, and the word beside them is the function's. */
+/* The platform's unwinder finds the return address in a function's frame, but takes microseconds.
+   So its answers are kept in *chains*. A chain belongs to a call site and its distance from the
+   function's frame. It has the stack offsets of all return addresses between the two, and a hash
+   of these addresses. When the same addresses are at the same offsets again, the frames are the
+   same. Then the word at the last offset is the function's return address. */
 #if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
 #define MTRACE_UNWINDS_ 1
 #include <unwind.h>
-/* It reads the stack's words, of other frames and not initialised: a sanitizer is to let it. */
+/* Reads words of other frames, some of them not initialised. A sanitizer must allow it. */
 #if defined(__has_feature)
 #if __has_feature(memory_sanitizer)
 #define MTRACE_UNCHECKED_ "memory"
@@ -4140,27 +4151,27 @@ enum {
 typedef struct mtrace_chain_ {
     const mtrace_site *site;
     uintptr_t distance; /* from the innermost frame to the function's */
-    uintptr_t hash;     /* of the return addresses but the last, which is in the function */
+    uintptr_t hash;     /* of all return addresses but the last, which is in the function */
     uint32_t count;
-    uint32_t offsets[MTRACE_CHAIN_MAX_]; /* where they stand, in words from the innermost frame */
+    uint32_t offsets[MTRACE_CHAIN_MAX_]; /* their offsets, in words from the innermost frame */
 } mtrace_chain_;
 
 typedef struct mtrace_unwinding_ {
     uintptr_t base;  /* the innermost frame's address */
-    uintptr_t frame; /* the function's */
-    uintptr_t below; /* where the stack ended in the frame before */
+    uintptr_t frame; /* the address of the function's frame */
+    uintptr_t below; /* the end of the previous frame */
     uintptr_t found; /* the newest return address that is not beyond the function */
     mtrace_chain_ chain;
     uint32_t steps;
     bool has_places; /* every address was found on the stack */
-    bool has_come;   /* beyond the function */
+    bool has_come;   /* a frame beyond the function */
 } mtrace_unwinding_;
 
 static uintptr_t mtrace_chain_mix_(uintptr_t hash, uintptr_t address) {
     return (hash ^ address) * MTRACE_GOLDEN_;
 }
 
-/* The word between two ends of the stack that holds an address, the highest; NULL: none does. */
+/* The highest word between `from` and `to` that holds the address. NULL: none. */
 static MTRACE_READS_STACK_ const uintptr_t *mtrace_stack_find_(uintptr_t from, uintptr_t to,
                                                                uintptr_t address) {
     const uintptr_t *word = (const uintptr_t *)to, *first = (const uintptr_t *)from;
@@ -4185,7 +4196,8 @@ static void mtrace_chain_add_(mtrace_unwinding_ *u, uintptr_t address, uintptr_t
     u->chain.offsets[u->chain.count++] = (uint32_t)offset;
 }
 
-/* A frame: its instruction, and its end of the stack (_Unwind_GetCFA is the caller's view). */
+/* Takes one frame: its instruction and the end of its stack (_Unwind_GetCFA is the caller's
+   view). */
 static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, void *user) {
     mtrace_unwinding_ *u = (mtrace_unwinding_ *)user;
     uintptr_t end = (uintptr_t)_Unwind_GetCFA(context);
@@ -4218,9 +4230,8 @@ static MTRACE_READS_STACK_ uintptr_t mtrace_chain_read_(const mtrace_chain_ *cha
     return hash == chain->hash ? base[chain->offsets[i]] : 0;
 }
 
-/* The return address in the frame that holds the address `frame`, if it stands where the unwinder
-   found one for that site; 0: not known so. Ways that are equally long to one site stand beside
-   each other. */
+/* The return address in the frame at `frame`, from a chain of the site. 0: no chain fits. Chains of
+   one site and distance are side by side in one set. */
 static MTRACE_HOT_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const mtrace_site *site,
                                                    const void *from, const void *frame) {
     uintptr_t distance = (uintptr_t)frame - (uintptr_t)from, address = 0;
@@ -4234,14 +4245,14 @@ static MTRACE_HOT_ uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const 
     return address;
 }
 
-/* Keeps what the unwinder found, first of its set; the last goes. */
+/* Keeps a chain as the first of its set. Drops the last one. */
 static void mtrace_chain_keep_(mtrace_chain_ *chains, const mtrace_chain_ *found) {
     mtrace_chain_ *set = mtrace_chains_of_(chains, found->site, found->distance);
     memmove(set + 1, set, (MTRACE_CHAIN_WAYS_ - 1) * sizeof *set);
     *set = *found;
 }
 
-/* The same from the unwinder; 0: not found. */
+/* The return address from the unwinder. 0: not found. */
 static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
                                                          const mtrace_site *site, const void *from,
                                                          const void *frame) {
@@ -4256,7 +4267,7 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     u.has_places = true;
     _Unwind_Backtrace(mtrace_unwind_step_, &u);
     if (!u.has_come) {
-        return 0; /* too deep, or a function without unwind tables between */
+        return 0; /* too deep, or a function between has no unwind tables */
     }
     if (u.has_places && u.chain.count > 0) {
         u.chain.site = site;
@@ -4293,13 +4304,13 @@ static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site
 /* [SECTION] SOURCE OF A FUNCTION                                                                 */
 /* ============================================================================================== */
 
-/* A source file, read whole, and the lines of the block that holds a line. */
+/* A complete source file, and the lines of the block that holds a line. */
 typedef struct mtrace_listing_ {
     char *text; /* NULL: it cannot be read */
     size_t size;
     uint32_t first; /* 0: not known */
     uint32_t last;
-    const char *at; /* the line that was asked for last */
+    const char *at; /* the last line read */
     uint32_t at_line;
 } mtrace_listing_;
 
@@ -4327,7 +4338,7 @@ static char *mtrace_read_whole_(const char *path, size_t *size) {
     return text;
 }
 
-/* Behind a comment, a literal or a directive that begins at `at`; `at` itself when none does. */
+/* Skips a comment, a literal or a directive at `at`. Returns `at` if there is none. */
 static const char *mtrace_skip_quoted_(const char *at) {
     char quote = *at++;
     while (*at != '\0' && *at != quote && *at != '\n') {
@@ -4353,19 +4364,19 @@ static const char *mtrace_skip_(const char *text, const char *at, bool line_is_b
         return mtrace_skip_line_(at);
     }
     if (*at == '"' || (*at == '\'' && !(at > text && at[-1] >= '0' && at[-1] <= '9'))) {
-        return mtrace_skip_quoted_(at); /* 1'000 is a number of C++ */
+        return mtrace_skip_quoted_(at); /* 1'000 is a number in C++ */
     }
     return at;
 }
 
-/* Walks over the file by braces, up to the end of the innermost block that holds the line. */
+/* Reads the file brace by brace, up to the end of the innermost block that holds the line. */
 typedef struct mtrace_blocks_ {
-    uint32_t line;      /* where the walk is */
-    uint32_t statement; /* where what precedes a brace began; 0: nothing yet */
+    uint32_t line;      /* the current line */
+    uint32_t statement; /* the first line of the text before a brace. 0: no text yet */
     uint32_t depth;
     uint32_t heads[64]; /* of the open blocks */
     uint32_t wanted;
-    uint32_t wanted_depth; /* 0: the line has not come yet */
+    uint32_t wanted_depth; /* 0: the line is not reached yet */
 } mtrace_blocks_;
 
 /* True at the end of the wanted block. */
@@ -4425,8 +4436,8 @@ static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
     return s;
 }
 
-/* The line, without its end; its bytes in *length, 0 when there is none. Goes on from where the
-   last one was. */
+/* The text of a line. *length is its length without the line end, 0 if there is no such line.
+   Starts at the last line read. */
 static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t *length) {
     const char *end;
     *length = 0;
@@ -4449,11 +4460,11 @@ static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t
 /* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
 /* ============================================================================================== */
 
-/* An address in some function, and the line of the function that is wanted there. */
+/* An address, its function, and the line of the function there. */
 typedef struct mtrace_symbol_ {
     uintptr_t address;
     const mtrace_site *function;
-    struct mtrace_line_ *record; /* that has the address; NULL: none */
+    struct mtrace_line_ *record; /* the record with this address. NULL: none */
     uint32_t line;               /* 0: not found */
     bool tried;
 } mtrace_symbol_;
@@ -4468,7 +4479,7 @@ typedef Elf64_Phdr mtrace_segment_;
 typedef Elf32_Phdr mtrace_segment_;
 #endif
 
-/* The beginning of struct dl_phdr_info, which strict C hides. */
+/* The beginning of struct dl_phdr_info. Strict C hides it. */
 typedef struct mtrace_module_ {
     uintptr_t bias;
     const char *name; /* "": the program */
@@ -4502,14 +4513,14 @@ static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address
     return false;
 }
 
-/* Does addr2line's name, demangled, say the function of that __func__? */
+/* True if addr2line's demangled name is that of the function with this __func__. */
 static bool mtrace_is_name_of_(const char *text, const char *function) {
     size_t length = strlen(function);
     const char *at = text;
     for (; (at = strstr(at, function)) != NULL; at++) {
         char before = at == text ? ':' : at[-1], after = at[length];
         if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
-            return true; /* an end of text is found, too */
+            return true; /* strchr finds the end of text, too */
         }
     }
     return false;
@@ -4520,7 +4531,7 @@ static const char *mtrace_base_name_(const char *path) {
     return slash != NULL ? slash + 1 : path;
 }
 
-/* The line of "dir/file.c:12 (discriminator 3)", if it is of that file; else 0. */
+/* The line in "dir/file.c:12 (discriminator 3)" if it is that file, else 0. */
 static uint32_t mtrace_line_of_location_(char *place, const char *file) {
     char *colon = strrchr(place, ':');
     if (colon == NULL) {
@@ -4532,8 +4543,9 @@ static uint32_t mtrace_line_of_location_(char *place, const char *file) {
                : 0;
 }
 
-/* addr2line's answers: an address, then a name and a place for the function and each that it is
-   inlined into. The wanted function's name decides; without, the outermost place in its file. */
+/* Reads addr2line's answers. Each is an address, then a name and a location for the function and
+   for each function that it is inlined into. The wanted function's name decides. Without it, the
+   outermost location in its file does. */
 static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
     char name[4096], place[4096];
     mtrace_symbol_ *symbol = NULL;
@@ -4573,8 +4585,8 @@ static void mtrace_command_add_(mtrace_command_ *c, const char *word) {
     c->text += size;
 }
 
-/* Starts it, without a shell, its output into a pipe. With raised privileges neither the caller's
-   PATH says what runs, nor has that the caller's environment. */
+/* Starts the command without a shell, with its output in a pipe. With raised privileges it ignores
+   the caller's PATH and passes an empty environment. */
 static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process) {
     static char *nothing[] = {NULL};
     bool privileged = mtrace_is_privileged_();
@@ -4589,7 +4601,7 @@ static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process
     return done;
 }
 
-/* Runs it; what it writes answers for the symbols. */
+/* Runs the command and reads its answers into the symbols. */
 static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, size_t count) {
     int ends[2], status;
     pid_t process;
@@ -4613,11 +4625,11 @@ static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, siz
     }
 }
 
-/* A return address is behind its call: the byte before is of it. */
+/* Asks about addresses. A return address is behind its call, so the byte before it is used. */
 static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
                                 mtrace_symbol_ **wanted, size_t count) {
     static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
-    char word[64]; /* an address; or the program, not /proc/self, which would be addr2line */
+    char word[64]; /* an address or the program. /proc/self would be addr2line */
     size_t words = sizeof(char *) * (count + 16), i;
     mtrace_command_ c = MTRACE_ZERO_;
     c.words = (char **)malloc(words + 256 + strlen(module->name) + 20 * count);
@@ -4640,7 +4652,7 @@ static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
     free(c.words);
 }
 
-/* Asks for the module's addresses, so many at once that a command can hold them. */
+/* Asks about the module's addresses, at most AT_ONCE in one command. */
 static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
     enum { AT_ONCE = 1000 };
     mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
@@ -4660,8 +4672,8 @@ static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *
     return 0;
 }
 
-/* A line is the function's only if it lies in it: addr2line can take a function that was inlined
-   for the one around it (binutils 2.40 with what clang writes). Such lines are not known. */
+/* Rejects lines outside their function. addr2line can take an inlined function for the one around
+   it (binutils 2.40 with clang's output). Such lines are not known. */
 static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
     mtrace_listing_ listing = MTRACE_ZERO_;
     const mtrace_site *function = NULL;
