@@ -40,6 +40,30 @@ consume fetch_content -DMTRACE_REPOSITORY="file://$tmp/repository"
 PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" make -C tests/consumers/pkg_config OUT="$tmp/pc" >"$tmp/log" 2>&1 && "$tmp/pc"
 report pkg_config $?
 
+# The projects that docs/FAQ.md shows, in C and as it tells for C++. They find the installed package, or the headers in
+# third_party.
+python3 - "$tmp/meson" docs/FAQ.md <<'END' >"$tmp/log" 2>&1
+import pathlib, re, sys
+projects = re.findall(r"^```meson\n(project.*?)^```", open(sys.argv[2]).read(), re.M | re.S)
+assert len(projects) == 2
+for language in "c", "cpp":
+    for number, text in enumerate(projects, 1):
+        folder = pathlib.Path(f"{sys.argv[1]}.{number}.{language}")
+        copies = folder / "third_party/mtrace"
+        copies.mkdir(parents=True)
+        for name in "mtrace.h", "mtrace_ext.h", "/usr/include/xxhash.h":
+            (copies / pathlib.Path(name).name).write_text(open(name).read())
+        (folder / "meson.build").write_text(re.sub(r"'c'|\.c'|\bc_args", lambda c: c[0].replace("c", language), text))
+        (folder / f"main.{language}").write_text(open("tests/consumers/main.c").read())
+        (folder / f"level.{language}").write_text("")
+END
+report "meson's projects" $?
+for project in "$tmp"/meson.*; do
+    PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" meson setup -Dwerror=true -Dwarning_level=2 "$project/build" "$project" \
+        >"$tmp/log" 2>&1 && ninja -C "$project/build" >"$tmp/log" 2>&1 && "$project/build/game"
+    report "${project##*/}" $?
+done
+
 # xxHash as a CONFIG package, as its own CMake build installs it.
 mkdir -p "$tmp/xxhash/lib/cmake/xxHash" "$tmp/xxhash/include" && cp /usr/include/xxhash.h "$tmp/xxhash/include"
 printf 'add_library(xxHash::xxhash INTERFACE IMPORTED)\nset_target_properties(xxHash::xxhash PROPERTIES INTERFACE_INCLUDE_DIRECTORIES "%s")\n' \
