@@ -195,5 +195,5 @@ check "an ordinary program listens to the environment" listens
 check "one with raised privileges does not" does_not_listen
 check "an ordinary program asks the addr2line of its PATH" [ "$(runs_addr2line_of ./ordinary)" = yes ]
 check "one with raised privileges does not" [ "$(runs_addr2line_of ./privileged)" = no ]
-check "... and finds its lines even so" grep -Eq "^ +$(grep -n LINE privileged.c | cut -d : -f 1) +1024 KiB" out
+check "... and finds its lines even so" grep -Eq "^ +$(grep -n LINE privileged.c | cut -d : -f 1) +1\.00 MiB" out
 exit $failed

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Reports arrive wherever the program's output goes: a terminal, a pipe, a file, the log of a test runner. They also
 # arrive if the program aborts or is stopped in gdb. Earlier output in stdio's buffer arrives too. On a terminal, tables
-# have its width.
+# have its width, colours and bars.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 top=$PWD tmp=$(mktemp -d)
@@ -130,9 +130,10 @@ gdb -batch -nx -ex 'set confirm off' -ex 'break stop_here' -ex 'run none >inferi
 check "gdb: call mtrace_print_top(10) shows its text at once" grep -Eq "program.c:$leak main$" called
 
 # --- the width of a terminal; a pipe has 80 columns ---
+escape=$(printf '\033')
 # width FILE: of its longest row of a table
 width() {
-    tr -d '\r' <"$1" | awk '/WHERE/ || /source.c/ { if (length($0) > most) most = length($0) } END { print most }'
+    tr -d '\r' <"$1" | sed "s/$escape\[[0-9;]*m//g" | awk '/WHERE/ || /source.c/ { if (length($0) > most) most = length($0) } END { print most }'
 }
 for columns in 0 60 100; do
     script -qec "stty cols $columns; ./program table" /dev/null </dev/null >terminal 2>&1
@@ -140,6 +141,92 @@ for columns in 0 60 100; do
 done
 ./program table | cat >pipe
 check "a pipe has 80" test "$(width pipe)" = 80
+
+# --- colours and bars: only on a terminal, and not if the user refused them ---
+cat >colours.c <<'C'
+#define MTRACE_IMPLEMENTATION
+#include "mtrace.h"
+#include <stdio.h>
+#include <string.h>
+
+static void to_stdout(const char *text, size_t length, void *user) {
+    (void)user;
+    fwrite(text, 1, length, stdout);
+}
+
+/* Arguments: "own" a writer of the program's own, "always", "never". */
+int main(int argc, char **argv) {
+    mtrace_desc start = MTRACE_ZERO_;
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *old, *now;
+    mtrace_rows *held, *changes;
+    int i;
+    for (i = 1; i < argc; i++) {
+        start.write = strcmp(argv[i], "own") == 0 ? to_stdout : start.write;
+        desc.colours = strcmp(argv[i], "always") == 0  ? MTRACE_COLOURS_ALWAYS
+                       : strcmp(argv[i], "never") == 0 ? MTRACE_COLOURS_NEVER
+                                                       : desc.colours;
+    }
+    mtrace_start(&start);
+    (void)MT_TRACK(1, 1, 3 << 20);
+    mtrace_snapshot_take(&old, false, NULL);
+    (void)MT_TRACK(1, 2, 1 << 20);
+    MT_UNTRACK(1, 1);
+    for (i = 0; i < 12345; i++) {
+        (void)MT_TRACK(1, i + 3, 7);
+    }
+    mtrace_snapshot_take(&now, false, NULL);
+    mtrace_snapshot_statistics(&held, now, MTRACE_BY_LINE, NULL);
+    mtrace_snapshot_compare(&changes, now, old, MTRACE_BY_LINE, NULL);
+    mtrace_report(held, &desc);
+    mtrace_report(changes, &desc);
+    desc.style = MTRACE_STYLE_LINES;
+    mtrace_report(held, &desc);
+    return 0;
+}
+C
+check "colours.c builds" gcc -std=c99 -O1 -g -Wall -Wextra -Werror -DMTRACE -I"$top" colours.c -o colours
+unset NO_COLOR
+export TERM=xterm
+
+# on_terminal FILE COMMAND: the command's output on a terminal.
+on_terminal() {
+    script -qec "$2" /dev/null </dev/null 2>&1 | tr -d '\r' >"$1"
+}
+
+plain() { # FILE: has text and no escape sequence
+    test -s "$1" && ! grep -q "$escape" "$1"
+}
+
+./colours | cat >piped
+check "a pipe gets no colours" plain piped
+check "... but two decimals, units in one place, digits in groups" grep -q '^ 84\.39 KiB    7\.6    12,345       0 B    colours\.c:' piped
+on_terminal coloured ./colours
+check "a terminal gets a bar as long as the share" \
+    grep -q "^$escape\[30;46m  1\.00 MiB   92\.4         1    1\.00 $escape\[0mMiB  colours\.c:" coloured
+check "... and a short one" grep -q "^$escape\[30;46m 84$escape\[0m\.39 KiB    7\.6 " coloured
+check "... growth in red" grep -q "^$escape\[31m  +1\.00 MiB$escape\[0m    1\.00 MiB " coloured
+check "... and shrinking in green" grep -q "^$escape\[32m  -3\.00 MiB$escape\[0m       0 B " coloured
+sed "s/$escape\[[0-9;]*m//g" coloured >stripped
+check "... the same text" diff <(sed '/^mtrace.s own/d' piped) <(sed '/^mtrace.s own/d' stripped)
+sed -n '/^# size/,$p' coloured >lines
+check "... LINES as ever" plain lines
+on_terminal refused "NO_COLOR=1 ./colours"
+check "NO_COLOR refuses them" plain refused
+on_terminal empty "NO_COLOR= ./colours"
+check "... an empty one does not" grep -q "$escape" empty
+on_terminal dumb "TERM=dumb ./colours"
+check "TERM=dumb gets none" plain dumb
+on_terminal unnamed "env -u TERM ./colours"
+check "no TERM, no colours" plain unnamed
+on_terminal own "./colours own"
+check "a writer of the program's own gets none" plain own
+on_terminal never "./colours never"
+check "desc.colours may refuse them" plain never
+on_terminal redirected "./colours >redirected.file"
+check "a file gets none on a terminal either" plain redirected.file
+NO_COLOR=1 ./colours own always | cat >always
+check "desc.colours may ask for them, whatever the writer" diff <(sed '/^mtrace.s own/d' coloured) <(sed '/^mtrace.s own/d' always)
 
 # --- the tracer's own memory: the part in RAM is more than nothing, and far from all ---
 check "own memory" awk '/^mtrace.s own memory/ { if ($4 > 0 && $4 < $6 / 4 && $5 == "of" && $8 == "in") good = 1 }

@@ -409,39 +409,39 @@ static const test_trace shown[] = {{1, 0, 50, "main@m.c:9 run@1+0x1234 3+0xabc",
                                    {1, 0, 40, "draw@4+0x0", 1, NULL},
                                    {1, 0, 10, "0+0xffffffff80001234", 1, NULL}};
 
-#define HEAD "      SIZE      %    COUNT     AT PEAK  WHERE"
+#define HEAD "      SIZE      %     COUNT     AT PEAK  WHERE"
 #define FOOT "mtrace's own memory 0 B\n"
 
 static void test_table(void **state) {
     (void)state;
     expect_report(shown, 3, MTRACE_BY_TRACEBACK, MTRACE_STYLE_TABLE, 80,
                   "mtrace: 100 B in 3 blocks held, 0 B at the peak; 3 of 3 tracebacks\n" HEAD "\n"
-                  "      50 B   50.0        1         0 B  /lib/m.so+0xabc\n"
-                  "                                           from /lib/m.so+0x1234 run\n"
-                  "                                           from m.c:9 main\n"
-                  "      40 B   40.0        1         0 B  /lib/n.so+0x0 draw\n"
-                  "      10 B   10.0        1         0 B  0xffffffff80001234\n" FOOT);
+                  "    50 B     50.0         1       0 B    /lib/m.so+0xabc\n"
+                  "                                            from /lib/m.so+0x1234 run\n"
+                  "                                            from m.c:9 main\n"
+                  "    40 B     40.0         1       0 B    /lib/n.so+0x0 draw\n"
+                  "    10 B     10.0         1       0 B    0xffffffff80001234\n" FOOT);
     expect_report(shown, 3, MTRACE_BY_FUNCTION, MTRACE_STYLE_TABLE, 80,
                   "mtrace: 100 B in 3 blocks held, 0 B at the peak; 3 of 3 functions\n" HEAD "\n"
-                  "      50 B   50.0        1         0 B  /lib/m.so+0xabc\n"
-                  "      40 B   40.0        1         0 B  draw (/lib/n.so)\n"
-                  "      10 B   10.0        1         0 B  0xffffffff80001234\n" FOOT);
+                  "    50 B     50.0         1       0 B    /lib/m.so+0xabc\n"
+                  "    40 B     40.0         1       0 B    draw (/lib/n.so)\n"
+                  "    10 B     10.0         1       0 B    0xffffffff80001234\n" FOOT);
     expect_report(shown, 3, MTRACE_BY_FILE, MTRACE_STYLE_TABLE, 80,
                   "mtrace: 100 B in 3 blocks held, 0 B at the peak; 3 of 3 files\n" HEAD "\n"
-                  "      50 B   50.0        1         0 B  /lib/m.so\n"
-                  "      40 B   40.0        1         0 B  /lib/n.so\n"
-                  "      10 B   10.0        1         0 B  <unknown>\n" FOOT);
+                  "    50 B     50.0         1       0 B    /lib/m.so\n"
+                  "    40 B     40.0         1       0 B    /lib/n.so\n"
+                  "    10 B     10.0         1       0 B    <unknown>\n" FOOT);
 }
 
 /* What modules' paths have in common is left out where it does not fit. */
 static void test_narrow_table(void **state) {
     (void)state;
     expect_report(shown, 3, MTRACE_BY_LINE, MTRACE_STYLE_TABLE, 57,
-                  "mtrace: 100 B in 3 blocks held, 0 B at the peak; 3 of 3 lines\n" HEAD
+                  "mtrace: 100 B in 3 blocks held, 0 B at the peak\n        3 of 3 lines\n" HEAD
                   ", in /lib/\n"
-                  "      50 B   50.0        1         0 B  m.so+0xabc\n"
-                  "      40 B   40.0        1         0 B  n.so+0x0 draw\n"
-                  "      10 B   10.0        1         0 B  ...ffffff80001234\n" FOOT);
+                  "    50 B     50.0         1       0 B    m.so+0xabc\n"
+                  "    40 B     40.0         1       0 B    n.so+0x0 draw\n"
+                  "    10 B     10.0         1       0 B    ...fffff80001234\n" FOOT);
 }
 
 static void test_other_styles(void **state) {

@@ -999,24 +999,24 @@ static void test_table(void **state) {
     static const char *const wanted =
         ":6: 1 call; 0 B held before, 4096 KiB at the peak, 0 B after\n"
         "  LINE       HELD      CHANGE       PEAK   ALLOCS    FREES  SHARE OF PEAK      SOURCE\n"
-        "     4                                                                         "
-        "static int\n"
-        "     5                                                                         "
-        "work(int n) {\n"
-        "     6                                                                         "
-        "    MT_PROFILE();\n"
-        "     7                                                                         "
-        "    char c = '{';\n"
-        "     8                                                                         "
-        "    if (n) {\n"
-        "     9   4096 KiB   +4096 KiB   4096 KiB        2        0   100 % ##########  "
-        "        a = MT_MALLOC(n);\n"
-        "    10                                                                         "
-        "    }\n"
+        "     4                                                                         static "
+        "int\n"
+        "     5                                                                         work(int "
+        "n) {\n"
+        "     6                                                                             "
+        "MT_PROFILE();\n"
+        "     7                                                                             char c "
+        "= '{';\n"
+        "     8                                                                             if (n) "
+        "{\n"
+        "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2        0   100 % ##########          a "
+        "= MT_MALLOC(n);\n"
+        "    10                                                                             }\n"
         "    11                                                                         \n"
-        "    12   1024 KiB   -4096 KiB   4096 KiB        0        2                     "
-        "    MT_FREE(a);\n"
-        "    13                                                                         }\n\n";
+        "    12   1.00 MiB   -4.00 MiB   4.00 MiB        0        2                         "
+        "MT_FREE(a);\n"
+        "    13                                                                         }\n"
+        "\n";
     fixture f;
     (void)state;
     make_file(&f, source);
@@ -1065,7 +1065,7 @@ static void test_without_source(void **state) {
     start();
     run_fixture(&f);
     report_to(&out, MTRACE_PROFILE_TABLE, NULL);
-    assert_non_null(strstr(out.text, "     9   4096 KiB   +4096 KiB   4096 KiB        2"));
+    assert_non_null(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2"));
     report_to(&out, MTRACE_PROFILE_CLASSIC, NULL);
     assert_non_null(strstr(out.text, "     6    0.000 MiB    0.000 MiB           1"));
     report_to(&out, MTRACE_PROFILE_JSON, NULL);
@@ -1097,8 +1097,8 @@ static void test_odd_sources(void **state) {
         report_to(&out, MTRACE_PROFILE_TABLE, NULL);
         remove(f.path);
         /* as they are told, unless the text says that the function ends before */
-        assert_true(strstr(out.text, "     9   4096 KiB   +4096 KiB   4096 KiB        2") != NULL ||
-                    strstr(out.text, "     ?   4096 KiB        +0 B   4096 KiB        2") != NULL);
+        assert_true(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2") != NULL ||
+                    strstr(out.text, "     ?   4.00 MiB      +0 B     4.00 MiB        2") != NULL);
     }
 }
 
@@ -1144,7 +1144,7 @@ static void test_source_that_is_a_fifo(void **state) {
     report_to(&out, MTRACE_PROFILE_TABLE, NULL);
     alarm(0);
     remove(f.path);
-    assert_non_null(strstr(out.text, "     9   4096 KiB   +4096 KiB   4096 KiB        2"));
+    assert_non_null(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2"));
 }
 
 static void test_json_and_filter(void **state) {

@@ -140,28 +140,28 @@ static void test_table(void **state) {
     assert_int_equal(mtrace_untrack_at(1, 8, NULL), MTRACE_OK);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 49.2 KiB in 6 blocks held, 50.2 KiB at the peak; 3 of 3 lines\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "  48.8 KiB   99.1        2    48.8 KiB  a.c:5 f\n"
-                 "     400 B    0.8        1       400 B  c.c:578 f\n"
-                 "      30 B    0.1        3        30 B  a.c:2 f\n"
+                 "mtrace: 49.25 KiB in 6 blocks held, 50.23 KiB at the peak; 3 of 3 lines\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 " 48.83 KiB   99.1         2   48.83 KiB  a.c:5 f\n"
+                 "   400 B      0.8         1     400 B    c.c:578 f\n"
+                 "    30 B      0.1         3      30 B    a.c:2 f\n"
                  "mtrace's own memory 1024 KiB\n");
     mtrace_snapshot_set_view(s, MTRACE_VIEW_PEAK);
     expect_table(group(s, NULL, MTRACE_BY_FILE),
-                 "mtrace: 50.2 KiB in 7 blocks held at the peak; 3 of 3 files\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "  48.9 KiB   97.3        5    48.9 KiB  a.c\n"
-                 "    1000 B    1.9        1      1000 B  d.c\n"
-                 "     400 B    0.8        1       400 B  c.c\n"
+                 "mtrace: 50.23 KiB in 7 blocks held at the peak; 3 of 3 files\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 " 48.86 KiB   97.3         5   48.86 KiB  a.c\n"
+                 " 1,000 B      1.9         1   1,000 B    d.c\n"
+                 "   400 B      0.8         1     400 B    c.c\n"
                  "mtrace's own memory 1024 KiB\n");
     mtrace_snapshot_set_view(s, MTRACE_VIEW_TOTAL);
     expect_table(group(s, NULL, MTRACE_BY_FILE),
-                 "mtrace: 50.3 KiB in 8 blocks allocated in all; 4 of 4 files\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "  48.9 KiB   97.2        5    48.9 KiB  a.c\n"
-                 "    1000 B    1.9        1      1000 B  d.c\n"
-                 "     400 B    0.8        1       400 B  c.c\n"
-                 "      66 B    0.1        1         0 B  b.c\n"
+                 "mtrace: 50.29 KiB in 8 blocks allocated in all; 4 of 4 files\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 " 48.86 KiB   97.2         5   48.86 KiB  a.c\n"
+                 " 1,000 B      1.9         1   1,000 B    d.c\n"
+                 "   400 B      0.8         1     400 B    c.c\n"
+                 "    66 B      0.1         1       0 B    b.c\n"
                  "mtrace's own memory 1024 KiB\n");
 }
 
@@ -176,28 +176,28 @@ static void test_table_of_every_key(void **state) {
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_FUNCTION),
                  "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 functions\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "       8 B   88.9        1         8 B  f (a.c)\n"
-                 "       1 B   11.1        1         1 B  <unknown> (a.c)\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 "     8 B     88.9         1       8 B    f (a.c)\n"
+                 "     1 B     11.1         1       1 B    <unknown> (a.c)\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, NULL, MTRACE_BY_TYPE),
                  "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 types\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "       8 B   88.9        1         8 B  struct point\n"
-                 "       1 B   11.1        1         1 B  <untyped>\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 "     8 B     88.9         1       8 B    struct point\n"
+                 "     1 B     11.1         1       1 B    <untyped>\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, NULL, MTRACE_BY_DOMAIN),
                  "mtrace: 9 B in 2 blocks held, 9 B at the peak; 2 of 2 domains\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "       8 B   88.9        1         8 B  domain 1\n"
-                 "       1 B   11.1        1         1 B  domain 7\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 "     8 B     88.9         1       8 B    domain 1\n"
+                 "     1 B     11.1         1       1 B    domain 7\n"
                  "mtrace's own memory 1024 KiB\n");
     assert_int_equal(mtrace_untrack_at(7, 1, NULL), MTRACE_OK);
     s = take(0);
     expect_table(group(s, NULL, MTRACE_BY_LINE),
                  "mtrace: 8 B in 1 block held, 9 B at the peak; 1 of 1 line\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "       8 B  100.0        1         9 B  a.c:2 f\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                 "     8 B    100.0         1       9 B    a.c:2 f\n"
                  "mtrace's own memory 1024 KiB\n");
 }
 
@@ -213,14 +213,14 @@ static void test_table_of_size_classes(void **state) {
                   "2 B: size=2 B, count=1, average=2 B\n");
     expect_all_rows(group(s, s, MTRACE_BY_SIZE_CLASS),
                     "mtrace: 98 B in 5 blocks, +0 B in +0; 3 of 3 size classes\n"
-                    "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                    "      +0 B       66 B        +0       1  up to 128 B\n"
-                    "      +0 B       30 B        +0       3  up to 16 B\n"
-                    "      +0 B        2 B        +0       1  2 B\n"
+                    "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                    "     +0 B        66 B         +0       1  up to 128 B\n"
+                    "     +0 B        30 B         +0       3  up to 16 B\n"
+                    "     +0 B         2 B         +0       1  2 B\n"
                     "mtrace's own memory 1024 KiB\n");
     expect_table(group(s, s, MTRACE_BY_SIZE_CLASS),
                  "mtrace: 98 B in 5 blocks, +0 B in +0; 0 of 0 changed size classes\n"
-                 "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
+                 "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
                  "mtrace's own memory 1024 KiB\n");
 }
 
@@ -232,25 +232,25 @@ static void test_table_of_differences(void **state) {
     story_new();
     now = take(1);
     expect_all_rows(group(now, old, MTRACE_BY_LINE),
-                    "mtrace: 49.2 KiB in 6 blocks, +49.2 KiB in +1; 4 of 4 lines\n"
-                    "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                    " +48.8 KiB   48.8 KiB        +1       2  a.c:5 f\n"
-                    "    +400 B      400 B        +1       1  c.c:578 f\n"
-                    "     -66 B        0 B        -1       0  b.c:1 f\n"
-                    "      +0 B       30 B        +0       3  a.c:2 f\n"
+                    "mtrace: 49.25 KiB in 6 blocks, +49.15 KiB in +1; 4 of 4 lines\n"
+                    "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                    " +48.83 KiB   48.83 KiB       +1       2  a.c:5 f\n"
+                    "   +400 B       400 B         +1       1  c.c:578 f\n"
+                    "    -66 B         0 B         -1       0  b.c:1 f\n"
+                    "     +0 B        30 B         +0       3  a.c:2 f\n"
                     "mtrace's own memory 1024 KiB\n");
     expect_table(group(now, old, MTRACE_BY_LINE),
-                 "mtrace: 49.2 KiB in 6 blocks, +49.2 KiB in +1; 3 of 3 changed lines\n"
-                 "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                 " +48.8 KiB   48.8 KiB        +1       2  a.c:5 f\n"
-                 "    +400 B      400 B        +1       1  c.c:578 f\n"
-                 "     -66 B        0 B        -1       0  b.c:1 f\n"
+                 "mtrace: 49.25 KiB in 6 blocks, +49.15 KiB in +1; 3 of 3 changed lines\n"
+                 "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                 " +48.83 KiB   48.83 KiB       +1       2  a.c:5 f\n"
+                 "   +400 B       400 B         +1       1  c.c:578 f\n"
+                 "    -66 B         0 B         -1       0  b.c:1 f\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_report(group(old, now, MTRACE_BY_FILE), MTRACE_STYLE_TABLE, 1, 0,
-                  "mtrace: 98 B in 5 blocks, -49.2 KiB in -1; 1 of 3 changed files\n"
-                  "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                  " -48.8 KiB       32 B        -1       4  a.c\n"
-                  "    -334 B       66 B        +0       1  <other: 2 files>\n"
+                  "mtrace: 98 B in 5 blocks, -49.15 KiB in -1; 1 of 3 changed files\n"
+                  "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                  " -48.83 KiB      32 B         -1       4  a.c\n"
+                  "   -334 B        66 B         +0       1  <other: 2 files>\n"
                   "mtrace's own memory 1024 KiB\n");
 }
 
@@ -259,11 +259,11 @@ static void test_empty_table(void **state) {
     (void)state;
     expect_table(group(s, NULL, MTRACE_BY_LINE),
                  "mtrace: 0 B in 0 blocks held, 0 B at the peak; 0 of 0 lines\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+                 "      SIZE      %     COUNT     AT PEAK  WHERE\n"
                  "mtrace's own memory 1024 KiB\n");
     expect_report(group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_TABLE, 3, 0,
                   "mtrace: 0 B in 0 blocks held, 0 B at the peak; 0 of 0 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
                   "mtrace's own memory 1024 KiB\n");
 }
 
@@ -282,36 +282,36 @@ static void test_top(void **state) {
     snapshot = take(0);
     s = group(snapshot, NULL, MTRACE_BY_LINE);
     expect_report(s, MTRACE_STYLE_TABLE, 2, 0,
-                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 2 of 4 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "     600 B   60.0        1       600 B  a.c:1 f\n"
-                  "     200 B   20.0        1       200 B  b.c:1 f\n"
-                  "     200 B   20.0        3       200 B  <other: 2 lines>\n"
+                  "mtrace: 1,000 B in 5 blocks held, 1,000 B at the peak; 2 of 4 lines\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "   600 B     60.0         1     600 B    a.c:1 f\n"
+                  "   200 B     20.0         1     200 B    b.c:1 f\n"
+                  "   200 B     20.0         3     200 B    <other: 2 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 3, 0,
-                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 3 of 4 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "     600 B   60.0        1       600 B  a.c:1 f\n"
-                  "     200 B   20.0        1       200 B  b.c:1 f\n"
-                  "     100 B   10.0        2       100 B  d.c:1 f\n"
-                  "     100 B   10.0        1       100 B  <other: 1 line>\n"
+                  "mtrace: 1,000 B in 5 blocks held, 1,000 B at the peak; 3 of 4 lines\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "   600 B     60.0         1     600 B    a.c:1 f\n"
+                  "   200 B     20.0         1     200 B    b.c:1 f\n"
+                  "   100 B     10.0         2     100 B    d.c:1 f\n"
+                  "   100 B     10.0         1     100 B    <other: 1 line>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 4, 0,
-                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 4 of 4 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "     600 B   60.0        1       600 B  a.c:1 f\n"
-                  "     200 B   20.0        1       200 B  b.c:1 f\n"
-                  "     100 B   10.0        2       100 B  d.c:1 f\n"
-                  "     100 B   10.0        1       100 B  c.c:1 f\n"
+                  "mtrace: 1,000 B in 5 blocks held, 1,000 B at the peak; 4 of 4 lines\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "   600 B     60.0         1     600 B    a.c:1 f\n"
+                  "   200 B     20.0         1     200 B    b.c:1 f\n"
+                  "   100 B     10.0         2     100 B    d.c:1 f\n"
+                  "   100 B     10.0         1     100 B    c.c:1 f\n"
                   "mtrace's own memory 1024 KiB\n");
     s = group(snapshot, NULL, MTRACE_BY_FUNCTION);
     expect_report(s, MTRACE_STYLE_TABLE, 3, 0,
-                  "mtrace: 1000 B in 5 blocks held, 1000 B at the peak; 3 of 4 functions\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "     600 B   60.0        1       600 B  f (a.c)\n"
-                  "     200 B   20.0        1       200 B  f (b.c)\n"
-                  "     100 B   10.0        2       100 B  f (d.c)\n"
-                  "     100 B   10.0        1       100 B  <other: 1 function>\n"
+                  "mtrace: 1,000 B in 5 blocks held, 1,000 B at the peak; 3 of 4 functions\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "   600 B     60.0         1     600 B    f (a.c)\n"
+                  "   200 B     20.0         1     200 B    f (b.c)\n"
+                  "   100 B     10.0         2     100 B    f (d.c)\n"
+                  "   100 B     10.0         1     100 B    <other: 1 function>\n"
                   "mtrace's own memory 1024 KiB\n");
 }
 
@@ -362,27 +362,28 @@ static void test_long_names(void **state) {
     s = group(take(0), NULL, MTRACE_BY_LINE);
     expect_table(
         s, "mtrace: 15 B in 5 blocks held, 15 B at the peak; 5 of 5 lines\n"
-           "      SIZE      %    COUNT     AT PEAK  WHERE, in /home/someone/project/\n"
-           "       5 B   33.3        1         5 B  ...part.c:1234 a_function_of_some_length\n"
-           "       4 B   26.7        1         4 B  src/quite_l.c:12 f\n"
-           "       3 B   20.0        1         3 B  src/quite_lo.c:12 f\n"
-           "       2 B   13.3        1         2 B  src/quite_lon.c:12 f\n"
-           "       1 B    6.7        1         1 B  src/quite_long.c:12 f\n"
+           "      SIZE      %     COUNT     AT PEAK  WHERE, in /home/someone/project/\n"
+           "     5 B     33.3         1       5 B    ...part.c:1234 ...nction_of_some_length\n"
+           "     4 B     26.7         1       4 B    src/quite_l.c:12 f\n"
+           "     3 B     20.0         1       3 B    src/quite_lo.c:12 f\n"
+           "     2 B     13.3         1       2 B    src/quite_lon.c:12 f\n"
+           "     1 B      6.7         1       1 B    src/quite_long.c:12 f\n"
            "mtrace's own memory 1024 KiB\n");
     assert_int_equal(widest(output.text), 80);
     expect_report(s, MTRACE_STYLE_TABLE, 2, 60,
-                  "mtrace: 15 B in 5 blocks held, 15 B at the peak; 2 of 5 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE, in ...roject/\n"
-                  "       5 B   33.3        1         5 B  ....c:1234 ...length\n"
-                  "       4 B   26.7        1         4 B  src/quite_l.c:12 f\n"
-                  "       6 B   40.0        3         6 B  <other: 3 lines>\n"
+                  "mtrace: 15 B in 5 blocks held, 15 B at the peak\n"
+                  "        2 of 5 lines\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE, in ...oject/\n"
+                  "     5 B     33.3         1       5 B    ...c:1234 ...length\n"
+                  "     4 B     26.7         1       4 B    src/quite_l.c:12 f\n"
+                  "     6 B     40.0         3       6 B    <other: 3 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
     expect_report(s, MTRACE_STYLE_TABLE, 1, 120,
                   "mtrace: 15 B in 5 blocks held, 15 B at the peak; 1 of 5 lines\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "       5 B   33.3        1         5 B  "
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "     5 B     33.3         1       5 B    "
                   "/home/someone/project/source/module/part.c:1234 a_function_of_some_length\n"
-                  "      10 B   66.7        4        10 B  <other: 4 lines>\n"
+                  "    10 B     66.7         4      10 B    <other: 4 lines>\n"
                   "mtrace's own memory 1024 KiB\n");
 }
 
@@ -404,25 +405,25 @@ static void test_functions_of_long_paths(void **state) {
     expect_table(
         group(snapshot, NULL, MTRACE_BY_LINE),
         "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 lines\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
-        "       9 B   37.5        1         9 B  texture.c:2 load_texture\n"
-        "       8 B   33.3        1         8 B  texture.c:7 bake\n"
-        "       7 B   29.2        1         7 B  <script>\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE, in ...rojects/engine/src/render/\n"
+        "     9 B     37.5         1       9 B    texture.c:2 load_texture\n"
+        "     8 B     33.3         1       8 B    texture.c:7 bake\n"
+        "     7 B     29.2         1       7 B    <script>\n"
         "mtrace's own memory 1024 KiB\n");
     expect_table(
         group(snapshot, NULL, MTRACE_BY_FUNCTION),
         "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 functions\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
-        "       9 B   37.5        1         9 B  load_texture (texture.c)\n"
-        "       8 B   33.3        1         8 B  bake (texture.c)\n"
-        "       7 B   29.2        1         7 B  <unknown> (<script>)\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE, in ...rojects/engine/src/render/\n"
+        "     9 B     37.5         1       9 B    load_texture (texture.c)\n"
+        "     8 B     33.3         1       8 B    bake (texture.c)\n"
+        "     7 B     29.2         1       7 B    <unknown> (<script>)\n"
         "mtrace's own memory 1024 KiB\n");
     expect_table(
         group(snapshot, NULL, MTRACE_BY_FILE),
         "mtrace: 24 B in 3 blocks held, 24 B at the peak; 2 of 2 files\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE, in ...projects/engine/src/render/\n"
-        "      17 B   70.8        2        17 B  texture.c\n"
-        "       7 B   29.2        1         7 B  <script>\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE, in ...rojects/engine/src/render/\n"
+        "    17 B     70.8         2      17 B    texture.c\n"
+        "     7 B     29.2         1       7 B    <script>\n"
         "mtrace's own memory 1024 KiB\n");
     expect_report(group(snapshot, NULL, MTRACE_BY_LINE), MTRACE_STYLE_WARNINGS, 1, 0,
                   "/home/alice/projects/engine/src/render/texture.c:2: warning: 9 B in 1 block not "
@@ -441,19 +442,19 @@ static void test_no_folder_in_common(void **state) {
     expect_table(
         group(snapshot, NULL, MTRACE_BY_LINE),
         "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 lines\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-        "       9 B   37.5        1         9 B  ...here/quite/far/away/library.h:99 take\n"
-        "       8 B   33.3        1         8 B  ...ice/projects/engine/src/main.c:7 main\n"
-        "       7 B   29.2        1         7 B  ...\xc3\xa9\xc3\xa9/x.cc:7 "
-        "...s_wider_than_the_table\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+        "     9 B     37.5         1       9 B    ...ere/quite/far/away/library.h:99 take\n"
+        "     8 B     33.3         1       8 B    ...ce/projects/engine/src/main.c:7 main\n"
+        "     7 B     29.2         1       7 B    ...\xc3\xa9\xc3\xa9/x.cc:7 "
+        "..._wider_than_the_table\n"
         "mtrace's own memory 1024 KiB\n");
     expect_table(
         group(snapshot, NULL, MTRACE_BY_FUNCTION),
         "mtrace: 24 B in 3 blocks held, 24 B at the peak; 3 of 3 functions\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-        "       9 B   37.5        1         9 B  take (...where/quite/far/away/library.h)\n"
-        "       8 B   33.3        1         8 B  main (...ice/projects/engine/src/main.c)\n"
-        "       7 B   29.2        1         7 B  ...is_wider_than_the_table "
+        "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+        "     9 B     37.5         1       9 B    take (...here/quite/far/away/library.h)\n"
+        "     8 B     33.3         1       8 B    main (...ce/projects/engine/src/main.c)\n"
+        "     7 B     29.2         1       7 B    ...s_wider_than_the_table "
         "(...\xc3\xa9/x.cc)\n"
         "mtrace's own memory 1024 KiB\n");
 }
@@ -510,8 +511,8 @@ static void test_very_long_names(void **state) {
         expect_table(
             group(take(0), NULL, MTRACE_BY_LINE),
             "mtrace: 5 B in 1 block held, 5 B at the peak; 1 of 1 line\n"
-            "      SIZE      %    COUNT     AT PEAK  WHERE, in ...xxxxxxxxxxxxxxxxxxx/module/\n"
-            "       5 B  100.0        1         5 B  parser.c:1234 f\n"
+            "      SIZE      %     COUNT     AT PEAK  WHERE, in ...xxxxxxxxxxxxxxxxxx/module/\n"
+            "     5 B    100.0         1       5 B    parser.c:1234 f\n"
             "mtrace's own memory 1024 KiB\n");
     }
 }
@@ -550,24 +551,25 @@ static void test_large_numbers(void **state) {
     uint32_t columns;
     (void)state;
     expect_table(
-        &s, "mtrace: 10239 GiB in 123456789 blocks held, 10239 GiB at the peak; 1 of 1 line\n"
-            "      SIZE      %    COUNT     AT PEAK  WHERE, in ...eone/project/source/module/\n"
-            " 10239 GiB  100.0 123456789  10239 GiB  ..._name_of_a_file.c:12345 some_function\n"
+        &s, "mtrace: 10.00 TiB in 123,456,789 blocks held, 10.00 TiB at the peak; 1 of 1 line\n"
+            "      SIZE      %     COUNT     AT PEAK  WHERE, in ...one/project/source/module/\n"
+            " 10.00 TiB  100.0 123,456,789 10.00 TiB  ...name_of_a_file.c:12345 some_function\n"
             "mtrace's own memory 100 MiB\n");
     s = large(&row, true, MTRACE_VIEW_LIVE);
     expect_table(
-        &s, "mtrace: 10239 GiB in 123456789 blocks, -10239 GiB in -123456789; 1 of 1 changed line\n"
-            "      DIFF       SIZE      DIFF   COUNT  WHERE, in ...one/project/source/module/\n"
-            "-10239 GiB  10239 GiB -123456789 123456789  ...e_of_a_file.c:12345 some_function\n"
+        &s, "mtrace: 10.00 TiB in 123,456,789 blocks, -10.00 TiB in -123,456,789\n"
+            "        1 of 1 changed line\n"
+            "       DIFF        SIZE     DIFF   COUNT  WHERE, in ...ne/project/source/module/\n"
+            " -10.00 TiB   10.00 TiB -123,456,789 123,456,789  ..._file.c:12345 some_function\n"
             "mtrace's own memory 100 MiB\n");
-    for (columns = 48; columns < 200; columns++) {
+    for (columns = 56; columns < 200; columns++) {
         mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, columns);
         const char *line;
         output_clear();
         assert_int_equal(mtrace_report(&s, &desc), MTRACE_OK);
-        line = strstr(output.text, "\n-10239") + 1;
+        line = strstr(output.text, "\n -10.00 TiB") + 1;
         assert_true((size_t)(strchr(line, '\n') - line) <= columns);
-        assert_non_null(strstr(line, " -123456789 123456789  "));
+        assert_non_null(strstr(line, " -123,456,789 123,456,789  "));
     }
 }
 
@@ -737,13 +739,13 @@ static void test_footer_of_drops(void **state) {
     assert_int_equal(mtrace_track_at(1, 6, 101, &big), MTRACE_ERR_FULL);
     assert_int_equal(mtrace_track_at(1, 7, 101, &big), MTRACE_ERR_FULL);
     s = take(0);
-    expect_table(group(s, NULL, MTRACE_BY_LINE),
-                 "mtrace: 400 B in 4 blocks held, 400 B at the peak; 2 of 2 lines\n"
-                 "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                 "     400 B  100.0        4       400 B *a.c:1 f\n"
-                 "       0 B    0.0        0         0 B *big.c:1 f\n"
-                 "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced: rows "
-                 "marked * are too low\n");
+    expect_table(
+        group(s, NULL, MTRACE_BY_LINE),
+        "mtrace: 400 B in 4 blocks held, 400 B at the peak; 2 of 2 lines\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+        "   400 B    100.0         4     400 B   *a.c:1 f\n"
+        "     0 B      0.0         0       0 B   *big.c:1 f\n"
+        "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced: rows marked * are too low\n");
     expect_report(group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_WARNINGS, 0, 0,
                   "a.c:1: warning: 400 B in 4 blocks not freed, allocated in f\n"
                   "mtrace's own memory 1024 KiB; 3 blocks (302 B) not traced: rows "
@@ -760,8 +762,8 @@ static void test_footer_of_frees(void **state) {
     assert_int_equal(mtrace_track_at(0, 4096, 20, &site), MTRACE_OK); /* freed unseen */
     s = group(take(0), NULL, MTRACE_BY_LINE);
     expect_table(s, "mtrace: 20 B in 1 block held, 20 B at the peak; 1 of 1 line\n"
-                    "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                    "      20 B  100.0        1        20 B  a.c:1 f\n"
+                    "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                    "    20 B    100.0         1      20 B    a.c:1 f\n"
                     "mtrace's own memory 1024 KiB; 1 foreign free; 1 stale trace replaced\n");
     expect_report(s, MTRACE_STYLE_PYTHON, 0, 0,
                   "a.c:1: size=20 B, count=1, average=20 B\n"
@@ -786,10 +788,10 @@ static void test_footer_of_losses(void **state) {
     expect_table(
         group(take(0), NULL, MTRACE_BY_LINE),
         "mtrace: 7 B in 3 blocks held, 7 B at the peak; 3 of 3 lines\n"
-        "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-        "       4 B   57.1        1         4 B  <other>\n"
-        "       2 B   28.6        1         2 B  a.c:2 f\n"
-        "       1 B   14.3        1         1 B  a.c:1 f\n"
+        "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+        "     4 B     57.1         1       4 B    <other>\n"
+        "     2 B     28.6         1       2 B    a.c:2 f\n"
+        "     1 B     14.3         1       1 B    a.c:1 f\n"
         "mtrace's own memory 1024 KiB; site table full: 1 allocation charged to <other>\n");
     mtrace_stop();
     start_with(32, 16, 8);
@@ -800,9 +802,9 @@ static void test_footer_of_losses(void **state) {
     forget_hash();
     assert_string_equal(
         output.text, "mtrace: 3 B in 2 blocks held, 3 B at the peak; 2 of 2 lines\n"
-                     "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                     "       2 B   66.7        1         2 B  <unknown 1234abcd>:2 f\n"
-                     "       1 B   33.3        1         1 B  a.c:1 f\n"
+                     "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                     "     2 B     66.7         1       2 B    <unknown 1234abcd>:2 f\n"
+                     "     1 B     33.3         1       1 B    a.c:1 f\n"
                      "mtrace's own memory 1024 KiB; name table full: some names are <unknown>\n");
 }
 
@@ -881,8 +883,8 @@ static void test_writers(void **state) {
     output_clear();
     assert_int_equal(mtrace_report(s, NULL), MTRACE_OK);
     assert_string_equal(output.text, "mtrace: 5 B in 1 block held, 5 B at the peak; 1 of 1 line\n"
-                                     "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                                     "       5 B  100.0        1         5 B  a.c:1 f\n"
+                                     "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                                     "     5 B    100.0         1       5 B    a.c:1 f\n"
                                      "mtrace's own memory 1024 KiB\n");
     output_clear();
     mtrace_write_message("one");
@@ -987,36 +989,36 @@ static void test_print(void **state) {
     track(7, 400, "c.c", 578);
     assert_int_equal(mtrace_untrack_at(1, 5, NULL), MTRACE_OK);
     expect_printed(mtrace_print_top(1),
-                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 1 of 3 lines\n"
-                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                   "     400 B   92.6        1         0 B  c.c:578 f\n"
-                   "      32 B    7.4        4        32 B  <other: 2 lines>\n",
+                   "mtrace: 432 B in 5 blocks held, 6.93 KiB at the peak; 1 of 3 lines\n"
+                   "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                   "   400 B     92.6         1       0 B    c.c:578 f\n"
+                   "    32 B      7.4         4      32 B    <other: 2 lines>\n",
                    foot_now());
     expect_printed(mtrace_print_top(0),
-                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 3 of 3 lines\n"
-                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                   "     400 B   92.6        1         0 B  c.c:578 f\n"
-                   "      30 B    6.9        3        30 B  a.c:2 f\n"
-                   "       2 B    0.5        1         2 B  a.c:5 f\n",
+                   "mtrace: 432 B in 5 blocks held, 6.93 KiB at the peak; 3 of 3 lines\n"
+                   "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                   "   400 B     92.6         1       0 B    c.c:578 f\n"
+                   "    30 B      6.9         3      30 B    a.c:2 f\n"
+                   "     2 B      0.5         1       2 B    a.c:5 f\n",
                    foot_now());
     expect_printed(mtrace_print_by(MTRACE_BY_FILE, 0),
-                   "mtrace: 432 B in 5 blocks held, 7098 B at the peak; 2 of 2 files\n"
-                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                   "     400 B   92.6        1         0 B  c.c\n"
-                   "      32 B    7.4        4        32 B  a.c\n",
+                   "mtrace: 432 B in 5 blocks held, 6.93 KiB at the peak; 2 of 2 files\n"
+                   "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                   "   400 B     92.6         1       0 B    c.c\n"
+                   "    32 B      7.4         4      32 B    a.c\n",
                    foot_now());
     expect_printed(mtrace_print_peak(2),
-                   "mtrace: 7098 B in 6 blocks held at the peak; 2 of 4 lines\n"
-                   "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                   "    7000 B   98.6        1      7000 B  d.c:1 f\n"
-                   "      66 B    0.9        1        66 B  b.c:1 f\n"
-                   "      32 B    0.5        4        32 B  <other: 2 lines>\n",
+                   "mtrace: 6.93 KiB in 6 blocks held at the peak; 2 of 4 lines\n"
+                   "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                   "  6.84 KiB   98.6         1    6.84 KiB  d.c:1 f\n"
+                   "    66 B      0.9         1      66 B    b.c:1 f\n"
+                   "    32 B      0.5         4      32 B    <other: 2 lines>\n",
                    foot_now());
     expect_printed(mtrace_print_diff(old, 1),
                    "mtrace: 432 B in 5 blocks, +334 B in +0; 1 of 2 changed lines\n"
-                   "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                   "    +400 B      400 B        +1       1  c.c:578 f\n"
-                   "     -66 B        0 B        -1       0  <other: 1 line>\n",
+                   "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                   "   +400 B       400 B         +1       1  c.c:578 f\n"
+                   "    -66 B         0 B         -1       0  <other: 1 line>\n",
                    foot_now());
     expect_printed(mtrace_print_leaks(),
                    "c.c:578: warning: 400 B in 1 block not freed, allocated in f\n"

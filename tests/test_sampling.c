@@ -289,9 +289,10 @@ static void test_reports_show_errors(void **state) {
     /* 2 % above the 173,364 that the variance of these samples comes to */
     assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
     report(statistics, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "      SIZE         +-   COUNT   AT PEAK  WHERE\n"
-                                     "   462 KiB  +-172 KiB     116   462 KiB  sampling.c:1 f\n"
-                                     "   128 KiB      +-0 B       1   128 KiB  sampling.c:2 f\n"));
+    assert_non_null(strstr(out.text,
+                           "      SIZE           +-   COUNT     AT PEAK  WHERE\n"
+                           "462.14 KiB +-171.98 KiB     116  462.14 KiB  sampling.c:1 f\n"
+                           "128.00 KiB      +-0 B         1  128.00 KiB  sampling.c:2 f\n"));
     assert_non_null(strstr(
         out.text, "; sampled every 64.0 KiB: figures are estimates, +- one standard error\n"));
     report(statistics, MTRACE_STYLE_WARNINGS, &out);
@@ -303,8 +304,9 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(mtrace_snapshot_compare_to(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     report(diff, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "      DIFF         +-      DIFF   COUNT  WHERE\n"
-                                     "  +462 KiB  +-172 KiB      +116     116  sampling.c:1 f\n"));
+    assert_non_null(strstr(out.text,
+                           "       DIFF           +-     DIFF   COUNT  WHERE\n"
+                           "+462.14 KiB +-171.98 KiB     +116     116  sampling.c:1 f\n"));
     report(diff, MTRACE_STYLE_LINES, &out);
     assert_non_null(strstr(out.text, " dropped_size size_diff_error where\n"));
     mtrace_rows_free(diff);
@@ -317,7 +319,7 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
     assert_int_equal(statistics->rows[1].estimated_size, 0);
     report(statistics, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text, "   462 KiB  +-172 KiB     116         -  "));
+    assert_non_null(strstr(out.text, "462.14 KiB +-171.98 KiB     116           -  "));
     mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
     mtrace_snapshot_free(old);
@@ -346,7 +348,7 @@ static void test_no_errors_of_peaks(void **state) {
         assert_true(statistics->rows[0].size > 0);
         assert_int_equal(statistics->rows[0].estimated_size, 0);
         report(statistics, MTRACE_STYLE_TABLE, &out);
-        assert_non_null(strstr(out.text, "      SIZE      %    COUNT     AT PEAK  "));
+        assert_non_null(strstr(out.text, "      SIZE      %     COUNT     AT PEAK  "));
         assert_non_null(strstr(out.text, "; sampled every 64.0 KiB: figures are estimates\n"));
         report(statistics, MTRACE_STYLE_LINES, &out);
         assert_non_null(strstr(out.text, " dropped_size where\n"));

@@ -381,7 +381,7 @@ static void test_largest_figures(void **state) {
     mtrace_rows_free(found);
     assert_int_equal(mtrace_snapshot_statistics(&found, s, MTRACE_BY_SIZE_CLASS, NULL), MTRACE_OK);
     assert_int_equal(mtrace_report(found, &desc), MTRACE_OK);
-    assert_non_null(strstr(out.text, "\n16777216 TiB"));
+    assert_non_null(strstr(out.text, "\n16,777,216.00 TiB"));
     assert_non_null(strstr(out.text, "up to 16777216 TiB\n"));
     mtrace_rows_free(found);
     mtrace_snapshot_free(none);
@@ -623,18 +623,18 @@ static void test_table(void **state) {
     (void)state;
     expect_report(MTRACE_BY_TRACEBACK, false, MTRACE_STYLE_TABLE,
                   "mtrace: 107 B in 3 blocks held, 0 B at the peak; 2 of 2 tracebacks\n"
-                  "      SIZE      %    COUNT     AT PEAK  WHERE\n"
-                  "     100 B   93.5        2         0 B  read.c:300 read\n"
-                  "                                           from load.c:20 load\n"
-                  "                                           from main.c:9 main\n"
-                  "       7 B    6.5        1         0 B  read.c:301\n"
+                  "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                  "   100 B     93.5         2       0 B    read.c:300 read\n"
+                  "                                            from load.c:20 load\n"
+                  "                                            from main.c:9 main\n"
+                  "     7 B      6.5         1       0 B    read.c:301\n"
                   "mtrace's own memory 0 B\n");
     expect_report(MTRACE_BY_TRACEBACK, true, MTRACE_STYLE_TABLE,
                   "mtrace: 107 B in 3 blocks, +100 B in +2; 1 of 1 changed traceback\n"
-                  "      DIFF       SIZE      DIFF   COUNT  WHERE\n"
-                  "    +100 B      100 B        +2       2  read.c:300 read\n"
-                  "                                           from load.c:20 load\n"
-                  "                                           from main.c:9 main\n"
+                  "       DIFF        SIZE     DIFF   COUNT  WHERE\n"
+                  "   +100 B       100 B         +2       2  read.c:300 read\n"
+                  "                                             from load.c:20 load\n"
+                  "                                             from main.c:9 main\n"
                   "mtrace's own memory 0 B\n");
 }
 
@@ -700,7 +700,7 @@ static void test_table_of_the_top(void **state) {
     out.length = 0;
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
     assert_non_null(strstr(out.text, "; 1 of 2 tracebacks\n"));
-    assert_non_null(strstr(out.text, "from main.c:9 main\n       7 B    6.5        1         0 B  "
+    assert_non_null(strstr(out.text, "from main.c:9 main\n     7 B      6.5         1       0 B    "
                                      "<other: 1 traceback>\nmtrace's own"));
     mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
@@ -743,7 +743,7 @@ static void test_cumulative_table_tells_what_is_held(void **state) {
     write_report(rows, MTRACE_STYLE_TABLE, 0, &out);
     assert_non_null(
         strstr(out.text, "mtrace: 107 B in 3 blocks held, 0 B at the peak; 4 of 4 lines\n"));
-    assert_non_null(strstr(out.text, "     100 B   93.5        2         0 B  main.c:9 main\n"));
+    assert_non_null(strstr(out.text, "   100 B     93.5         2       0 B    main.c:9 main\n"));
     mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
 }
