@@ -20,7 +20,7 @@ text 18       10       3        mtrace_ext.h
 lines 10700>5900 mtrace.h
 lines 6900>5400  mtrace_ext.h
 # functions: functions, lines, median, lines, longest
-functions 700      8        60       mtrace.h
+functions 705      8        60       mtrace.h
 functions 480      9        60       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
 names 75>50    30       27       35       mtrace.h
@@ -33,7 +33,8 @@ count 141>55   functions of mtrace.h that one MT_MALLOC reaches
 chapters mtrace.h 100 CONFIG, 50 VERSION, 200 COMPILER, 450 TYPES, 100 LIFE CYCLE, 100 QUERIES, 200 SNAPSHOTS,
 chapters mtrace.h 150 REPORTS, 50 CHECKS, 300 RECORDING, 300 MACROS, 800 PORTABILITY, 700 STRUCTURES, 300 GATE,
 chapters mtrace.h 700 TEXT, 100 NAMES, 250 INTERN, 850 SITES, 550 TRACE TABLE, 200 SAMPLING, 600 COUNTERS, 750 RECORD,
-chapters mtrace.h 950 LIFECYCLE, 300 LOOKUP, 250 FILTER, 900 SNAPSHOT, 750 GROUP, 1000 REPORT, 350 CHECK
+chapters mtrace.h 950 LIFECYCLE, 300 LOOKUP, 250 FILTER, 900 SNAPSHOT, 750 GROUP, 300 ROW TEXT,
+chapters mtrace.h 600 TABLE, 300 REPORT, 350 CHECK
 chapters mtrace_ext.h 100 PORTABILITY OF EXT, 300 SYSTEM, 450 CLOCK AND THREAD, 300 OUTPUT, 100 EXIT, 100 FILES,
 chapters mtrace_ext.h 400 DUMP, 500 LOAD, 200 PICKLE, 100 SOURCE LINES, 200 RECORDER, 800 SAMPLES AND MARKS,
 chapters mtrace_ext.h 850 RECORDER REPORTS, 300 LINE PROFILE, 250 UNWIND, 200 SOURCE OF A FUNCTION, 300 SYMBOLS,

@@ -177,7 +177,7 @@ int main(int argc, char **argv) {
     }
     mtrace_snapshot_take(&now, false, NULL);
     mtrace_snapshot_statistics(&held, now, MTRACE_BY_LINE, NULL);
-    mtrace_snapshot_compare(&changes, now, old, MTRACE_BY_LINE, NULL);
+    mtrace_snapshot_compare_to(&changes, now, old, MTRACE_BY_LINE, NULL);
     mtrace_report(held, &desc);
     mtrace_report(changes, &desc);
     desc.style = MTRACE_STYLE_LINES;
