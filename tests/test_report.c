@@ -543,6 +543,45 @@ static mtrace_rows large(mtrace_row *row, bool is_diff, mtrace_view view) {
     return s;
 }
 
+/* The unit changes before four digits stand before the point, also where rounding makes the fourth.
+   Half of a hundredth rounds to even. */
+static void test_sizes(void **state) {
+    static const struct {
+        uint64_t size;
+        const char *text;
+    } cases[] = {{0, "0 B  "},
+                 {999, "999 B  "},
+                 {1023, "1,023 B  "},
+                 {1024, "1.00 KiB"},
+                 {1024 + 5, "1.00 KiB"},
+                 {1024 + 6, "1.01 KiB"},
+                 {1024 + 128, "1.12 KiB"},
+                 {1024 + 384, "1.38 KiB"},
+                 {7905 * 1024, "7.72 MiB"},
+                 {1023994, "999.99 KiB"},
+                 {1023995, "0.98 MiB"},
+                 {1048570757, "999.99 MiB"},
+                 {1048570758, "0.98 GiB"},
+                 {(uint64_t)5144 << 20, "5.02 GiB"},
+                 {(uint64_t)1 << 60, "1,048,576.00 TiB"},
+                 {UINT64_MAX, "16,777,216.00 TiB"}};
+    char wanted[64];
+    size_t i;
+    (void)state;
+    for (i = 0; i < sizeof cases / sizeof *cases; i++) {
+        mtrace_row row;
+        mtrace_rows s = large(&row, false, MTRACE_VIEW_TOTAL);
+        mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 200);
+        row.size = cases[i].size;
+        output_clear();
+        assert_int_equal(mtrace_report(&s, &desc), MTRACE_OK);
+        snprintf(wanted, sizeof wanted, "\n%10s ", cases[i].text);
+        if (strstr(output.text, wanted) == NULL) {
+            fail_msg("not %s in:\n%s", wanted, output.text);
+        }
+    }
+}
+
 /* Large numbers push what follows to the right, never into one another, and the name keeps to the
    width. */
 static void test_large_numbers(void **state) {
@@ -928,6 +967,10 @@ static void test_bad_arguments(void **state) {
     desc.style = (mtrace_style)bad;
     assert_int_equal(mtrace_report(s, &desc), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_STYLE_\n");
+    desc.style = MTRACE_STYLE_TABLE;
+    desc.colours = (mtrace_colours)bad;
+    assert_int_equal(mtrace_report(s, &desc), MTRACE_ERR_ARGUMENT);
+    expect_reason("mtrace: bad argument: no such MTRACE_COLOURS_\n");
     assert_int_equal(mtrace_print_diff(NULL, 3), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no old snapshot\n");
     assert_int_equal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT);
@@ -1082,6 +1125,7 @@ int main(void) {
         TEST(test_no_folder_in_common),
         TEST(test_columns_of_the_start),
         TEST(test_very_long_names),
+        TEST(test_sizes),
         TEST(test_large_numbers),
         TEST(test_whole_table_fits),
         TEST(test_python_style),
