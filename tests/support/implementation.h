@@ -114,7 +114,7 @@ TEST_CODE size_t test_scope_homes(uint32_t homes[], size_t room) {
     const mtrace_intern_table_ *pool = &mtrace_g_.node_table;
     size_t count = 0;
     uint32_t node;
-    for (node = MTRACE_FIRST_; node < pool->count && count < room; node++) {
+    for (node = MTRACE_FIRST_; node < pool->number_end && count < room; node++) {
         homes[count++] =
             mtrace_index_probe_(&pool->shape, mtrace_node_hash_(&mtrace_g_.nodes[node]), 0);
     }
