@@ -1,20 +1,20 @@
-/* mtrace_ext.h - what mtrace.h leaves to the operating system - MIT licence, see LICENSE
+/* mtrace_ext.h - the parts of mtrace that need an operating system - MIT licence, see LICENSE
 
-   Snapshot files, snapshots for Python's tracemalloc, source lines, memory line by line and over
-   time (docs/PROFILING.md), start by an environment variable. Include it where you need it. Its
-   implementation comes with that of mtrace.h (and wants -lpthread where libc has no threads in it,
-   as glibc's before 2.34):
+   Snapshot files, snapshots for Python's tracemalloc, source lines, memory by line and over time
+   (docs/PROFILING.md), and a start by an environment variable. Include it where you need it. Its
+   implementation comes with that of mtrace.h. It needs -lpthread if libc has no threads, as glibc
+   before 2.34.
 
        #define MTRACE_IMPLEMENTATION
        #include "mtrace_ext.h"      (includes mtrace.h)
 
-   Without MTRACE every call answers MTRACE_ERR_COMPILED_OUT, and nothing is compiled in.
+   Without MTRACE every call returns MTRACE_ERR_COMPILED_OUT, and nothing is compiled in.
 
    CHAPTERS (grep -n '\[CHAPTER\]' mtrace_ext.h)
 
-   Each is in one place: its types, its calls with their costs and contexts, its macros, then its
-   implementation. It uses the chapters above it. Of mtrace.h it uses the public calls, and of the
-   rest COMPILER, PORTABILITY, TEXT and FILTER, with a few lines of COUNTERS and REPORT.
+   Each chapter is in one place: its types, its calls with their costs and contexts, its macros,
+   then its implementation. A chapter uses only the chapters above it. Of mtrace.h it uses the
+   public calls, COMPILER, PORTABILITY, TEXT and FILTER, and a few lines of COUNTERS and REPORT.
 
    PORTABILITY OF EXT   clock, locks, threads, files, the end of the program
    FILES                snapshots in files, for mtrace and for Python; source lines
@@ -23,31 +23,32 @@
    MEMORY USAGE         what one call does to memory
    ENVIRONMENT          start and reports by environment variables
 
-   SWITCHES, to be the same in every file; the others are in mtrace.h. Each leaves a chapter out of
-   the program. Its calls then answer MTRACE_ERR_COMPILED_OUT and its macros do nothing, as without
-   MTRACE, so the code that uses them compiles. No chapter needs another one.
+   SWITCHES
+
+   Set them the same in every file. Each leaves one chapter out of the program. Its calls then
+   return MTRACE_ERR_COMPILED_OUT and its macros do nothing, as without MTRACE. Code that uses them
+   still compiles. No chapter needs another one. The other switches are in mtrace.h.
 
    MTRACE_NO_FILES          ALL   no snapshot files, no pickles, no source lines. MTRACE_REPORT
                                   refuses dump and pickle at the start
    MTRACE_NO_RECORDER       ALL   no curves. mtrace_recorder_now and mtrace_get_resident stay.
-                                  Profiled calls leave no marks; MTRACE_REPORT refuses record
-   MTRACE_NO_PROFILE        ALL   no line profile: MT_PROFILE and MT_LINE do nothing, and nothing
+                                  Profiled calls leave no marks. MTRACE_REPORT refuses record
+   MTRACE_NO_PROFILE        ALL   no line profile. MT_PROFILE and MT_LINE do nothing, and nothing
                                   runs addr2line. MTRACE_REPORT refuses profile
    MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function
    MTRACE_NO_ENVIRONMENT    ALL   no start by environment variables. With it
                                   MTRACE_START_FROM_ENVIRONMENT is an error
 
-   MTRACE_START_FROM_ENVIRONMENT, defined where the implementation is: a constructor, which runs
-   before main and before the constructors of other files, calls mtrace_start_from_environment(NULL)
-   and ends the program when that fails, as CPython does. Without it nothing starts that you did not
-   call.
+   MTRACE_START_FROM_ENVIRONMENT is defined where the implementation is. A constructor then calls
+   mtrace_start_from_environment(NULL), before main and before the constructors of other files. It
+   ends the program if that fails, as CPython does. Without this switch nothing starts by itself.
 
-   Reports at exit come from the process that asked for them, not from children that it forks, and
-   after all destructors of the module that has the implementation, of static objects and of
-   __attribute__((destructor)). Destructors of shared libraries come later still, and _exit() and
-   abort() end without reports. Where executables are not ELF (Windows, macOS), and under the leak
-   sanitizer, a start in main() reports before the static objects' destructors; the constructor
-   above does not. */
+   Reports at exit come from the process that asked for them, not from its forked children. They
+   come after all destructors of the module that has the implementation, for static objects and
+   with __attribute__((destructor)). Destructors of shared libraries run later still. _exit() and
+   abort() end without reports. On systems without ELF (Windows, macOS) and under the leak
+   sanitizer, a start in main() reports before the destructors of static objects. A start by the
+   constructor above reports after them. */
 
 #include "mtrace.h" /* and its implementation, if it is not there yet */
 
@@ -77,13 +78,13 @@ extern "C" {
 #endif
 
 /* ============================================================================================== */
-/* [CHAPTER] PORTABILITY OF EXT - what the system gives, and nothing that a chapter knows of      */
+/* [CHAPTER] PORTABILITY OF EXT - files, clock, threads and exit on each system                   */
 /* ============================================================================================== */
 
 #ifndef MTRACE_EXT_H
 #define MTRACE_EXT_H
 
-/* What a switch leaves out is as it is without MTRACE: see SWITCHES. */
+/* A chapter that a switch leaves out behaves as without MTRACE. See SWITCHES. */
 #if defined(MTRACE) && !defined(MTRACE_NO_FILES)
 #define MTRACE_HAS_FILES_ 1
 #else
@@ -114,8 +115,8 @@ extern "C" {
 #undef MTRACE_START_FROM_ENVIRONMENT /* the sentence is the only error */
 #endif
 
-/* A chapter declares its calls as mtrace.h does, and may be left out by itself: MTRACE_HAS_ is 1 in
-   a chapter that is in the program, 0 in one that is not. */
+/* A chapter declares its calls as mtrace.h does. Each can be left out alone: MTRACE_HAS_ is 1 in a
+   chapter that is compiled in, else 0. */
 #define MTRACE_EXT_API_          MTRACE_JOIN_(MTRACE_EXT_API_IF_, MTRACE_HAS_)
 #define MTRACE_EXT_API_IF_0      static inline
 #define MTRACE_EXT_API_IF_1      MTRACE_API
@@ -131,9 +132,9 @@ MTRACE_OFF_BEGIN_
    Context: any. */
 MTRACE_API uint64_t mtrace_recorder_now(void) MTRACE_OFF_(return 0);
 
-/* Fills *bytes with the bytes of the process in physical memory.
-   Errors: false, and 0 bytes, if it is not known: it is known on Linux.
-   Cost: O(1): it reads a file of /proc.
+/* Sets *bytes to the physical memory of the process.
+   Errors: false, and *bytes is 0, if /proc/self/statm cannot be read. Only Linux has it.
+   Cost: O(1), with a file to read.
    Context: any.
    Source: /proc/self/statm. */
 MTRACE_API bool mtrace_get_resident(uint64_t *bytes) MTRACE_OFF_(*bytes = 0; return false);
@@ -144,7 +145,7 @@ MTRACE_OFF_END_
 
 #ifdef MTRACE_EXT_IMPLEMENTS_
 
-/* Some of it no chapter uses when others are left out. */
+/* Some functions have no caller when a chapter is left out. */
 #ifdef __GNUC__
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wunused-function"
@@ -154,16 +155,16 @@ MTRACE_OFF_END_
 /* [SECTION] SYSTEM - files, processes, privileges; each branch complete                          */
 /* ============================================================================================== */
 
-/* What stands at a path decides how it is written. A regular file, or nothing, gives way: a new
-   file is written beside it and takes its name when it is whole. A device, a FIFO, a socket or a
-   symbolic link stays what it is and is written in place, through the link. */
+/* How a path is written depends on the thing that is there. A regular file gives way: a new file is
+   written beside it and takes its name when it is complete. So does a path with nothing there. A
+   device, a FIFO, a socket or a symbolic link stays, and is written in place, through the link. */
 
 #ifdef _WIN32
 #include <fcntl.h>
 #include <io.h>
 #include <process.h>
 #include <sys/stat.h>
-/* Without windows.h, as in mtrace.h, which declares more of them. */
+/* Without windows.h. mtrace.h declares more of them in the same way. */
 #if !defined(_WINDOWS_) || _WIN32_WINNT < 0x0600
 struct _FILETIME;
 union _LARGE_INTEGER;
@@ -191,7 +192,7 @@ static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
 }
 static bool mtrace_is_privileged_(void) {
-    return false; /* no program has more rights here than who runs it */
+    return false; /* there is no set-user-id here */
 }
 /* The full name of a device is \\.\NUL. */
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
@@ -204,7 +205,7 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     t->gives_way = !is_device && (!t->exists || (attributes & stays) == 0);
     return true;
 }
-/* Without a stream nothing stays open, nor is there a file that was made for it. */
+/* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
 static FILE *mtrace_stream_(int descriptor, const char *made) {
     FILE *stream = descriptor < 0 ? NULL : _fdopen(descriptor, "wb");
     int error = errno;
@@ -219,7 +220,7 @@ static FILE *mtrace_stream_(int descriptor, const char *made) {
 }
 static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
     int flags = _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT;
-    (void)old; /* the folder says who may read it */
+    (void)old; /* the folder sets the rights */
     return mtrace_stream_(_open(path, flags, _S_IREAD | _S_IWRITE), path);
 }
 static FILE *mtrace_file_enter_(const char *path, bool append) {
@@ -245,11 +246,11 @@ static FILE *mtrace_open_regular_(const char *path) {
     return file < 0 ? NULL : _fdopen(file, "rb");
 }
 static uint64_t mtrace_system_random_(void) {
-    return 0; /* the clock alone: _O_EXCL does the rest */
+    return 0; /* the clock has to do; _O_EXCL catches a clash */
 }
 #define MTRACE_FOLDER_ENDS_ "/\\:"
 #elif !MTRACE_HOSTED_
-/* Bare metal: files, if any, are what the C library makes of them. */
+/* Bare metal: files, if there are any, come from the C library. */
 typedef struct mtrace_target_ {
     bool exists;
     bool gives_way;
@@ -315,7 +316,7 @@ typedef struct mtrace_target_ {
 static unsigned long mtrace_process_(void) {
     return (unsigned long)getpid();
 }
-/* False, with errno, where it cannot be told. Not lstat: strict C hides it, and its right
+/* False, with errno, if the path cannot be examined. lstat is not used: strict C hides it, and its
    declaration depends on the size of off_t. */
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     char start;
@@ -324,7 +325,7 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     t->gives_way = !is_link && (!t->exists || S_ISREG(t->as.st_mode));
     return t->exists || errno == ENOENT;
 }
-/* Without a stream nothing stays open, nor is there a file that was made for it. */
+/* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
 static FILE *mtrace_stream_(int descriptor, const char *made) {
     FILE *stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
     int error = errno;
@@ -337,8 +338,8 @@ static FILE *mtrace_stream_(int descriptor, const char *made) {
     }
     return stream;
 }
-/* Never a file or a link that is there already. The new file has the old one's mode before it has
-   a byte, and its owner where that is allowed: as cp -p. */
+/* Creates a file. It is an error if a file or a link is already there. The new file gets the old
+   one's mode before its first byte, and its owner where that is allowed, as cp -p does. */
 static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
     int flags = O_WRONLY | O_CREAT | O_EXCL | MTRACE_O_NOFOLLOW_ | MTRACE_O_CLOEXEC_;
     int file = open(path, flags, old->exists ? 0600 : 0666);
@@ -348,8 +349,8 @@ static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
     }
     return mtrace_stream_(file, path);
 }
-/* A FIFO that nobody reads is an error (ENXIO), not a wait without end. With a reader, writes wait
-   for it. */
+/* A FIFO without a reader is an error (ENXIO), since opening it could block forever. With a reader,
+   writes wait for it. */
 static FILE *mtrace_file_enter_(const char *path, bool append) {
     int how = append ? O_APPEND : O_TRUNC;
     int flags = O_WRONLY | O_CREAT | O_NONBLOCK | O_NOCTTY | MTRACE_O_CLOEXEC_ | how;
@@ -365,8 +366,8 @@ static bool mtrace_to_disk_(FILE *file) {
 static bool mtrace_rename_(const char *from, const char *to) {
     return rename(from, to) == 0;
 }
-/* To read; NULL when it is no regular file. A FIFO would wait for a writer, /dev/zero has no end.
- */
+/* Opens a file to read. NULL if it is not a regular file: a FIFO would wait for a writer, and
+   /dev/zero has no end. */
 static FILE *mtrace_open_regular_(const char *path) {
     int file = open(path, O_RDONLY | O_NONBLOCK | MTRACE_O_CLOEXEC_);
     struct stat status;
@@ -376,7 +377,7 @@ static FILE *mtrace_open_regular_(const char *path) {
     }
     return file < 0 ? NULL : fdopen(file, "rb");
 }
-/* 0 where there is no such device. */
+/* Returns 0 if there is no such device. */
 static uint64_t mtrace_system_random_(void) {
     uint64_t random = 0;
     int file = open("/dev/urandom", O_RDONLY | MTRACE_O_CLOEXEC_);
@@ -388,7 +389,7 @@ static uint64_t mtrace_system_random_(void) {
 }
 #define MTRACE_FOLDER_ENDS_ "/"
 
-/* Does the program have rights that who runs it has not (set-user-id, capabilities)? */
+/* True if the program has rights that its user lacks (set-user-id, capabilities). */
 #if defined(__linux__)
 #include <sys/auxv.h>
 static bool mtrace_is_privileged_(void) {
@@ -442,7 +443,7 @@ static uint64_t mtrace_page_size_(void) {
 
 #elif !MTRACE_HOSTED_
 
-/* Bare metal: no clock, one who runs. */
+/* Bare metal: no clock, one thread. */
 static uint64_t mtrace_unix_now_(void) {
     return 0;
 }
@@ -468,7 +469,7 @@ static uint64_t mtrace_page_size_(void) {
 #define MTRACE_CLOCK_ CLOCK_MONOTONIC
 typedef struct timespec mtrace_time_;
 #else
-#define MTRACE_CLOCK_ 1 /* strict C hides it; only Linux' libraries do so, where it is this */
+#define MTRACE_CLOCK_ 1 /* strict C hides it, on Linux only; there it is 1 */
 typedef struct mtrace_time_ {
     long tv_sec;
     long tv_nsec;
@@ -492,7 +493,7 @@ uint64_t mtrace_recorder_now(void) {
 static void mtrace_yield_(void) {
     sched_yield();
 }
-/* Without stdio, which allocates. How many bytes; one 0 behind them. */
+/* Reads a small file without stdio, since that allocates. Returns the bytes read and adds a 0. */
 static size_t mtrace_read_small_(const char *path, char *buffer, size_t size) {
     int file = open(path, O_RDONLY), error = errno;
     size_t length = 0;
@@ -527,7 +528,7 @@ bool mtrace_get_resident(uint64_t *bytes) {
     return true;
 }
 
-/* A lock that waits by giving way. One that is held across a sample is waited for that long. */
+/* Takes a lock, and yields while it waits. The wait can last as long as a sample. */
 static void mtrace_lock_(uint32_t *word) {
     uint32_t is_free = 0;
     bool held = false;
@@ -548,9 +549,11 @@ static void mtrace_unlock_(uint32_t *word) {
     MTRACE_UNLOCK();
 }
 
-/* Taken in this order: `life` by start, stop and free, from end to end; `turn` for each sample, its
-   output and a copy for a report; `marks` for a few instructions around the array of marks.
-   `profile`, alone: its start, its table of functions, the measurements. */
+/* The locks. The last three are taken in this order:
+   profile   alone: the start of a profile, its table of functions, the measurements
+   life      start, stop and free of the recorder hold it throughout
+   turn      held for each sample, its output, and the copy for a report
+   marks     held for a few instructions around the array of marks */
 typedef struct mtrace_lock_words_ {
     uint32_t profile;
     uint32_t life;
@@ -559,7 +562,8 @@ typedef struct mtrace_lock_words_ {
 } mtrace_lock_words_;
 MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
 
-/* Milliseconds until the next sample is due, at *next. Late: nothing is made up for. */
+/* Advances *next to the next sample and returns the milliseconds until then. If it is late, the
+   missed samples are not taken. */
 static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
     uint64_t now = mtrace_recorder_now();
     *next += (uint64_t)interval * MTRACE_NS_PER_MS_;
@@ -567,11 +571,11 @@ static inline int mtrace_until_next_(uint64_t *next, uint32_t interval) {
     return (int)((*next - now + MTRACE_NS_PER_MS_ - 1) / MTRACE_NS_PER_MS_);
 }
 
-/* --- what a thread is inside of: when it ends there, end(what) is called --- */
+/* --- the object a thread is inside of; if the thread ends there, end(object) is called --- */
 
 #if defined(MTRACE_SINGLE_THREAD) || !MTRACE_HOSTED_
 
-/* One thread, which does not end. */
+/* There is one thread, and it does not end. */
 static MTRACE_THREAD_STORAGE_ void *mtrace_thread_is_inside_;
 
 static void *mtrace_thread_inside_(void) {
@@ -585,8 +589,8 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 
 #elif defined(_WIN32)
 
-/* Storage of a fiber, or of a thread that has none; its end calls a function, as a pthread key's
-   does. */
+/* Storage of a fiber, or of a thread without fibers. Its end calls a function, as with a pthread
+   key. */
 typedef struct mtrace_thread_key_memory_ {
     unsigned long key;
     uint32_t made;
@@ -622,7 +626,7 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 
 #include <pthread.h>
 
-/* One key, so `end` is the same always. */
+/* There is one key, so `end` is always the same. */
 typedef struct mtrace_thread_key_memory_ {
     pthread_key_t key;
     uint32_t made;
@@ -665,11 +669,11 @@ static bool mtrace_ticker_forks_(void) {
 
 #elif defined(_WIN32)
 
-/* An event ends the wait. */
+/* Setting an event ends the wait. */
 static struct {
     void *thread;
     void *wake;
-    void (*due)(void); /* is called each interval */
+    void (*due)(void); /* called each interval */
     uint32_t interval; /* ms */
 } mtrace_ticker_;
 
@@ -731,13 +735,13 @@ typedef struct mtrace_signals_ { /* strict C hides it; as with CLOCK_MONOTONIC *
 } mtrace_signals_;
 extern int sigfillset(mtrace_signals_ *signals);
 extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signals_ *old);
-#define MTRACE_SIG_BLOCK_ 0 /* an error elsewhere (MIPS, say): then they stay open */
+#define MTRACE_SIG_BLOCK_ 0 /* an error elsewhere (MIPS, for one): signals then stay open */
 #endif
 
-/* A pipe ends the wait: no clock that is set back or forward can prolong it. */
+/* Writing to a pipe ends the wait. A clock that is set back or forward cannot prolong it. */
 typedef struct mtrace_ticker_memory_ {
     pthread_t thread;
-    void (*due)(void); /* is called each interval */
+    void (*due)(void); /* called each interval */
     int wake[2];
     uint32_t interval; /* ms */
     bool runs;
@@ -799,7 +803,7 @@ static void mtrace_ticker_stop_(void) {
     }
 }
 
-/* No lock is held by a thread that a child of fork() does not have. */
+/* A fork takes all locks first. Otherwise a child could inherit one from a thread it lacks. */
 static void mtrace_before_fork_(void) {
     mtrace_lock_(&mtrace_locks_.profile);
     mtrace_lock_(&mtrace_locks_.life);
@@ -829,14 +833,14 @@ static bool mtrace_ticker_forks_(void) {
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] OUTPUT - the one way to write a file; bytes on their way out                         */
+/* [SECTION] OUTPUT - every file is written here; a buffer for bytes                              */
 /* ============================================================================================== */
 
 typedef struct mtrace_file_ {
     FILE *stream;
     const char *path;
-    char *temporary; /* its name until it is whole; NULL: written in place */
-    int error;       /* errno of what failed first; 0: nothing did */
+    char *temporary; /* its name until it is complete; NULL: written in place */
+    int error;       /* errno of the first failure; 0: none */
 } mtrace_file_;
 
 static void mtrace_file_check_(mtrace_file_ *f, bool good) {
@@ -850,7 +854,7 @@ static void mtrace_file_write_(const char *text, size_t length, void *user) {
     mtrace_file_check_(f, f->error != 0 || fwrite(text, 1, length, f->stream) == length);
 }
 
-/* A name in the folder of the path that nobody can foretell. */
+/* Makes a temporary name in the folder of the path that nobody can predict. */
 static void mtrace_file_name_(mtrace_file_ *f, size_t folder, int attempt) {
     uint64_t seed[5];
     seed[0] = mtrace_system_random_();
@@ -862,7 +866,7 @@ static void mtrace_file_name_(mtrace_file_ *f, size_t folder, int attempt) {
             (unsigned long long)XXH64(seed, sizeof seed, 0));
 }
 
-/* A new file in the folder of the path; NULL with errno. */
+/* Creates a new file in the folder of the path. NULL, with errno, if it cannot. */
 static FILE *mtrace_file_beside_(mtrace_file_ *f, const mtrace_target_ *old) {
     size_t folder = strlen(f->path);
     FILE *stream = NULL;
@@ -884,7 +888,7 @@ static FILE *mtrace_file_beside_(mtrace_file_ *f, const mtrace_target_ *old) {
     return stream;
 }
 
-/* Opens what stands at the path, or what is to take its place; what is appended is written in
+/* Opens the file at the path, or a new one that will take its place. An append is written in
    place. */
 static FILE *mtrace_file_begin_(mtrace_file_ *f, bool append) {
     mtrace_target_ target;
@@ -901,14 +905,14 @@ static void mtrace_file_remove_(const mtrace_file_ *f) {
     }
 }
 
-/* Frees what it holds. errno is that of what failed first. */
+/* Frees the name. Sets errno to that of the first failure. */
 static mtrace_result mtrace_file_done_(mtrace_file_ *f) {
     MTRACE_BASE_FREE(f->temporary);
     errno = f->error;
     return f->error == 0 ? MTRACE_OK : f->error == ENOMEM ? MTRACE_ERR_NO_MEMORY : MTRACE_ERR_IO;
 }
 
-/* append: behind what is there, else in place of it. */
+/* With append the bytes go to the end of the file, else they replace it. */
 static mtrace_result mtrace_file_open_(mtrace_file_ *f, const char *path, bool append) {
     memset(f, 0, sizeof *f);
     f->path = path;
@@ -917,8 +921,8 @@ static mtrace_result mtrace_file_open_(mtrace_file_ *f, const char *path, bool a
     return f->stream != NULL ? MTRACE_OK : mtrace_file_done_(f);
 }
 
-/* The new file takes its name; or it is gone, where it could not be written or `result` says that
-   its contents could not be made. */
+/* Gives the new file its name. Removes it if a write failed, or if `result` is an error and the
+   contents are not complete. */
 static mtrace_result mtrace_file_close_(mtrace_file_ *f, mtrace_result result) {
     bool is_new = f->temporary != NULL;
     bool counts = is_new && result == MTRACE_OK && f->error == 0;
@@ -934,7 +938,7 @@ static mtrace_result mtrace_file_close_(mtrace_file_ *f, mtrace_result result) {
 
 /* --- what TEXT of mtrace.h lacks: bytes, formats, escapes --- */
 
-/* The `size` lowest bytes, the least first. */
+/* Writes the `size` lowest bytes, in little-endian order. */
 static void mtrace_put_binary_(mtrace_text_ *t, uint64_t value, int size) {
     char bytes[8];
     int i;
@@ -1057,10 +1061,11 @@ static bool mtrace_is_blank_(int c) {
 /* ============================================================================================== */
 
 #if MTRACE_HAS_PROFILE_ || MTRACE_HAS_ENVIRONMENT_
-/* All reports due; nothing once they have come. On ELF systems a destructor of the last priority,
-   which runs after all other destructors of the module and after its static objects', whatever the
-   link order. The leak sanitizer ends the program before that; it, and other systems, get a
-   function by atexit: what is registered first runs last. */
+/* Writes all reports that are due. A second call writes nothing. On ELF systems it is a destructor
+   of the last priority. It runs after all other destructors of the module and its static
+   objects', in any link order. The leak sanitizer ends the program before that. There, and on other
+   systems, the function is registered with atexit, early, because the first one registered runs
+   last. */
 static void mtrace_profile_at_exit_(void);
 static void mtrace_environment_at_exit_(void);
 static void mtrace_at_exit_(void) {
@@ -1068,8 +1073,9 @@ static void mtrace_at_exit_(void) {
     mtrace_environment_at_exit_();
 }
 
-/* Who asked for reports: they come from this process, not from children that it forks, when this
-   module ends. Another one may have the same variables (see mtrace_tracer_), and end before. */
+/* The process and the module that asked for reports. Only this process writes them, not its forked
+   children, and only when this module ends. Another module may share these variables (see
+   mtrace_tracer_) and end earlier. */
 typedef struct mtrace_asker_ {
     unsigned long process;
     const void *module;
@@ -1115,7 +1121,7 @@ static bool mtrace_has_exit_(void) {
 #endif /* PORTABILITY OF EXT */
 
 /* ============================================================================================== */
-/* [CHAPTER] FILES - snapshots in files; docs/FORMAT.md tells every byte                          */
+/* [CHAPTER] FILES - snapshots in files; docs/FORMAT.md describes every byte                      */
 /* ============================================================================================== */
 
 #ifndef MTRACE_EXT_FILES_
@@ -1123,26 +1129,26 @@ static bool mtrace_has_exit_(void) {
 #undef MTRACE_HAS_
 #define MTRACE_HAS_ MTRACE_HAS_FILES_
 
-/* Fills the buffer with up to `size` bytes. Returns their number: 0 at the end, SIZE_MAX if it
-   failed. */
+/* Fills the buffer with up to `size` bytes. Returns their number, 0 at the end, or SIZE_MAX if the
+   read failed. */
 typedef size_t (*mtrace_read_fn)(void *buffer, size_t size, void *user);
 
 MTRACE_OFF_BEGIN_
 
-/* Every call here writes a file like this. A new file, and one that replaces a regular file, is
-   first written under another name in the same folder, then flushed to the disk and renamed. So a
-   crash leaves the older file whole, and an error leaves no file behind. It keeps the older one's
-   mode, and its owner where that is allowed. A device, a FIFO or a symbolic link is written in
-   place, through the link, and never replaced. There an error may leave a part. A FIFO that nobody
-   reads is an error (ENXIO): nothing waits. */
+/* Every call here writes a file in the same way. The new file gets another name in the same folder.
+   When it is complete, it is flushed to the disk and renamed. A crash leaves the older file intact,
+   and an error leaves no new file. The new file keeps the older one's mode, and its owner where
+   that is allowed. A device, a FIFO or a symbolic link is never replaced. It is written in place,
+   through the link, and an error may leave a part there. A FIFO without a reader is an error
+   (ENXIO), so nothing waits. */
 
-/* Writes a snapshot: to a file, or piece by piece through a callback. mtrace_snapshot_dump_to
-   allocates nothing and needs 12 KiB of stack.
-   Errors: ARGUMENT (NULL, names of 4 GiB, or names with more than 256 times the bytes of the file,
-     see docs/FORMAT.md); IO (errno has the reason, and no file is left behind).
+/* Writes a snapshot to a file. mtrace_snapshot_dump_to passes it to a callback in pieces.
+   Errors: ARGUMENT (NULL, names of 4 GiB, or names of more than 256 times the file, see
+     docs/FORMAT.md); NO_MEMORY; IO (see errno; no new file stays).
    Cost: O(frames + blocks).
-   Context: any thread. mtrace_snapshot_dump_to: any that `write` allows.
-   Python: Snapshot.dump(). */
+   Context: any thread. dump_to allocates nothing and needs 12 KiB of stack, so it can be called
+     wherever `write` can.
+   Python: tracemalloc.Snapshot.dump(). */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot,
                                                    const char *path)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
@@ -1150,14 +1156,13 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *sna
                                                       mtrace_write_fn write, void *user)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
-/* Reads a snapshot that was written on any machine. It trusts nothing in the file. The memory that
-   it allocates is in proportion to the bytes that it has read: a frame takes 4 of them, and 40
-   twice. memory NULL: the tracer's. Two files of one run of a program compare as their snapshots
-   did. Compared with another run's, totals count from the start.
-   Errors: IO, NOT_SNAPSHOT, VERSION, TRUNCATED, CORRUPT, NO_MEMORY (*out is NULL).
-   Cost: O(file).
+/* Reads a snapshot, written on any machine. Every value in the file is checked before use. memory
+   NULL: the tracer's. Two files of one run of a program compare as their snapshots did. Compared
+   with a file of another run, totals count from the start.
+   Errors: ARGUMENT (NULL), IO, NOT_SNAPSHOT, VERSION, TRUNCATED, CORRUPT, NO_MEMORY. *out is NULL.
+   Cost: O(file). Memory is in proportion to the bytes read: 4 bytes of a frame take 40 twice.
    Context: any thread.
-   Python: Snapshot.load(). */
+   Python: tracemalloc.Snapshot.load(). */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
                                                    const mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
@@ -1165,13 +1170,14 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, m
                                                         void *user, const mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 
-/* Writes a file for Python's tracemalloc.Snapshot.load() (CPython 3.9 and later): a trace for each
-   block, in the domain, size and traceback it has here. A snapshot without its blocks, or in
-   another view than the live one, gets one trace for each block of a call site, of the average
-   size. All sums agree. Code is a file `path+0x1234`, of line 0. If one module has two paths,
-   Python has two rows. Python runs the code in a pickle: load only files of your own.
-   Errors: ARGUMENT (NULL, more than 2^32 blocks, or more than 2^24 traces of an average size: take
-     the snapshot with its blocks), IO.
+/* Writes a file that Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later), or passes
+   it to a callback. Each block becomes a trace with its domain, size and traceback. A snapshot
+   without blocks, or in another view than the live one, gets made-up traces: as many for each call
+   site as it has blocks, of the average size. All sums agree. A code address becomes the file
+   `path+0x1234` with line 0. If one module has two paths, Python shows two rows. Unpickling runs
+   code, so load only your own files in Python.
+   Errors: ARGUMENT (NULL; more than 2^32 blocks; or more than 2^24 made-up traces: then take the
+     snapshot with its blocks); NO_MEMORY; IO.
    Cost: O(blocks).
    Context: any thread.
    Source: the pickle protocol, version 2. */
@@ -1182,9 +1188,9 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapsh
                                                              mtrace_write_fn write, void *user)
     MTRACE_EXT_OFF_(return mtrace_snapshot_dump_to(snapshot, write, user));
 
-/* Reads a line of a source file, for mtrace_format_traceback. user is not used.
-   Errors: false if the file cannot be opened from here, or is not a regular file: it waits for no
-     FIFO and no device.
+/* Fills the buffer with a line of a source file, for mtrace_format_traceback. `user` is not used.
+   Errors: false if the file has no such line, cannot be opened, or is not a regular file. It never
+     waits for a FIFO or a device.
    Cost: O(file).
    Context: any thread.
    Python: linecache.getline(). */
@@ -1201,6 +1207,12 @@ MTRACE_OFF_END_
 /* ============================================================================================== */
 /* [SECTION] DUMP                                                                                 */
 /* ============================================================================================== */
+
+/* A dump needs no table of all names. It walks the frames of all rows four times in the same order.
+   The first walk counts names and locations for the header. The others write the names, then the
+   locations, then the frames. Rows and blocks follow, and a hash of all bytes before it. Offsets of
+   names and numbers of locations come from two small caches. They are emptied before each walk, so
+   each walk gets the same numbers. */
 
 #define MTRACE_FILE_MAGIC_ "\x89MTRC\r\n\x1a"
 enum {
@@ -1221,10 +1233,9 @@ enum {
 };
 #define MTRACE_FILE_NONE_ UINT32_MAX /* no name */
 
-/* Frames share names, so a small file can stand for much text: each report writes a name as often
-   as a frame refers to it. What everything refers to may come to 256 times the file, and to 16 MiB
-   in any. Real files come to 35 times where stacks are deep, with paths of 100 bytes and functions
-   of 40: 4 bytes a frame. */
+/* Frames share names, so a small file can produce much text: a report writes a name once for each
+   frame that refers to it. The limit for that text is 256 times the file, plus 16 MiB. Real files
+   reach 35 times, with deep stacks, paths of 100 bytes, functions of 40, and 4 bytes a frame. */
 static uint64_t mtrace_file_most_text_(uint64_t size) {
     return ((uint64_t)1 << 24) + 256 * size;
 }
@@ -1244,16 +1255,15 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
                                : mtrace_file_close_(&f, dump(snapshot, mtrace_file_write_, &f));
 }
 
-/* Where names lie in a file, without a table of them all: a small cache, which forgets, and then a
-   name is written again. Run over the rows in the same order it always answers the same, so that
-   one run can count, one write and one refer. */
+/* The cache of names, with their offsets in the file. A name that has left the cache is written
+   again, so the file can have it twice. */
 enum { MTRACE_NAMER_SLOTS_ = 512 };
 typedef struct mtrace_namer_ {
     const char *names[MTRACE_NAMER_SLOTS_];
     uint32_t offsets[MTRACE_NAMER_SLOTS_];
     uint64_t end;
-    uint64_t text;     /* bytes of the names asked for, each as often as that was */
-    mtrace_text_ *out; /* NULL: only look */
+    uint64_t text;     /* bytes of the names asked for, repeats included */
+    mtrace_text_ *out; /* NULL: write nothing */
 } mtrace_namer_;
 
 static uint32_t mtrace_name_at_(mtrace_namer_ *n, const char *name) {
@@ -1282,7 +1292,7 @@ static void mtrace_namer_start_(mtrace_namer_ *n, mtrace_text_ *out) {
     n->out = out;
 }
 
-/* Code without a line is shown by its module's path, which stands in the file once. */
+/* A code address without a line is shown by the path of its module. The file has it once. */
 static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uint32_t *at) {
     bool is_code = mtrace_is_code_(frame);
     at[0] = mtrace_name_at_(n, is_code ? NULL : frame->file);
@@ -1290,12 +1300,12 @@ static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uin
     n->text += is_code && frame->module != NULL ? strlen(frame->module->path) + 1 : 0;
 }
 
-/* Where places lie in a file: a small cache as the namer's. Stacks share most of their frames. */
+/* The cache of locations, each with its number. Stacks share most of their frames. */
 enum { MTRACE_LOCATOR_SLOTS_ = 256 };
 typedef struct mtrace_locator_ {
     const mtrace_frame *frames[MTRACE_LOCATOR_SLOTS_];
     uint32_t numbers[MTRACE_LOCATOR_SLOTS_];
-    uint64_t end; /* how many */
+    uint64_t end; /* the next number */
 } mtrace_locator_;
 
 static bool mtrace_file_location_is_same_(const mtrace_frame *a, const mtrace_frame *b) {
@@ -1303,7 +1313,7 @@ static bool mtrace_file_location_is_same_(const mtrace_frame *a, const mtrace_fr
            a->module == b->module && a->address == b->address;
 }
 
-/* A snapshot on its way into a file. */
+/* A dump that is under way. */
 typedef struct mtrace_dump_ {
     mtrace_snapshot_parts parts;
     mtrace_namer_ namer;
@@ -1311,7 +1321,7 @@ typedef struct mtrace_dump_ {
     mtrace_text_ *out;
 } mtrace_dump_;
 
-/* Calls for each frame of each row. */
+/* Calls `dump` for each frame of each row. */
 static void mtrace_dump_each_(mtrace_dump_ *d,
                               void (*dump)(mtrace_dump_ *d, const mtrace_frame *frame)) {
     size_t i;
@@ -1324,7 +1334,7 @@ static void mtrace_dump_each_(mtrace_dump_ *d,
     }
 }
 
-/* Each turn asks for the names in the same order: of modules, then of frames. */
+/* Begins a walk with empty caches. Each walk asks for names in the same order: modules, frames. */
 static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_text_ *names) {
     size_t i;
     mtrace_namer_start_(&d->namer, names);
@@ -1334,7 +1344,7 @@ static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_text_ *names) {
     }
 }
 
-/* A frame as it stands in the file. */
+/* A frame as the file has it. */
 typedef struct mtrace_file_location_ {
     uint32_t names[2];
     uint32_t module; /* the first is 1 */
@@ -1342,7 +1352,7 @@ typedef struct mtrace_file_location_ {
     bool is_new;
 } mtrace_file_location_;
 
-/* By what stands in the file, not by pointers: a copy of a copy is the same. */
+/* Hashes the values of the file, not pointers, so a copy of a copy hashes alike. */
 static uint32_t mtrace_file_location_slot_(const mtrace_frame *frame,
                                            const mtrace_file_location_ *at) {
     const uint64_t golden = 0x9E3779B97F4A7C15u;
@@ -1371,8 +1381,8 @@ static void mtrace_dump_names_of_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_locate_(d, frame);
 }
 
-/* Every name of the snapshot once round: of modules, frames of all rows, then types and domains.
-   names NULL: they are only counted, with the places. */
+/* The names of modules, of all frames, then of types and domains. names NULL: only counts them and
+   the locations. */
 static void mtrace_dump_names_(mtrace_dump_ *d, mtrace_text_ *names) {
     size_t i;
     mtrace_dump_start_(d, names);
@@ -1435,7 +1445,7 @@ static void mtrace_field_set_(const mtrace_field_ *field, void *to, uint64_t val
     memcpy(at, field->size == 8 ? (const void *)&value : (const void *)&narrow, field->size);
 }
 
-/* Tells this run of this program from others. */
+/* A number for this run of this program. */
 static uint64_t mtrace_run_(uint64_t generation) {
     uint64_t words[3];
     words[0] = (uintptr_t)mtrace_state_;
@@ -1452,7 +1462,7 @@ static uint64_t mtrace_dump_size_(const mtrace_dump_ *d) {
            (uint64_t)p->block_count * MTRACE_FILE_BLOCK_ + 8;
 }
 
-/* Does everything have a number, and no more text than a reader allows? */
+/* True if all numbers fit and the text is within the limit of readers. */
 static bool mtrace_dump_fits_(const mtrace_dump_ *d) {
     return d->namer.end < MTRACE_FILE_NONE_ && d->locator.end <= UINT32_MAX &&
            d->parts.module_count < UINT32_MAX &&
@@ -1488,7 +1498,7 @@ static void mtrace_dump_module_(mtrace_dump_ *d, const mtrace_module *module) {
     mtrace_put_bytes_(d->out, (const char *)module->build_id, sizeof module->build_id);
 }
 
-/* A frame's place, when it is a new one. */
+/* Writes the location of a frame if it is new. */
 static void mtrace_dump_location_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_file_location_ at = mtrace_locate_(d, frame);
     if (at.is_new) {
@@ -1589,18 +1599,23 @@ mtrace_result mtrace_snapshot_dump(const mtrace_snapshot *snapshot, const char *
 }
 
 /* ============================================================================================== */
-/* [SECTION] LOAD - nothing in a file is believed                                                 */
+/* [SECTION] LOAD - a file may be damaged or hostile                                              */
 /* ============================================================================================== */
+
+/* The header gives the number of each thing, and so the size of the file. The rest is read into
+   memory that grows with the bytes read: a header that lies about the size cannot make it allocate
+   much. Then the hash is compared, and every name, number and count is checked. A wrong one sets
+   `bad`, and the load ends with CORRUPT. mtrace_snapshot_make copies the result. */
 
 typedef struct mtrace_load_ {
     const unsigned char *bytes; /* the whole file */
     uint32_t version;
     uint32_t header_size, frame_size, row_size;               /* bytes, in that version */
-    uint64_t names, modules, locations, frames, rows, blocks; /* how many */
+    uint64_t names, modules, locations, frames, rows, blocks; /* numbers of */
     const unsigned char *name_at, *module_at, *location_at, *frame_at, *row_at, *block_at;
     bool has_blocks;
-    bool bad;      /* a name, a row or a count that cannot be */
-    uint64_t text; /* bytes of names that may yet be referred to */
+    bool bad;      /* a name, a row or a count is wrong */
+    uint64_t text; /* bytes of names that may still be referred to */
     mtrace_snapshot_parts parts;
 } mtrace_load_;
 
@@ -1612,9 +1627,9 @@ static uint64_t mtrace_number_at_(const unsigned char *at, int size) {
     return value;
 }
 
-/* The size of the file as its header says, the hash included; 0 when no file is that large. */
+/* Returns the size of the file by its header, with the hash. 0: no file is that large. */
 static uint64_t mtrace_load_size_(const mtrace_load_ *l) {
-    const uint64_t most = (uint64_t)1 << 48; /* bytes; then no sum below overflows */
+    const uint64_t most = (uint64_t)1 << 48; /* bytes; no sum below overflows */
     if (l->names > most || l->modules > most / MTRACE_FILE_MODULE_ ||
         l->locations > most / MTRACE_FILE_LOCATION_ || l->frames > most / MTRACE_FILE_FRAME_1_ ||
         l->rows > most / MTRACE_FILE_ROW_1_ || l->blocks > most / MTRACE_FILE_BLOCK_) {
@@ -1625,7 +1640,7 @@ static uint64_t mtrace_load_size_(const mtrace_load_ *l) {
            l->rows * l->row_size + l->blocks * MTRACE_FILE_BLOCK_ + 8;
 }
 
-/* The first bytes, which all versions have: how large the header is. */
+/* Reads the first bytes, the same in all versions, and finds the size of the header. */
 static mtrace_result mtrace_load_version_(mtrace_load_ *l, const unsigned char *header,
                                           size_t size) {
     if (size < 8 || memcmp(header, MTRACE_FILE_MAGIC_, 8) != 0) {
@@ -1653,7 +1668,7 @@ static mtrace_result mtrace_load_header_(mtrace_load_ *l, const unsigned char *h
     l->has_blocks = (flags & MTRACE_FILE_HAS_BLOCKS_) != 0;
     *size = mtrace_load_size_(l);
     if (!MTRACE_HOSTED_ && l->modules != 0) {
-        return MTRACE_ERR_VERSION; /* bare metal has no code */
+        return MTRACE_ERR_VERSION; /* bare metal has no code addresses */
     }
     if (*size == 0 || flags > MTRACE_FILE_HAS_BLOCKS_ || (l->blocks != 0 && !l->has_blocks)) {
         return MTRACE_ERR_CORRUPT;
@@ -1661,7 +1676,7 @@ static mtrace_result mtrace_load_header_(mtrace_load_ *l, const unsigned char *h
     return MTRACE_OK;
 }
 
-/* Reads until `size` bytes are there; fewer at the end of the file. SIZE_MAX: it failed. */
+/* Reads `size` bytes, or fewer at the end of the file. SIZE_MAX: the read failed. */
 static size_t mtrace_read_all_(mtrace_read_fn read, void *user, unsigned char *buffer,
                                size_t size) {
     size_t have = 0;
@@ -1678,7 +1693,7 @@ static size_t mtrace_read_all_(mtrace_read_fn read, void *user, unsigned char *b
     return have;
 }
 
-/* Reads the rest behind the header, in memory that grows with what really comes. */
+/* Reads all after the header. The memory grows with the bytes that were read. */
 static mtrace_result mtrace_load_read_(const mtrace_load_ *l, unsigned char **buffer, uint64_t size,
                                        mtrace_read_fn read, void *user) {
     size_t have = l->header_size, room = have, got = 0;
@@ -1704,7 +1719,7 @@ static mtrace_result mtrace_load_read_(const mtrace_load_ *l, unsigned char **bu
     return MTRACE_OK;
 }
 
-/* Where everything is. */
+/* Sets the start of each part. */
 static void mtrace_load_locations_(mtrace_load_ *l, const unsigned char *bytes) {
     l->bytes = bytes;
     l->name_at = bytes + l->header_size;
@@ -1727,7 +1742,7 @@ static mtrace_result mtrace_load_check_(mtrace_load_ *l, const unsigned char *by
     return MTRACE_OK;
 }
 
-/* A name that is referred to once more. */
+/* Counts one more reference to a name. */
 static void mtrace_load_text_(mtrace_load_ *l, const char *name) {
     if (l->bad || strlen(name) >= l->text) {
         l->bad = true;
@@ -1736,7 +1751,7 @@ static void mtrace_load_text_(mtrace_load_ *l, const char *name) {
     l->text -= strlen(name) + 1;
 }
 
-/* A name begins where another ends: no two share their bytes. */
+/* A name must begin where another ends, so no two share bytes. */
 static const char *mtrace_load_name_(mtrace_load_ *l, const unsigned char *at) {
     uint64_t offset = mtrace_number_at_(at, 4);
     const char *name;
@@ -1752,7 +1767,7 @@ static const char *mtrace_load_name_(mtrace_load_ *l, const unsigned char *at) {
     return l->bad ? NULL : name;
 }
 
-/* Behind the build id are zeros. */
+/* The bytes after the build id must be 0. */
 static void mtrace_load_module_(mtrace_load_ *l, const unsigned char *at, mtrace_module *module) {
     size_t i;
     module->path = mtrace_load_name_(l, at);
@@ -1773,7 +1788,7 @@ static void mtrace_load_modules_(mtrace_load_ *l, mtrace_module *modules) {
     }
 }
 
-/* The module and the address of a location, which version 1 does not have. */
+/* Reads the module and the address of a location. Version 1 has neither. */
 static void mtrace_load_code_(mtrace_load_ *l, const unsigned char *at,
                               const mtrace_module *modules, mtrace_frame *frame) {
     uint64_t number = l->version == 1 ? 0 : mtrace_number_at_(at, 4);
@@ -1782,7 +1797,7 @@ static void mtrace_load_code_(mtrace_load_ *l, const unsigned char *at,
     frame->module = l->bad || number == 0 ? NULL : &modules[number - 1];
 }
 
-/* Only code without a line has no file. It is shown by its module's path. */
+/* Only a code address without a line has no file. The path of its module is shown. */
 static void mtrace_load_location_(mtrace_load_ *l, const unsigned char *at,
                                   const mtrace_module *modules, mtrace_frame *frame) {
     bool is_code;
@@ -1797,7 +1812,7 @@ static void mtrace_load_location_(mtrace_load_ *l, const unsigned char *at,
     }
 }
 
-/* The location of a frame; NULL: there is none of that number. In version 1 it is the frame. */
+/* Returns the location of a frame. NULL: no such number. In version 1 the frame is the location. */
 static const unsigned char *mtrace_load_location_at_(const mtrace_load_ *l, uint64_t frame) {
     const unsigned char *at = l->frame_at + frame * l->frame_size;
     uint64_t number = l->version == 1 ? 0 : mtrace_number_at_(at, 4);
@@ -1819,7 +1834,7 @@ static void mtrace_load_frames_(mtrace_load_ *l, const mtrace_module *modules,
     }
 }
 
-/* Version 1 has the variance of live bytes: what gives the same error is that / interval. */
+/* Version 1 has the variance of live bytes. Divided by the interval it gives the same error. */
 static uint64_t mtrace_load_estimated_(const mtrace_load_ *l, uint64_t value) {
     uint64_t interval = l->parts.info.sample_interval;
     return l->version > 1 ? value : interval == 0 ? 0 : value / interval;
@@ -1840,7 +1855,7 @@ static void mtrace_load_row_(mtrace_load_ *l, const unsigned char *at, mtrace_ro
     row->estimated_size = mtrace_load_estimated_(l, row->estimated_size);
 }
 
-/* Every frame belongs to one row, in order, and every row has one. */
+/* Each frame belongs to one row, in order, and each row has at least one. */
 static void mtrace_load_rows_(mtrace_load_ *l, const mtrace_frame *frames, mtrace_row *rows) {
     uint64_t i, used = 0;
     for (i = 0; i < l->rows && !l->bad; i++) {
@@ -1891,7 +1906,7 @@ typedef struct mtrace_load_arrays_ {
     mtrace_module *modules;
 } mtrace_load_arrays_;
 
-/* NULL: they do not fit. */
+/* Returns NULL if they do not fit. */
 static void *mtrace_load_arrays_of_(const mtrace_load_ *l, mtrace_load_arrays_ *a) {
     uint64_t rows = l->rows * sizeof(mtrace_row);
     uint64_t blocks = rows + l->blocks * sizeof(mtrace_live_block);
@@ -1944,7 +1959,7 @@ static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
     return result;
 }
 
-/* The header, of whichever version; *size is that of the file. */
+/* Reads the header of either version. Sets *size to the size of the file. */
 static mtrace_result mtrace_load_begin_(mtrace_load_ *l, unsigned char *buffer, mtrace_read_fn read,
                                         void *user, uint64_t *size) {
     size_t got = mtrace_read_all_(read, user, buffer, MTRACE_FILE_HEADER_1_), rest;
@@ -1959,7 +1974,7 @@ static mtrace_result mtrace_load_begin_(mtrace_load_ *l, unsigned char *buffer, 
                            : mtrace_load_header_(l, buffer, size);
 }
 
-/* All of the file is in *buffer when this returns MTRACE_OK, and it is what was written. */
+/* Reads the file into *buffer. After MTRACE_OK it is complete and its hash is right. */
 static mtrace_result mtrace_load_bytes_(mtrace_load_ *l, unsigned char **buffer,
                                         mtrace_read_fn read, void *user) {
     unsigned char more;
@@ -2029,7 +2044,11 @@ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
 /* [SECTION] PICKLE - Snapshot([(domain, size, ((file, line), ...), total), ...], limit)          */
 /* ============================================================================================== */
 
-/* An int, in the shortest opcode. */
+/* The file is a program for a small stack machine. It first stores the traceback of each row under
+   the number of the row. Then it fills a list of traces, each with a domain, a size and a stored
+   traceback. The last bytes call tracemalloc.Snapshot with the list. */
+
+/* Writes an int in the shortest opcode. */
 static void mtrace_pickle_number_(mtrace_text_ *o, uint64_t value) {
     if (value <= 0xff) {
         mtrace_put_char_(o, 'K');
@@ -2047,7 +2066,7 @@ static void mtrace_pickle_number_(mtrace_text_ *o, uint64_t value) {
     }
 }
 
-/* A byte that is not UTF-8 becomes U+DC00 + its value, as Python's os.fsdecode() reads it. */
+/* Writes a byte that is not UTF-8 as U+DC00 + its value, as Python's os.fsdecode() reads it. */
 static void mtrace_put_odd_as_python_(mtrace_text_ *t, const char *text, size_t length) {
     unsigned char wrong = (unsigned char)*text;
     if (length > 0) {
@@ -2063,7 +2082,7 @@ static void mtrace_pickle_text_(mtrace_text_ *t, const char *text) {
     mtrace_put_text_(t, text, strlen(text), &python);
 }
 
-/* A file name; code is a file by itself, "module+0x1234" or "0x1234", of line 0. */
+/* Writes a file name. A code address is a file of its own, "module+0x1234" or "0x1234". */
 static void mtrace_pickle_file_text_(mtrace_text_ *t, const mtrace_frame *frame) {
     bool is_code = mtrace_is_code_(frame);
     const char *file = is_code && frame->module == NULL ? "" : frame->file;
@@ -2083,7 +2102,7 @@ static void mtrace_pickle_file_(mtrace_text_ *o, const mtrace_frame *frame) {
     mtrace_pickle_file_text_(o, frame);
 }
 
-/* Each traceback once, the most recent frame first, kept under the number of its row. */
+/* Stores a traceback under the number of its row, the most recent frame first. */
 static void mtrace_pickle_traceback_(mtrace_text_ *o, const mtrace_traceback *t, size_t number) {
     uint32_t i;
     mtrace_put_char_(o, '(');
@@ -2098,7 +2117,7 @@ static void mtrace_pickle_traceback_(mtrace_text_ *o, const mtrace_traceback *t,
     mtrace_put_char_(o, '0');
 }
 
-/* The traces go into the list a thousand at a time: Python's stack stays small. */
+/* The list is filled a thousand traces at a time, so Python's stack stays small. */
 typedef struct mtrace_pickle_ {
     mtrace_text_ out;
     uint64_t traces;
@@ -2123,7 +2142,7 @@ static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_row *row, size_
     mtrace_put_char_(o, 't');
 }
 
-/* Blocks of the average size; the last takes what that leaves over. */
+/* Makes up blocks of the average size. The last one gets the remainder. */
 static void mtrace_pickle_average_(mtrace_pickle_ *p, const mtrace_snapshot_parts *parts,
                                    size_t row) {
     uint64_t size, count, i;
@@ -2139,7 +2158,7 @@ static bool mtrace_pickle_has_blocks_(const mtrace_snapshot_parts *parts) {
     return parts->has_blocks && parts->view == MTRACE_VIEW_LIVE && parts->info.sample_interval == 0;
 }
 
-/* Counters can stand for any number of blocks: not for more than these are traces made up. */
+/* Counters can stand for any number of blocks. At most this many traces are made up. */
 enum { MTRACE_PICKLE_MAX_ = 1 << 24 };
 
 static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
@@ -2202,7 +2221,7 @@ mtrace_result mtrace_snapshot_dump_pickle(const mtrace_snapshot *snapshot, const
 /* [SECTION] SOURCE LINES                                                                         */
 /* ============================================================================================== */
 
-/* The next character, each kind of line end as one newline. */
+/* Returns the next character. Each kind of line end is one newline. */
 static int mtrace_next_of_file_(FILE *file) {
     int c = getc(file);
     if (c == '\r') {
@@ -2215,7 +2234,7 @@ static int mtrace_next_of_file_(FILE *file) {
     return c;
 }
 
-/* The line, without blanks around it, as much as fits; false at the end of the file. */
+/* Reads a line without blanks around it, cut to the buffer. False at the end of the file. */
 static bool mtrace_take_line_(FILE *file, char *buffer, size_t size) {
     size_t length = 0, end = 0;
     int c = mtrace_next_of_file_(file);
