@@ -4103,7 +4103,7 @@ static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
 #define MT_PROFILE() MT_PROFILE_LIMIT(0)
 #endif
 
-/* MT_LINE(expression), with the expression's value; MT_LINE(); */
+/* MT_LINE(expression) has the expression's value. MT_LINE(); is a statement. See MT_PROFILE. */
 #if defined(__GNUC__) && !MTRACE_HAS_PROFILE_
 #define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
 #elif defined(__GNUC__)

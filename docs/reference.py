@@ -8,6 +8,7 @@ numbers. Names of the API in comments become links, so a name that does not exis
 import html
 import re
 import sys
+import textwrap
 
 PUBLIC = r"\b(?:mtrace|MTRACE|MT)_\w*[a-zA-Z0-9]\b(?!\.h\b)"
 PRIVATE = re.compile(r"_$|_H$|_IF_[01]$|^MTRACE_.*[a-z]")
@@ -46,13 +47,14 @@ def without_implementation(text):
 
 
 def without_bodies(text):
+    text = re.sub(r"^MTRACE_OFF_(BEGIN|END)_$", "", text, flags=re.M)
     text = re.sub(r"\s*MTRACE_\w*OFF_" + PARENTHESES + "(?=;)", lambda found: blank(found[0]), text)
     return re.sub(r"\) \{(.*?^)\}$", lambda found: ");" + blank(found[1]), text, flags=re.M | re.S)
 
 
 def inline(text):
     """Escapes, `code` and links."""
-    text = re.sub(r"[\\@%#$]", r"\\\g<0>", html.escape(text, quote=False))
+    text = re.sub(r"[\\@%#$\"]", r"\\\g<0>", html.escape(text, quote=False))
     text = re.sub("`([^`]*)`", r"<tt>\1</tt>", text)
     return re.sub(r"(?<![\w/])((?:mtrace|MT)_\w*[a-zA-Z0-9]\b(?!\.h\b))(\.\w+)?",
                   lambda found: rf'\ref {found[0].replace(".", "::")} "{found[0]}"', text)
@@ -67,12 +69,12 @@ def render(comment):
         if re.fullmatch(r"[A-Z][A-Z ]+", paragraph):
             out.append(f"<h2>{paragraph.capitalize()}</h2>")
         elif re.search(r"^ {2}|\S {2,}\S", paragraph, re.M) and not re.search("^Errors:", paragraph, re.M):
-            out.append("<pre>" + inline(paragraph).replace("\n", "<br>") + "</pre>")
+            out.append("<pre>" + inline(textwrap.dedent(paragraph)).replace("\n", "<br>") + "</pre>")
         else:
             paragraph = re.sub(r"\n +", " ", paragraph)
             out.append(re.sub(r"(?:\n|^)(Errors|Cost|Context|Python|Source): ", r" \\par \1 \\ilinebr ",
                               inline(paragraph)).replace("\n", " "))
-    return " <p> ".join(out)
+    return " <p> ".join(out).replace("</pre> <p> <pre>", "<br><br>")
 
 
 def names_in(comment):
@@ -117,7 +119,7 @@ def view(text, prefix):
         if any("/**" in part for part in out[begins + 1:]):
             group = prefix + re.sub(r"\W+", "_", title.split(" - ")[0].lower())
             about = " <p> ".join(render(comment) for comment, _, alone in contracts[::-1] if alone)
-            out[begins] = rf"/** @defgroup {group} {inline(title)} \ilinebr {about} @{{ */"
+            out[begins] = rf"/** @defgroup {group} {title} \ilinebr {about} @{{ */"
             out.append("/** @} */ ")
 
     for part in PART.finditer(text):
@@ -147,10 +149,12 @@ def view(text, prefix):
                 out.append(blank(part[0]))
                 continue
             behind = re.match(r" *(/\*.*?\*/)", text[at:], re.S)
-            said = [above or (behind[1] if behind else "")]
-            if part["macro"] and not said[0] or part["function"] and "   Errors: " not in above:
-                said += [text[text.find("   Errors: "):] if said[0] else text for text, names, _ in contracts
+            said = [above]
+            if part["macro"] and not above or part["function"] and "   Errors: " not in above:
+                said += [text[text.find("   Errors: "):] if above else text for text, names, _ in contracts
                          if name in names and (part["macro"] or "   Errors: " in text)][:1]
+            if behind and not any(said):
+                said = [behind[1]]
             out.append(f"/** {' <p> '.join(map(render, filter(None, said)))} */ " * any(said))
             body = part["body"] or part["values"]
             plain = re.sub(r"^(MTRACE_\w*API_?|static inline) ", "", part[0])

@@ -40,25 +40,24 @@ consume fetch_content -DMTRACE_REPOSITORY="file://$tmp/repository"
 PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" make -C tests/consumers/pkg_config OUT="$tmp/pc" >"$tmp/log" 2>&1 && "$tmp/pc"
 report pkg_config $?
 
-# The projects that docs/FAQ.md shows, in C and as it tells for C++. They find the installed package, or the headers in
+# The projects that docs/FAQ.md shows: with the installed package, also as it tells for C++, and with the headers in
 # third_party.
 python3 - "$tmp/meson" docs/FAQ.md <<'END' >"$tmp/log" 2>&1
 import pathlib, re, sys
 projects = re.findall(r"^```meson\n(project.*?)^```", open(sys.argv[2]).read(), re.M | re.S)
 assert len(projects) == 2
-for language in "c", "cpp":
-    for number, text in enumerate(projects, 1):
-        folder = pathlib.Path(f"{sys.argv[1]}.{number}.{language}")
-        copies = folder / "third_party/mtrace"
-        copies.mkdir(parents=True)
-        for name in "mtrace.h", "mtrace_ext.h", "/usr/include/xxhash.h":
-            (copies / pathlib.Path(name).name).write_text(open(name).read())
-        (folder / "meson.build").write_text(re.sub(r"'c'|\.c'|\bc_args", lambda c: c[0].replace("c", language), text))
-        (folder / f"main.{language}").write_text(open("tests/consumers/main.c").read())
-        (folder / f"level.{language}").write_text("")
+for kind, language, text in ("package", "c", projects[0]), ("package", "cpp", projects[0]), ("folder", "c", projects[1]):
+    folder = pathlib.Path(f"{sys.argv[1]}, {kind}, {language}")
+    copies = folder / "third_party/mtrace"
+    copies.mkdir(parents=True)
+    for name in "mtrace.h", "mtrace_ext.h", "/usr/include/xxhash.h":
+        (copies / pathlib.Path(name).name).write_text(open(name).read())
+    (folder / "meson.build").write_text(re.sub(r"'c'|\.c'|\bc_args", lambda c: c[0].replace("c", language), text))
+    (folder / f"main.{language}").write_text(open("tests/consumers/main.c").read())
+    (folder / f"level.{language}").write_text("")
 END
 report "meson's projects" $?
-for project in "$tmp"/meson.*; do
+for project in "$tmp"/meson,*; do
     PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" meson setup -Dwerror=true -Dwarning_level=2 "$project/build" "$project" \
         >"$tmp/log" 2>&1 && ninja -C "$project/build" >"$tmp/log" 2>&1 && "$project/build/game"
     report "${project##*/}" $?
