@@ -2329,10 +2329,10 @@ typedef enum mtrace_recorder_format {
 
 MTRACE_OFF_BEGIN_
 
-/* A sample has the bytes held, the most held since the previous sample, the tracer's peak, the
-   resident bytes of the process, and the bytes of each chosen domain and site. The most since the
-   previous sample is exact if it is the highest so far, or since the last reset of the peak. A
-   lower maximum between two samples is not seen.
+/* A sample has the bytes held, the most held since the previous sample, and the tracer's peak. It
+   also has the resident bytes of the process, and the bytes of each chosen domain and site. The
+   most since the previous sample is exact if it is the highest so far, or since the last reset of
+   the peak. A lower maximum between two samples is not seen.
 
    When there is no room, neighbouring samples are merged in pairs, and later samples in the same
    way. A merged sample has the time and the bytes held of the later one, and the maximum of every
@@ -2347,9 +2347,9 @@ MTRACE_OFF_BEGIN_
 /* Takes a first sample, then one each interval in a thread of its own. That thread blocks signals.
    desc NULL means all defaults. The previous recording is deleted. A child of fork() goes on
    without the thread.
-   Errors: ALREADY; NOT_TRACING; ARGUMENT for more than 8 domains or sites, a filter with a field
-     that would be ignored, 1 sample, an interval above INT32_MAX, or a thread with
-     MTRACE_SINGLE_THREAD (set no_thread there); NO_MEMORY; THREAD. Nothing changes on an error.
+   Errors: ALREADY; NOT_TRACING; NO_MEMORY; THREAD; ARGUMENT. The last is for more than 8 domains or
+     sites, a filter with a field that would be ignored, 1 sample, an interval above INT32_MAX, or a
+     thread with MTRACE_SINGLE_THREAD (set no_thread there). Nothing changes on an error.
    Cost: O(max_samples).
    Context: any thread; no signal handler or interrupt.
    Source: mprof run. */
@@ -2361,7 +2361,7 @@ MTRACE_EXT_API_ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *
    Each does nothing if it is done already. Stop before desc.write becomes invalid.
    Errors: none.
    Cost: O(1), and with domains or sites O(accounts x sites).
-   Context: any thread, but not desc.write. */
+   Context: any thread, but not desc.write; no signal handler or interrupt. */
 MTRACE_EXT_API_ void mtrace_recorder_stop(void) MTRACE_EXT_OFF_();
 MTRACE_EXT_API_ void mtrace_recorder_free(void) MTRACE_EXT_OFF_();
 
@@ -2374,14 +2374,14 @@ MTRACE_EXT_API_ bool mtrace_recorder_is_on(void) MTRACE_EXT_OFF_(return false);
 /* Returns the state of the recorder.
    Errors: zeros before the first start.
    Cost: O(samples).
-   Context: any thread. */
+   Context: any thread; no signal handler or interrupt. */
 MTRACE_EXT_API_ mtrace_recorder_info mtrace_recorder_get_info(void)
     MTRACE_EXT_OFF_(mtrace_recorder_info zero = MTRACE_ZERO_; return zero);
 
 /* Takes a sample now. Does nothing when not recording. Waits for a sample under way.
    Errors: none.
    Cost: O(1), and with domains or sites O(accounts x sites).
-   Context: any thread; no signal handler. */
+   Context: any thread; no signal handler or interrupt. */
 MTRACE_EXT_API_ void mtrace_recorder_tick(void) MTRACE_EXT_OFF_();
 
 /* Marks an instant ("level loaded"), or a call that has ended. The name (NULL: "") is copied, cut
@@ -2389,17 +2389,18 @@ MTRACE_EXT_API_ void mtrace_recorder_tick(void) MTRACE_EXT_OFF_();
    nothing when not recording. With desc.write it waits for a sample under way.
    Errors: none.
    Cost: O(1) on average.
-   Context: any thread; no signal handler. */
+   Context: any thread; no signal handler or interrupt. */
 MTRACE_EXT_API_ void mtrace_recorder_mark(const char *name) MTRACE_EXT_OFF_();
 MTRACE_EXT_API_ void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span)
     MTRACE_EXT_OFF_();
 
-/* Writes the recording, during it or after: through a callback, line by line, or to a file, as
-   mtrace_snapshot_dump does. Without a recording it writes no samples (.dat: one of 0).
+/* Writes the recording, also while recording. mtrace_recorder_write calls `write` line by line.
+   mtrace_recorder_save writes a file, as mtrace_snapshot_dump does. Without a recording it writes
+   no samples (.dat: one of 0).
    Errors: ARGUMENT (NULL, no such format); NO_MEMORY (it works on a copy, so nothing waits for
      `write`); IO.
    Cost: O(samples + marks).
-   Context: any thread.
+   Context: any thread; no signal handler or interrupt.
    Source: mprof plot, mprof peak; RFC 4180; Chrome's Trace Event Format. */
 MTRACE_EXT_API_ mtrace_result mtrace_recorder_write(mtrace_recorder_format format,
                                                     mtrace_write_fn write, void *user)
@@ -4014,12 +4015,12 @@ typedef struct mtrace_profile_desc {
 
 MTRACE_OFF_BEGIN_
 
-/* Starts measuring, and forgets the profile before. Takes about 400 bytes a line and 300 a call of
-   depth, for each thread, once. Unused memory is not touched.
+/* Starts measuring, and forgets the earlier profile. Takes about 400 bytes per line and 300 per
+   call of depth, for each thread, once. Unused memory is not touched.
    Errors: ALREADY, NOT_TRACING, ARGUMENT (the tracer samples; sizes above 65,535), NO_MEMORY,
      FULL_AT_EXIT.
    Cost: O(1).
-   Context: any thread, while no profiled call runs elsewhere. */
+   Context: any thread, while no profiled call runs elsewhere; no signal handler or interrupt. */
 MTRACE_EXT_API_ mtrace_result mtrace_profile_start(const mtrace_profile_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
@@ -4030,12 +4031,12 @@ MTRACE_EXT_API_ mtrace_result mtrace_profile_start(const mtrace_profile_desc *de
 MTRACE_EXT_API_ void mtrace_profile_stop(void) MTRACE_EXT_OFF_();
 
 /* Writes the profile, the sum of all calls, one function after the other. Calls under way are
-   included if they are this thread's. desc NULL: tables to the default writer. If lines must be
-   found, it runs addr2line: the one in PATH, or with raised privileges the one in /usr/bin, without
-   the environment.
+   included if they are this thread's. desc NULL means tables to the default writer. If lines must
+   be found, it runs addr2line from PATH. With raised privileges it runs the one in /usr/bin,
+   without the environment.
    Errors: NOT_FOUND (never started), NO_WRITER, NO_MEMORY, IO.
    Cost: O(lines).
-   Context: any thread; no signal handler. */
+   Context: any thread; no signal handler or interrupt. */
 MTRACE_EXT_API_ mtrace_result mtrace_profile_report(const mtrace_profile_report_desc *desc)
     MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
 
@@ -4132,7 +4133,7 @@ static inline void mtrace_line_leave_(const mtrace_line_token *way) {
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] UNWIND - which line of a function called what allocates now                          */
+/* [SECTION] UNWIND - the line of a function in a call stack                                      */
 /* ============================================================================================== */
 
 /* The platform's unwinder finds the return address in a function's frame, but takes microseconds.
@@ -4736,32 +4737,39 @@ static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
 /* ============================================================================================== */
 
 /* clang-format off */
-/* A thread inside of profiled calls has a *worker*, fed by its observer. Of each call under way
-   it has a *cell* for each line that ran, with what that line has done so far in this call. An
-   event changes the cell of the line that runs in the innermost call, and nothing else. A call that
-   ends was part of the line that made it, to which all that it did is then put at once; and its
-   cells go into *records*, one a line of a function, the sums over all calls, which reports read.
-   Calls, and with them their cells, are a stack. */
+/* A thread inside profiled calls has a *worker*, called by the thread's observer for each event.
+   Calls under way are a stack. Each call has *cells*, one for each line that ran in it, with the
+   line's effect on memory in this call. Cells are a stack, too, so a call frees its cells when it
+   ends. An event changes only the cell of the running line in the innermost call. So its cost does
+   not grow with the depth.
+
+   When a call ends, its total is added at once to the line that made the call. Its cells are added
+   to *records*. A record is one line of a function, with the sums over all calls. Reports read the
+   records.
+
+   For example, f and g are profiled, and line 12 of f calls g. g allocates 100 bytes in line 30 and
+   frees 40 in line 31. While g runs, only the cells of lines 30 and 31 change. When g ends, the
+   records of lines 30 and 31 change by +100 and -40, and the cell of line 12 changes by +60. */
 /* clang-format on */
 
 #define MTRACE_KEY_OF_LINE_(line)    ((uint64_t)(line) << 1)
 #define MTRACE_KEY_OF_ADDRESS_(word) ((uint64_t)(word) << 1 | 1)
 #define MTRACE_NO_KEY_               UINT64_MAX
 enum { MTRACE_MAX_PROFILED_ = 256 };
-enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is a line, twice, and this bit when it goes before all */
+enum { MTRACE_MARK_ONLY_ = 1 }; /* a mark is 2 * line, plus this bit if it precedes all else */
 
 typedef struct mtrace_line_ {
     uint64_t key;
-    uint32_t found; /* of an address: the line, once a report has found it */
+    uint32_t found; /* the line of an address, set by the first report */
     uint32_t function;
-    uint32_t cell; /* in the innermost call under way that ran the line; 0: none */
+    uint32_t cell; /* in the innermost call that ran the line. 0: none */
     uint64_t runs;
     uint64_t allocs;
     uint64_t frees;
     int64_t change;
-    int64_t held; /* the most when it had run */
-    int64_t peak; /* the most while it ran */
-    int64_t rise; /* the most that it raised memory before another line ran */
+    int64_t held; /* the most held just after it ran */
+    int64_t peak; /* the most held while it ran */
+    int64_t rise; /* its largest rise before another line ran */
 } mtrace_line_;
 
 typedef struct mtrace_change_ {
@@ -4773,10 +4781,10 @@ typedef struct mtrace_change_ {
     uint64_t allocs;
     uint64_t frees;
     uint32_t line;  /* its record */
-    uint32_t outer; /* the record's cell in a call further out */
+    uint32_t outer; /* the record's cell in an outer call */
 } mtrace_change_;
 
-/* A line that was found lately. */
+/* A line that was found recently. */
 enum { MTRACE_RECENT_BITS_ = 3 };
 typedef struct mtrace_recent_ {
     uint64_t key;
@@ -4784,23 +4792,23 @@ typedef struct mtrace_recent_ {
 } mtrace_recent_;
 
 typedef struct mtrace_call_ {
-    mtrace_change_ *cell;    /* of the line that runs */
-    uint64_t key;            /* of that line */
-    const mtrace_site *site; /* the macro that runs, if it is the function's own */
-    const char *name;        /* as its macros have it: __func__, or in C++ a lambda's name */
+    mtrace_change_ *cell;    /* the running line's cell */
+    uint64_t key;            /* the running line's key */
+    const mtrace_site *site; /* the running macro, if it is the function's own */
+    const char *name;        /* as in its macros: __func__, or in C++ a lambda's name */
     const char *file;
     const void *frame;
     uint32_t mark;
     int64_t peak;
-    int64_t start; /* the level when the line began to run */
+    int64_t start; /* the level at the start of the running line */
     mtrace_recent_ recent[1 << MTRACE_RECENT_BITS_];
     const void *place; /* in the code */
     uint32_t function;
     uint32_t first_cell;
-    int64_t entry; /* the level when it began */
+    int64_t entry; /* the level at its start */
     int64_t outer_limit;
     uint64_t serial;
-    uint64_t start_time; /* ns; 0: nothing records over time */
+    uint64_t start_time; /* ns. 0: the recorder is off */
     int64_t start_level;
 } mtrace_call_;
 
@@ -4808,12 +4816,12 @@ typedef struct mtrace_call_ {
 typedef struct mtrace_called_ {
     uint64_t calls;
     uint32_t active;
-    int64_t base;  /* held at the first call, and what changed between calls since */
-    int64_t entry; /* the most held when a call began */
-    int64_t left;  /* held when the last call ended */
+    int64_t base;  /* held at the first call, plus the changes between calls */
+    int64_t entry; /* the most held at the start of a call */
+    int64_t left;  /* held at the end of the last call */
     int64_t after; /* the most */
     int64_t peak;
-    int64_t rise; /* the most from a call's beginning to its peak */
+    int64_t rise; /* the largest rise from a call's start to its peak */
 } mtrace_called_;
 
 typedef struct mtrace_worker_ {
@@ -4822,17 +4830,17 @@ typedef struct mtrace_worker_ {
     uint32_t depth;
     uint32_t cells_used;
     uint32_t lines_used;
-    mtrace_call_ *call; /* the innermost; NULL: none, or it is being changed */
+    mtrace_call_ *call; /* the innermost. NULL: none, or it is being changed */
     int64_t level;
     int64_t limit;
-    bool is_above; /* the limit, and that was told */
+    bool is_above; /* above the limit, and `exceeded` was called */
     uint64_t serial;
     mtrace_observer before;
-    uint64_t dropped;       /* allocations the tracer could not trace */
-    uint64_t lost_lines;    /* changes of line without a cell */
+    uint64_t dropped;       /* allocations that the tracer could not trace */
+    uint64_t lost_lines;    /* changes of line that found no cell */
     uint64_t lost_calls;    /* too deep */
-    uint64_t left_calls;    /* by a longjmp */
-    uint64_t interruptions; /* events of handlers that came while another was counted */
+    uint64_t left_calls;    /* calls that a longjmp has left */
+    uint64_t interruptions; /* events of handlers during another event */
     mtrace_call_ *calls;
     mtrace_change_ *cells;
     mtrace_line_ *lines;
@@ -4847,11 +4855,11 @@ typedef struct mtrace_profiler_ {
     mtrace_asker_ asker;      /* for a report at exit */
     uint32_t session;
     uint32_t function_count;
-    uint64_t lost_calls; /* of threads without a worker, or functions without a number */
+    uint64_t lost_calls; /* calls without a worker or a function number */
     mtrace_worker_ *workers;
     size_t worker_count;
-    mtrace_site functions[MTRACE_MAX_PROFILED_];  /* by the names that are shown */
-    const char *full_names[MTRACE_MAX_PROFILED_]; /* as their macros have them */
+    mtrace_site functions[MTRACE_MAX_PROFILED_];  /* with the names in reports */
+    const char *full_names[MTRACE_MAX_PROFILED_]; /* the names in their macros */
     char names[MTRACE_MAX_PROFILED_][MTRACE_SHORT_NAME_];
 } mtrace_profiler_;
 
@@ -4870,7 +4878,7 @@ MTRACE_SHARED_(mtrace_profiler_ mtrace_profiler_g_);
 
 /* --- records and cells --- */
 
-/* The record of a line; 0: there is no room. Record 0 is nobody's. */
+/* The record of a line. 0: no room. Record 0 belongs to no line. */
 static uint32_t mtrace_line_of_(mtrace_worker_ *w, uint32_t function, uint64_t key) {
     uint64_t hash = (key ^ (uint64_t)function << 40) * 0x9E3779B97F4A7C15u;
     uint32_t at = (uint32_t)(hash >> 32) & w->index_mask, number;
@@ -4922,7 +4930,7 @@ static void mtrace_raise_(int64_t *most, int64_t value) {
     *most = *most > value ? *most : value;
 }
 
-/* The line that runs has changed memory by so much, and on the way led to a level. */
+/* Charges a change to the running line. `highest` is the highest level on the way. */
 static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t highest) {
     mtrace_change_ *cell = call->cell;
     cell->change += change;
@@ -4931,7 +4939,7 @@ static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, 
     mtrace_raise_(&call->peak, highest);
 }
 
-/* Another line begins to run, or the same once more. */
+/* Another line starts, or the same one again. */
 static MTRACE_HOT_ void mtrace_call_begin_line_(mtrace_worker_ *w, mtrace_call_ *call,
                                                 mtrace_change_ *cell) {
     mtrace_raise_(&call->cell->held, w->level);
@@ -4943,7 +4951,7 @@ static MTRACE_HOT_ void mtrace_call_begin_line_(mtrace_worker_ *w, mtrace_call_ 
 
 /* --- the limit --- */
 
-/* Is the process under a debugger? */
+/* True if the process runs under a debugger. */
 static bool mtrace_is_debugged_(void) {
     FILE *status = fopen("/proc/self/status", "r");
     char line[256];
@@ -5008,14 +5016,14 @@ static MTRACE_COLD_ void mtrace_limit_exceeded_(const mtrace_worker_ *w) {
     }
 }
 
-/* --- what happens to the traced memory --- */
+/* --- events --- */
 
 static MTRACE_HOT_ mtrace_recent_ *mtrace_recent_of_(mtrace_call_ *call, uint64_t key) {
     return &call->recent[key * 0x9E3779B97F4A7C15u >> (64 - MTRACE_RECENT_BITS_)];
 }
 
-/* The line of the call that runs `site`, when that is known at once; 0: not. own: the site stands
-   in the function itself. */
+/* The key of the call's line that runs `site`, if it is known at once. 0: not known. `own` means
+   that the site is in the function itself. */
 static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_call_ *call,
                                              const mtrace_site *site, const void *frame, bool own) {
     uintptr_t address;
@@ -5026,19 +5034,19 @@ static MTRACE_HOT_ uint64_t mtrace_call_key_(mtrace_worker_ *w, const mtrace_cal
     return address == 0 ? 0 : MTRACE_KEY_OF_ADDRESS_(address);
 }
 
-/* The same text, or none twice. In C++ each macro has a text of its own. */
+/* True for equal texts, and for NULL twice. In C++ each macro has a text of its own. */
 static bool mtrace_is_same_text_(const char *a, const char *b) {
     return a == b || (a != NULL && b != NULL && *a == *b && strcmp(a, b) == 0);
 }
 
-/* Does the site stand in the function? Equal names can be one constant. */
+/* True if the site is in the function. Equal names can be one constant. */
 static bool mtrace_site_is_own_(const mtrace_call_ *call, const mtrace_site *site) {
     return mtrace_is_same_text_(site->function, call->name) &&
            mtrace_is_same_text_(site->file, call->file);
 }
 
-/* The line begins, unless it runs; a macro of the function's own that runs again is the line once
-   more. */
+/* Switches to a line, unless it runs already. If a macro of the function's own runs again, that is
+   a new run of the line. */
 static MTRACE_HOT_ void mtrace_call_switch_line_(mtrace_worker_ *w, mtrace_call_ *call,
                                                  uint64_t key, mtrace_change_ *cell,
                                                  const mtrace_site *own_site) {
@@ -5058,7 +5066,7 @@ static MTRACE_NOINLINE_ void mtrace_call_switch_line_slow_(mtrace_worker_ *w, mt
         return;
     }
     if (own) {
-        call->mark &= ~(uint32_t)MTRACE_MARK_ONLY_; /* a longjmp has left it */
+        call->mark &= ~(uint32_t)MTRACE_MARK_ONLY_; /* a longjmp has left the MT_LINE */
     }
     key = mtrace_call_key_(w, call, site, frame, own);
     if (key == 0) {
@@ -5083,7 +5091,7 @@ static MTRACE_HOT_ int64_t mtrace_level_after_(const mtrace_worker_ *w, const mt
     return w->level + (int64_t)(event->allocated_size - event->freed_size);
 }
 
-/* The call is being changed: what a handler does meanwhile is only counted. */
+/* The call is being changed. Events of a signal handler are only counted until the end. */
 static MTRACE_HOT_ void mtrace_worker_close_off_(mtrace_worker_ *w) {
     w->call = NULL;
     MTRACE_SIGNAL_FENCE_();
@@ -5097,7 +5105,7 @@ static MTRACE_HOT_ void mtrace_worker_open_again_(mtrace_worker_ *w, mtrace_call
 static void mtrace_worker_unwind_abandoned_(mtrace_worker_ *w, const void *frame, uint32_t function,
                                             const void *place);
 
-/* Does the event come from further out than the innermost call? Then a longjmp has left that. */
+/* True if the event comes from outside the innermost call. Then a longjmp has left that call. */
 static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtrace_event *event) {
     return (uintptr_t)event->frame > (uintptr_t)call->frame && call->frame != NULL;
 }
@@ -5109,7 +5117,7 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_slow_(const mtrace_event *event
     if (w->call != NULL && mtrace_call_is_left_(w->call, event)) {
         mtrace_worker_unwind_abandoned_(w, event->frame, UINT32_MAX, NULL);
     }
-    if (w->call == NULL) { /* a handler has interrupted these lines, or those below */
+    if (w->call == NULL) { /* a signal handler interrupts these lines or the ones below */
         w->interruptions += w->depth > 0;
     } else {
         mtrace_call_ *call = w->call;
@@ -5130,7 +5138,7 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_slow_(const mtrace_event *event
     }
 }
 
-/* Counts an event of a line that was found lately. False: not done. */
+/* Counts an event of a recently found line. False: the line was not found. */
 static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call_ *call,
                                                   const mtrace_event *event, uint64_t key,
                                                   const mtrace_site *own_site) {
@@ -5149,11 +5157,11 @@ static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call
     return true;
 }
 
-/* The fast path of what the function calls. */
+/* The fast path for events in the function's callees. */
 static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     uintptr_t address;
-    if (mtrace_site_is_own_(w->call, event->site)) { /* another text of the same, in C++ */
+    if (mtrace_site_is_own_(w->call, event->site)) { /* in C++, an equal text at another address */
         mtrace_worker_event_slow_(event, user);
         return;
     }
@@ -5169,8 +5177,8 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_below_(const mtrace_event *even
     }
 }
 
-/* The fast path, when the limit is not crossed: of the function's own macros. It calls nothing,
-   and so saves no registers. */
+/* The fast path for the function's own macros, when the level does not cross the limit. It calls
+   nothing, so it saves no registers. */
 static void mtrace_worker_event_(const mtrace_event *event, void *user) {
     mtrace_worker_ *w = (mtrace_worker_ *)user;
     mtrace_call_ *call = w->call;
@@ -5189,8 +5197,8 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
 
 /* --- calls --- */
 
-/* The worker of the thread that runs; NULL: it has none. Known by where it lies: another module may
-   have a copy of mtrace_worker_event_ (see mtrace_tracer_). */
+/* The worker of this thread. NULL: none. It is recognised by its address, because another module
+   may have a copy of mtrace_worker_event_ (see mtrace_tracer_). */
 static mtrace_worker_ *mtrace_worker_here_(void) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
     mtrace_worker_ *w = (mtrace_worker_ *)mtrace_get_observer().user;
@@ -5203,7 +5211,7 @@ static int64_t mtrace_limit_(uint64_t bytes) {
     return bytes == 0 || bytes > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)bytes;
 }
 
-/* A worker that no thread has, for this one; NULL: there is none. */
+/* Takes a free worker for this thread. NULL: none is free. */
 static mtrace_worker_ *mtrace_worker_take_(void) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     mtrace_observer observer;
@@ -5237,7 +5245,7 @@ static void mtrace_function_add_(uint32_t i, const mtrace_site *site) {
     MTRACE_SET_RELEASE_(&p->function_count, i + 1);
 }
 
-/* The function's number and one; 0: there is no room. Its site keeps it for this session. */
+/* The function's number plus one. 0: no room. The site caches it for this session. */
 static uint32_t mtrace_function_of_(mtrace_site *site) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     uint64_t cached = MTRACE_GET_(&site->cache);
@@ -5283,12 +5291,13 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     MTRACE_RAISE_(&total->entry, w->level);
 }
 
-/* The innermost call's cells end where the stack does, another's where the next call's begin. */
+/* The end of a call's cells. It is the end of the stack for the innermost call, and the start of
+   the next call's cells for the others. */
 static uint32_t mtrace_call_end_(const mtrace_worker_ *w, uint32_t depth) {
     return depth + 1 == w->depth ? w->cells_used : w->calls[depth + 1].first_cell;
 }
 
-/* What the cell's line has done is put to its record, and to the line that made the call. */
+/* Adds a cell to its line's record, and its counts to the line that made the call. */
 static void mtrace_change_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
     mtrace_line_ *line = &w->lines[cell->line];
     MTRACE_GROW_(&line->runs, cell->runs);
@@ -5304,7 +5313,7 @@ static void mtrace_change_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_c
     cell->change = 0;
 }
 
-/* The same for a call: to its function, and as one change to the line that made it. */
+/* Adds a call to its function, and as one change to the line that made it. */
 static void mtrace_call_flush_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
@@ -5323,7 +5332,7 @@ static void mtrace_call_flush_(mtrace_worker_ *w, uint32_t depth) {
     call->entry = w->level;
 }
 
-/* The innermost call ends. */
+/* Ends the innermost call. */
 static void mtrace_call_close_(mtrace_worker_ *w) {
     mtrace_call_ *call = &w->calls[w->depth - 1];
     mtrace_called_ *total = &w->totals[call->function];
@@ -5341,9 +5350,9 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
     w->call = w->depth > 0 ? call - 1 : NULL;
 }
 
-/* Is a call over that a longjmp has left? Stacks grow down: when its frame lies below `frame`, or
-   when the same place in the code begins one in the same frame (a copy of itself that the compiler
-   put into a function is another place). */
+/* True if a longjmp has left the call. Stacks grow down, so the call is over if its frame is below
+   `frame`. It is also over if the same place in the code begins a call in the same frame. If the
+   compiler copies the place within the function, the copy is another place. */
 static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, uint32_t function,
                                  const void *place) {
     uintptr_t its = (uintptr_t)call->frame, now = (uintptr_t)frame;
@@ -5363,7 +5372,7 @@ static bool mtrace_worker_is_busy_(const mtrace_worker_ *w) {
     return w->depth > 0 && w->call == NULL;
 }
 
-/* The line of the innermost call that makes another one; that may be a block of the same one. */
+/* Switches to the line that makes a new call. The new call may be a block of the same function. */
 static void mtrace_worker_enter_call_(mtrace_worker_ *w, const mtrace_site *site,
                                       const void *frame) {
     mtrace_call_ *call = w->call;
@@ -5416,7 +5425,7 @@ static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
     for (i = 1; i < w->lines_used; i++) {
         mtrace_line_ *line = &w->lines[i];
         if (line->function == function) {
-            MTRACE_SET_(&line->runs, 0); /* without runs a report passes over it */
+            MTRACE_SET_(&line->runs, 0); /* a report skips a line without runs */
             MTRACE_SET_(&line->allocs, 0);
             MTRACE_SET_(&line->frees, 0);
             MTRACE_SET_(&line->change, 0);
@@ -5436,7 +5445,7 @@ static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
 static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
                                            mtrace_worker_ *only, uint32_t function);
 
-/* A call that has ended, for who records over time. */
+/* Gives a call that has ended to the recorder. */
 static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call) {
     mtrace_recorder_span span;
     if (call->start_time != 0 && mtrace_recorder_is_on()) {
@@ -5455,7 +5464,7 @@ void mtrace_profile_pop_(mtrace_profile_token way) {
     mtrace_worker_ *w = way.context < p->worker_count ? &p->workers[way.context] : NULL;
     if (w == NULL || mtrace_worker_is_busy_(w) || way.depth >= w->depth ||
         w->calls[way.depth].serial != way.serial) {
-        return; /* it ended before */
+        return; /* it has ended already */
     }
     while (w->depth > way.depth) {
         uint32_t function = w->calls[w->depth - 1].function;
@@ -5474,7 +5483,7 @@ void mtrace_profile_pop_(mtrace_profile_token way) {
     }
 }
 
-/* The innermost call, if it is one of the function that runs; NULL: else. */
+/* The innermost call if it is a call of the running function, else NULL. */
 static mtrace_call_ *mtrace_call_here_(const mtrace_worker_ *w, const char *name) {
     bool is_here = w != NULL && w->call != NULL && mtrace_is_same_text_(w->call->name, name);
     return is_here ? w->call : NULL;
@@ -5513,7 +5522,8 @@ static size_t mtrace_part_(size_t *end, size_t count, size_t size) {
     return at;
 }
 
-/* Where a worker's arrays lie in its memory; returns its bytes. memory NULL: only that. */
+/* Places a worker's arrays in its memory and returns their bytes. With memory NULL it only
+   counts. */
 static size_t mtrace_worker_layout_(mtrace_worker_ *w, char *memory,
                                     const mtrace_profile_desc *desc) {
     size_t end = 0, calls, cells, records, index, chains, totals, slots = 2;
@@ -5546,7 +5556,7 @@ static void mtrace_profile_defaults_(mtrace_profile_desc *desc) {
     desc->max_depth = desc->max_depth != 0 ? desc->max_depth : 256;
 }
 
-/* New memory for the workers. The old goes back: no thread has one. */
+/* Allocates the workers' memory and frees the old one. No thread has a worker now. */
 static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
     size_t head = (desc->max_threads * sizeof(mtrace_worker_) + 63) / 64 * 64, i;
@@ -5563,7 +5573,8 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
     for (i = 0; i < p->worker_count; i++) {
         mtrace_worker_layout_(&p->workers[i], memory + head + i * size, desc);
         p->workers[i].number = (uint32_t)i;
-        p->workers[i].serial = (uint64_t)p->session << 40; /* no two sessions' calls are one */
+        p->workers[i].serial = (uint64_t)p->session
+                               << 40; /* calls of two sessions never have equal serials */
     }
     p->desc = *desc;
     p->asker = mtrace_asker_here_();
@@ -5593,7 +5604,7 @@ static void mtrace_profile_at_exit_(void) {
     }
 }
 
-/* The thread's own calls that a longjmp has left are over. */
+/* Ends this thread's calls that a longjmp has left. */
 static void mtrace_worker_unwind_here_(void) {
     mtrace_worker_ *w = mtrace_worker_here_();
     if (w != NULL) {
@@ -5643,7 +5654,7 @@ void mtrace_profile_stop(void) {
 /* [SECTION] PROFILE REPORT                                                                       */
 /* ============================================================================================== */
 
-/* The addresses that no report has asked for yet; symbols NULL: only counts them. */
+/* The addresses that no report has looked up yet. With symbols NULL it only counts them. */
 static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
     size_t i, n = 0;
@@ -5664,7 +5675,7 @@ static size_t mtrace_symbols_gather_(mtrace_symbol_ *symbols, size_t room) {
     return n;
 }
 
-/* Finds them. Without memory for that a report says all but the lines. */
+/* Looks them up. Without memory for that, a report lacks only the lines. */
 #define MTRACE_LINE_NOT_FOUND_ UINT32_MAX
 static void mtrace_symbols_resolve_(void) {
     size_t count = mtrace_symbols_gather_(NULL, SIZE_MAX), i;
@@ -5681,11 +5692,11 @@ static void mtrace_symbols_resolve_(void) {
     }
 }
 
-/* One line of a function, of all workers together. */
+/* One line of a function, the sum over all workers. */
 typedef struct mtrace_profile_row_ {
-    uint32_t line; /* 0: not known */
-    uint64_t runs; /* that macros and marks tell; the least there were, when only addresses do */
-    uint64_t address_runs;
+    uint32_t line;         /* 0: not known */
+    uint64_t runs;         /* exact, from macros and marks */
+    uint64_t address_runs; /* from return addresses: if runs is 0, there were at least these */
     uint64_t allocs;
     uint64_t frees;
     int64_t change;
@@ -5699,7 +5710,7 @@ typedef struct mtrace_function_report_ {
     mtrace_called_ total;
     mtrace_profile_row_ *rows;
     size_t count;
-    int64_t rise; /* the most of the function's calls, and of its lines */
+    int64_t rise; /* the largest rise of its calls and its lines */
     mtrace_listing_ source;
 } mtrace_function_report_;
 
@@ -5713,7 +5724,8 @@ static void mtrace_total_add_(mtrace_called_ *sum, mtrace_called_ *t) {
     mtrace_raise_(&sum->rise, MTRACE_GET_(&t->rise));
 }
 
-/* Equal names of functions can be one constant, in C++ at least: lines of others are not known. */
+/* Rejects lines outside the function. Two functions with equal names can share one constant, at
+   least in C++. */
 static uint32_t mtrace_line_within_(const mtrace_listing_ *s, uint32_t line) {
     return s->first != 0 && (line < s->first || line > s->last) ? 0 : line;
 }
@@ -5724,7 +5736,7 @@ static uint32_t mtrace_line_number_(const mtrace_line_ *line) {
                                                    : line->found;
 }
 
-/* The row of a line, new if need be: there is room for one a line. */
+/* The row of a line, a new one if necessary. There is room for one per line. */
 static mtrace_profile_row_ *mtrace_profile_row_of_(mtrace_function_report_ *r, uint32_t line) {
     size_t i;
     for (i = 0; i < r->count; i++) {
@@ -5797,7 +5809,7 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     return MTRACE_OK;
 }
 
-/* Every line of the source, and of the rows, in order: calls `each` with its row, or NULL. */
+/* Calls `each` for every line of the source and of the rows, in order, with its row or NULL. */
 typedef void (*mtrace_each_line_fn_)(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                                      const mtrace_profile_row_ *row);
 
@@ -5873,7 +5885,9 @@ static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
     mtrace_put_number_(t, r->function->line);
     mtrace_put_(t, ": ");
     mtrace_put_count_(t, r->total.calls, "call");
-    mtrace_put_(t, r->total.calls == 1 ? "; " : "; at most "); /* each of three may be another's */
+    mtrace_put_(t, r->total.calls == 1
+                       ? "; "
+                       : "; at most "); /* each of the three may come from another call */
     mtrace_put_size_(t, (uint64_t)r->total.entry);
     mtrace_put_(t, " held before, ");
     mtrace_put_size_(t, (uint64_t)r->total.peak);
@@ -5889,7 +5903,7 @@ static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
 
 /* --- memory_profiler's --- */
 
-/* Bytes as a MiB number of three decimals, rounded half to even: "{:7.3f} MiB". */
+/* Bytes in MiB with three decimals, rounded half to even, as "{:7.3f} MiB". */
 static void mtrace_put_mib_(mtrace_text_ *t, int64_t bytes, size_t column) {
     char text[48];
     uint64_t thousandths = mtrace_round_(mtrace_magnitude_(bytes) * 1000, 1048576);
@@ -6004,7 +6018,7 @@ static void mtrace_json_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint3
     int i;
     mtrace_put_(t, row == r->rows ? "\n  {" : ",\n  {");
     mtrace_fields_(r, row, values);
-    for (i = 0; i + 1 < MTRACE_FIELDS_; i++) { /* the calls stand at the function */
+    for (i = 0; i + 1 < MTRACE_FIELDS_; i++) { /* the function has the calls */
         mtrace_put_json_field_(t, mtrace_field_names_[i], values[i]);
     }
     mtrace_put_(t, "\"source\":");
@@ -6049,7 +6063,7 @@ static void mtrace_profile_put_(mtrace_text_ *t, mtrace_function_report_ *r,
     }
 }
 
-/* What was not measured, and so is missing above. */
+/* A warning about events that were not measured and are missing above. */
 static void mtrace_profile_put_lost_(mtrace_text_ *t, uint64_t count, const char *what,
                                      const char *why) {
     if (count != 0) {
@@ -6130,7 +6144,7 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     return result;
 }
 
-/* A report of one call (only) is appended, one of all replaces the file. */
+/* A report of one call (only) is appended. A report of all replaces the file. */
 static mtrace_result mtrace_profile_to_file_(const mtrace_profile_report_desc *desc,
                                              mtrace_worker_ *only, uint32_t function) {
     mtrace_text_ t;
@@ -6143,7 +6157,7 @@ static mtrace_result mtrace_profile_to_file_(const mtrace_profile_report_desc *d
     return mtrace_file_close_(&f, mtrace_profile_text_(&t, desc, only, function));
 }
 
-/* only NULL: all. */
+/* `only` NULL: all workers. */
 static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
                                            mtrace_worker_ *only, uint32_t function) {
     mtrace_text_ t;
@@ -6158,7 +6172,7 @@ static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *des
     return mtrace_profile_text_(&t, desc, only, function);
 }
 
-/* What the calls under way have done so far is put to the records, from the innermost on. */
+/* Adds the calls under way to the records, from the innermost out. */
 static void mtrace_worker_flush_(mtrace_worker_ *w) {
     mtrace_call_ *call = w->call;
     uint32_t depth;
@@ -6169,8 +6183,8 @@ static void mtrace_worker_flush_(mtrace_worker_ *w) {
     w->call = call;
 }
 
-/* Nothing was profiled. A reader gets a line that says so; a program that reads CSV or JSON has the
-   result. */
+/* Nothing was profiled. Text output gets a line that says so. A program that reads CSV or JSON has
+   the result. */
 static mtrace_result mtrace_profile_missing_(const mtrace_profile_report_desc *desc) {
     mtrace_report_desc report = MTRACE_ZERO_;
     report.write = desc->write;
@@ -6227,12 +6241,13 @@ typedef struct mtrace_usage {
 MTRACE_OFF_BEGIN_
 
 /* Calls function(argument) once and fills *out with its effect on memory. The function may profile,
-   and measure in turn. If its thread ends in it (pthread_exit; not on Windows), the measurement is
-   over.
-   Errors: NOT_TRACING, ARGUMENT (out or function NULL), FULL_USAGE (16 under way): then the
-     function was not called. Without MTRACE it is called, and only `result` is set: COMPILED_OUT.
+   and may measure, too. If its thread ends in it (pthread_exit, not on Windows), the measurement
+   ends.
+   Errors: NOT_TRACING, ARGUMENT (out or function NULL) and FULL_USAGE (16 under way), without a call
+     of the function. Without MTRACE it is called, only `result` is set, and the error is
+     COMPILED_OUT.
    Cost: O(1) besides the call.
-   Context: any thread.
+   Context: any thread; no signal handler or interrupt.
    Source: memory_profiler's memory_usage(), which runs short functions several times. */
 MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *),
                                                   void *argument)
@@ -6296,7 +6311,7 @@ static bool mtrace_is_measurement_(const void *user) {
     return (uintptr_t)user - (uintptr_t)mtrace_measurements_ < sizeof mtrace_measurements_;
 }
 
-/* Gives back the thread's measurements from `m` outwards up to `end`, which stays. */
+/* Frees the thread's measurements from `m` outwards, up to `end`. `end` itself stays. */
 static void mtrace_measurements_release_(mtrace_measurement_ *m, const mtrace_measurement_ *end) {
     while (m != NULL && m != end) {
         mtrace_measurement_ *outer = m->outer;
@@ -6404,8 +6419,8 @@ MTRACE_OFF_BEGIN_
    (set-user-ID, capabilities) ignores them. desc (NULL: all defaults) has the other settings, and
    its frames are not used. A report that fails says so on standard error, and the others still run.
    Errors: NOT_TRACING if MTRACE says not to start; ARGUMENT if a value is wrong (one line on
-     standard error says why, and nothing starts); those of mtrace_start and mtrace_recorder_start;
-     FULL_AT_EXIT.
+     standard error says why, and nothing starts); the errors of mtrace_start and
+     mtrace_recorder_start; FULL_AT_EXIT.
    Cost: as mtrace_start.
    Context: as mtrace_start.
    Python: PYTHONTRACEMALLOC. */
