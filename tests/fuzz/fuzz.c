@@ -166,7 +166,7 @@ static bool is_small(const mtrace_snapshot_parts *p) {
     uint64_t sum = 0, size, count;
     size_t i;
     for (i = 0; i < p->row_count && sum < 5000; i++) {
-        mtrace_pickle_measure_(p, i, &size, &count);
+        mtrace_row_measure_(&p->rows[i], p->view, &size, &count);
         sum += count < 5000 ? count : 5000;
     }
     return sum < 5000;
