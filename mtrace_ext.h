@@ -833,7 +833,7 @@ static bool mtrace_ticker_forks_(void) {
 #endif
 
 /* ============================================================================================== */
-/* [SECTION] OUTPUT - every file is written here; a buffer for bytes                              */
+/* [SECTION] OUTPUT - every file is written here; formats and their escapes                       */
 /* ============================================================================================== */
 
 typedef struct mtrace_file_ {
@@ -957,7 +957,7 @@ static void mtrace_put_format_(mtrace_text_ *t, const char *format, ...) MTRACE_
 
 typedef unsigned long long mtrace_u_; /* for %llu */
 
-/* Whole numbers and short texts only: no locale, up to 511 bytes. */
+/* For whole numbers and short texts, up to 511 bytes. A locale changes nothing in them. */
 static void mtrace_put_format_(mtrace_text_ *t, const char *format, ...) {
     char text[512];
     va_list values;
@@ -967,9 +967,9 @@ static void mtrace_put_format_(mtrace_text_ *t, const char *format, ...) {
     mtrace_put_(t, text);
 }
 
-/* How a format writes the text of others. Each mark is a character and, behind it, the text that
-   stands for it; NULL is the end. `odd` writes a control character or a tab, of `length` bytes, and
-   a byte that is not UTF-8, of length 0. */
+/* How a format escapes text. Each mark is a character followed by its replacement. NULL ends the
+   marks. `odd` writes a control character or a tab of `length` bytes. Length 0 means a byte that is
+   not UTF-8. */
 typedef struct mtrace_escapes_ {
     const char *marks[5];
     void (*odd)(mtrace_text_ *t, const char *text, size_t length);
@@ -990,7 +990,7 @@ static void mtrace_put_odd_as_json_(mtrace_text_ *t, const char *text, size_t le
     }
 }
 
-/* Length of the printable ASCII without marks that the text begins with. */
+/* Returns the length of the printable ASCII before the first mark, at most 64. */
 static size_t mtrace_unmarked_length_(const char *text, size_t size, const char *const *marks) {
     size_t n = mtrace_plain_length_(text, size < 64 ? size : 64);
     for (; *marks != NULL; marks++) {
@@ -1000,7 +1000,7 @@ static size_t mtrace_unmarked_length_(const char *text, size_t size, const char 
     return n;
 }
 
-/* One character that does not; its length. */
+/* Writes one character of any kind and returns its length. */
 static size_t mtrace_put_marked_(mtrace_text_ *t, const char *text, size_t size,
                                  const mtrace_escapes_ *escapes) {
     size_t n = mtrace_utf8_length_(text, size);
@@ -1029,9 +1029,9 @@ static void mtrace_put_text_(mtrace_text_ *t, const char *text, size_t size,
     }
 }
 
-/* Two formats that several reports have. CSV: a cell that begins with "=" is text like any other.
-   Nothing is put before it, so that programs read it unchanged. In a spreadsheet import the columns
-   as text. JSON: a byte that is not UTF-8 becomes U+FFFD; control characters and the tab are
+/* CSV and JSON, for several reports. In CSV a cell that begins with "=" is text like any other.
+   Nothing is put before it, so programs read it unchanged. Import the columns as text into a
+   spreadsheet. In JSON a byte that is not UTF-8 becomes U+FFFD. Control characters and the tab are
    escaped. */
 static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
     static const mtrace_escapes_ csv = {{"\"\"\""}, mtrace_put_odd_as_hex_};
@@ -1061,11 +1061,10 @@ static bool mtrace_is_blank_(int c) {
 /* ============================================================================================== */
 
 #if MTRACE_HAS_PROFILE_ || MTRACE_HAS_ENVIRONMENT_
-/* Writes all reports that are due. A second call writes nothing. On ELF systems it is a destructor
-   of the last priority. It runs after all other destructors of the module and its static
-   objects', in any link order. The leak sanitizer ends the program before that. There, and on other
-   systems, the function is registered with atexit, early, because the first one registered runs
-   last. */
+/* Writes all reports that are due. A second call writes nothing. On ELF systems a destructor of the
+   last priority calls it. In any link order, that is after every other destructor of the module and
+   of its static objects. The leak sanitizer ends the program earlier. There, and on other systems,
+   atexit registers it. The function that is registered first runs last. */
 static void mtrace_profile_at_exit_(void);
 static void mtrace_environment_at_exit_(void);
 static void mtrace_at_exit_(void) {
@@ -1402,7 +1401,7 @@ static uint64_t mtrace_count_frames_(const mtrace_snapshot_parts *p) {
     return n;
 }
 
-/* A figure that stands in the file as 8 bytes, and in memory as 4 or 8. */
+/* A number with 8 bytes in the file, and 4 or 8 in memory. */
 typedef struct mtrace_field_ {
     uint16_t offset;
     uint16_t size;
@@ -1555,7 +1554,7 @@ static void mtrace_dump_body_(mtrace_dump_ *d) {
     }
 }
 
-/* What goes to `write` is hashed on its way. */
+/* Hashes all bytes on their way to `write`. */
 typedef struct mtrace_hashed_ {
     mtrace_write_fn write;
     void *user;
