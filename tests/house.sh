@@ -14,8 +14,6 @@ exec python3 tests/house.py "$@" <<'LIMITS'
 text 5        10       0        *
 text 5        10       4        docs/DESIGN.md
 text 7        10       0        docs/FROM_TRACEMALLOC.md
-text 5        10       3        mtrace.h
-text 18       10       3        mtrace_ext.h
 # lines: lines
 lines 10700>5900 mtrace.h
 lines 6900>5400  mtrace_ext.h
