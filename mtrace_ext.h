@@ -139,6 +139,13 @@ MTRACE_API uint64_t mtrace_recorder_now(void) MTRACE_OFF_(return 0);
    Source: /proc/self/statm. */
 MTRACE_API bool mtrace_get_resident(uint64_t *bytes) MTRACE_OFF_(*bytes = 0; return false);
 
+/* A writer for a FILE *, which is its `user`: desc.write = mtrace_write_file, desc.write_user =
+   stderr. It goes on after a short write and after a signal. It does not flush.
+   Errors: it stops; ferror() says so, and errno has the reason.
+   Cost: O(length).
+   Context: any that may use stdio. */
+MTRACE_API void mtrace_write_file(const char *text, size_t length, void *user) MTRACE_OFF_();
+
 MTRACE_OFF_END_
 
 #endif /* MTRACE_EXT_H */
@@ -852,6 +859,23 @@ static void mtrace_file_check_(mtrace_file_ *f, bool good) {
 static void mtrace_file_write_(const char *text, size_t length, void *user) {
     mtrace_file_ *f = (mtrace_file_ *)user;
     mtrace_file_check_(f, f->error != 0 || fwrite(text, 1, length, f->stream) == length);
+}
+
+void mtrace_write_file(const char *text, size_t length, void *user) {
+    FILE *stream = (FILE *)user;
+    size_t done = 0;
+    while (done < length) {
+        size_t more;
+        errno = 0;
+        more = fwrite(text + done, 1, length - done, stream);
+        if (more == 0 && errno != EINTR) {
+            return;
+        }
+        done += more;
+        if (done < length) {
+            clearerr(stream);
+        }
+    }
 }
 
 /* Makes a temporary name in the folder of the path that nobody can predict. */

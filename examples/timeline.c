@@ -75,10 +75,6 @@ static void unload(level *l) {
     MT_FREE(l->map);
 }
 
-static void print(const char *text, size_t length, void *user) {
-    fwrite(text, 1, length, (FILE *)user);
-}
-
 static int save(const char *folder, const char *ending, mtrace_recorder_format format) {
     char path[4096];
     mtrace_result result;
@@ -122,8 +118,8 @@ int main(int argc, char **argv) {
     mtrace_recorder_stop();
     mtrace_profile_stop();
 
-    mtrace_recorder_write(MTRACE_RECORDER_SPARKLINE, print, stdout);
-    mtrace_recorder_write(MTRACE_RECORDER_PLOT, print, stdout);
+    mtrace_recorder_write(MTRACE_RECORDER_SPARKLINE, mtrace_write_file, stdout);
+    mtrace_recorder_write(MTRACE_RECORDER_PLOT, mtrace_write_file, stdout);
     mtrace_profile_report(NULL);
     if (argc > 1) {
         errors += save(argv[1], "dat", MTRACE_RECORDER_DAT);

@@ -2,8 +2,8 @@
    replaced when the new one is whole; a device, a FIFO or a link is written in place; what is not
    possible says why and leaves nothing behind. POSIX alone has most of these. */
 
-#ifndef _XOPEN_SOURCE
-#define _XOPEN_SOURCE 700
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE /* fopencookie */
 #endif
 #include "support/test.h"
 #include "support/files.h"
@@ -410,6 +410,77 @@ static void test_appended(void **state) {
     writers_end();
 }
 
+/* mtrace_write_file: nothing is lost if a stream takes a few bytes at a time, or is interrupted. */
+static struct {
+    char text[4096];
+    size_t length, calls, room;
+} sink;
+
+static ssize_t sink_write(void *cookie, const char *text, size_t length) {
+    (void)cookie;
+    sink.calls++;
+    if (sink.calls % 3 == 2) {
+        errno = EINTR;
+        return 0;
+    }
+    length = length > 5 ? 5 : length;
+    if (length > sink.room - sink.length) {
+        errno = ENOSPC;
+        return 0;
+    }
+    memcpy(sink.text + sink.length, text, length);
+    sink.length += length;
+    return (ssize_t)length;
+}
+
+static FILE *sink_open(size_t room) {
+    const cookie_io_functions_t functions = {NULL, sink_write, NULL, NULL};
+    FILE *stream = fopencookie(NULL, "w", functions);
+    assert_non_null(stream);
+    assert_int_equal(setvbuf(stream, NULL, _IONBF, 0), 0);
+    memset(&sink, 0, sizeof sink);
+    sink.room = room;
+    return stream;
+}
+
+static void test_write_file(void **state) {
+    static const char text[] = "one line that takes many calls of write\n";
+    FILE *stream = sink_open(sizeof sink.text);
+    (void)state;
+    mtrace_write_file(text, 0, stream);
+    assert_int_equal(sink.calls, 0);
+    mtrace_write_file(text, sizeof text - 1, stream);
+    assert_false(ferror(stream));
+    assert_true(sink.calls > 8);
+    assert_int_equal(sink.length, sizeof text - 1);
+    assert_memory_equal(sink.text, text, sizeof text - 1);
+    fclose(stream);
+    stream = sink_open(10); /* full: it stops, and the stream says so */
+    mtrace_write_file(text, sizeof text - 1, stream);
+    assert_true(ferror(stream));
+    assert_int_equal(errno, ENOSPC);
+    assert_int_equal(sink.length, 10);
+    fclose(stream);
+}
+
+static void test_report_to_a_file(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    FILE *stream = sink_open(sizeof sink.text);
+    void *block;
+    (void)state;
+    desc.write = mtrace_write_file;
+    desc.write_user = stream;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    block = MT_MALLOC(100);
+    assert_int_equal(mtrace_print_leaks(), MTRACE_OK);
+    assert_false(ferror(stream));
+    assert_non_null(strstr(sink.text, ": warning: 100 B"));
+    assert_int_equal(sink.text[sink.length - 1], '\n');
+    MT_FREE(block);
+    mtrace_stop();
+    fclose(stream);
+}
+
 static int make_folder(void **state) {
     (void)state;
     return mkdtemp(folder) == NULL;
@@ -432,11 +503,17 @@ int main(void) {
     const struct CMUnitTest with = cmocka_unit_test(test_devices);
     const struct CMUnitTest without = cmocka_unit_test(test_fifos_for_want_of_devices);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_links),     devices_can_be_made() ? with : without,
-        cmocka_unit_test(test_fifos),     cmocka_unit_test(test_modes),
-        cmocka_unit_test(test_owner),     cmocka_unit_test(test_refused),
-        cmocka_unit_test(test_long_name), cmocka_unit_test(test_beside),
+        cmocka_unit_test(test_links),
+        devices_can_be_made() ? with : without,
+        cmocka_unit_test(test_fifos),
+        cmocka_unit_test(test_modes),
+        cmocka_unit_test(test_owner),
+        cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_long_name),
+        cmocka_unit_test(test_beside),
         cmocka_unit_test(test_appended),
+        cmocka_unit_test(test_write_file),
+        cmocka_unit_test(test_report_to_a_file),
     };
     return cmocka_run_group_tests(tests, NULL, remove_folder);
 }

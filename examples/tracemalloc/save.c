@@ -16,13 +16,9 @@ static void say(const char *what, mtrace_result result) {
     printf("%s: %s\n", what, mtrace_result_text(result));
 }
 
-static void write_to_file(const char *text, size_t length, void *file) {
-    fwrite(text, 1, length, file); /* ferror() tells at the end */
-}
-
 static mtrace_result save_report(const mtrace_rows *statistics, const char *path) {
     FILE *file = fopen(path, "w");
-    const mtrace_report_desc desc = {.write = write_to_file, .write_user = file};
+    const mtrace_report_desc desc = {.write = mtrace_write_file, .write_user = file};
     if (file == NULL) {
         return MTRACE_ERR_IO;
     }
