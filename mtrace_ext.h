@@ -162,9 +162,9 @@ MTRACE_OFF_END_
 /* [SECTION] SYSTEM - files, processes, privileges; each branch complete                          */
 /* ============================================================================================== */
 
-/* How a path is written depends on the thing that is there. A regular file gives way: a new file is
-   written beside it and takes its name when it is complete. So does a path with nothing there. A
-   device, a FIFO, a socket or a symbolic link stays, and is written in place, through the link. */
+/* A path is written in one of two ways. A regular file gives way: a new file is written beside it
+   and takes its name when it is complete. A path with nothing there is written in the same way. A
+   device, a FIFO, a socket or a symbolic link stays. It is written in place, through the link. */
 
 #ifdef _WIN32
 #include <fcntl.h>
@@ -556,11 +556,11 @@ static void mtrace_unlock_(uint32_t *word) {
     MTRACE_UNLOCK();
 }
 
-/* The locks. The last three are taken in this order:
-   profile   alone: the start of a profile, its table of functions, the measurements
-   life      start, stop and free of the recorder hold it throughout
-   turn      held for each sample, its output, and the copy for a report
-   marks     held for a few instructions around the array of marks */
+/* The locks, in the order of taking. `profile` is held alone, except over a fork.
+   profile   start of a profile, its table of functions, the measurements
+   life      start, stop and free of the recorder, throughout
+   turn      each sample, its output, and the copy for a report
+   marks     a few instructions around the array of marks */
 typedef struct mtrace_lock_words_ {
     uint32_t profile;
     uint32_t life;
