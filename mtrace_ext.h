@@ -6266,8 +6266,8 @@ MTRACE_OFF_BEGIN_
 /* Calls function(argument) once and fills *out with its effect on memory. The function may profile,
    and may measure, too. If its thread ends in it (pthread_exit, not on Windows), the measurement
    ends.
-   Errors: NOT_TRACING, ARGUMENT (out or function NULL) and FULL_USAGE (16 under way), without a call
-     of the function. Without MTRACE it is called, only `result` is set, and the error is
+   Errors: NOT_TRACING, ARGUMENT (out or function NULL) and FULL_USAGE (16 under way), without a
+     call of the function. Without MTRACE it is called, only `result` is set, and the error is
      COMPILED_OUT.
    Cost: O(1) besides the call.
    Context: any thread; no signal handler or interrupt.
