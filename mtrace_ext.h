@@ -2441,6 +2441,11 @@ MTRACE_OFF_END_
 /* [SECTION] SAMPLES AND MARKS - thinned when there is no room                                    */
 /* ============================================================================================== */
 
+/* The memory of a recording has a fixed size. When it is full, neighbouring samples are merged in
+   pairs, and from then on each kept sample stands for twice as many. For example, with room for 4,
+   sample 5 first merges 1 with 2 and 3 with 4. Then it is kept itself, and sample 6 is merged with
+   it. After sample 8 the room is full again, with 4 pairs. A merge of all pairs costs
+   O(max_samples), and the time from one to the next doubles. So a sample costs O(1) on average. */
 enum {
     MTRACE_MARK_NAME_ = 48, /* bytes, with its end */
     MTRACE_MAX_CHOSEN_ = 8,
@@ -3231,7 +3236,7 @@ static void mtrace_write_dat_(mtrace_text_ *o, const mtrace_recording_ *r) {
 
 /* --- trace events of Chrome --- */
 
-/* Prints an event up to its own keys. The library's names need no escape. */
+/* Prints an event up to the keys of its kind. */
 static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *kind, uint64_t time,
                                 uint32_t thread) {
     mtrace_put_(o, ",\n{\"name\":");
@@ -4026,8 +4031,9 @@ typedef struct mtrace_profile_desc {
     size_t max_lines;   /* lines per thread. 0: 1,024 */
     size_t max_depth;   /* nested profiled calls per thread. 0: 256 */
     /* A limit for the bytes held in total. `exceeded` is called before the allocation that exceeds
-       it returns, and again after the level was below it. If `exceeded` is NULL, one line goes to
-       the default writer, and a debugger, if there is one, stops the program. 0: no limit. */
+       the limit returns. It is called again if the level was below the limit in between. If it is
+       NULL, one line goes to the default writer, and a debugger, if there is one, stops the
+       program. 0: no limit. */
     uint64_t limit;
     void (*exceeded)(const mtrace_exceeded *what, void *user); /* see limit */
     void *user;
@@ -4417,7 +4423,7 @@ typedef struct mtrace_blocks_ {
     uint32_t line;      /* the current line */
     uint32_t statement; /* the first line of the text before a brace. 0: no text yet */
     uint32_t depth;
-    uint32_t heads[64]; /* of the open blocks */
+    uint32_t heads[64]; /* first lines of the open blocks */
     uint32_t wanted;
     uint32_t wanted_depth; /* 0: the line is not reached yet */
 } mtrace_blocks_;
@@ -4502,6 +4508,9 @@ static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t
 /* ============================================================================================== */
 /* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
 /* ============================================================================================== */
+
+/* A report finds the lines of its return addresses in one go. It groups the addresses by module and
+   asks addr2line for up to 1,000 of them per process. It then asks llvm-addr2line for the rest. */
 
 /* An address, its function, and the line of the function there. */
 typedef struct mtrace_symbol_ {
@@ -4825,7 +4834,7 @@ typedef struct mtrace_call_ {
     int64_t peak;
     int64_t start; /* the level at the start of the running line */
     mtrace_recent_ recent[1 << MTRACE_RECENT_BITS_];
-    const void *place; /* in the code */
+    const void *place; /* a return address into the function */
     uint32_t function;
     uint32_t first_cell;
     int64_t entry; /* the level at its start */
@@ -4842,7 +4851,7 @@ typedef struct mtrace_called_ {
     int64_t base;  /* held at the first call, plus the changes between calls */
     int64_t entry; /* the most held at the start of a call */
     int64_t left;  /* held at the end of the last call */
-    int64_t after; /* the most */
+    int64_t after; /* the most held at the end of a call */
     int64_t peak;
     int64_t rise; /* the largest rise from a call's start to its peak */
 } mtrace_called_;
@@ -4861,13 +4870,13 @@ typedef struct mtrace_worker_ {
     mtrace_observer before;
     uint64_t dropped;       /* allocations that the tracer could not trace */
     uint64_t lost_lines;    /* changes of line that found no cell */
-    uint64_t lost_calls;    /* too deep */
+    uint64_t lost_calls;    /* calls too deep */
     uint64_t left_calls;    /* calls that a longjmp has left */
     uint64_t interruptions; /* events of handlers during another event */
     mtrace_call_ *calls;
     mtrace_change_ *cells;
     mtrace_line_ *lines;
-    uint16_t *index; /* of lines, by hash */
+    uint16_t *index; /* the hash table of lines */
     uint32_t index_mask;
     mtrace_chain_ *chains;
     mtrace_called_ *totals;
@@ -4945,7 +4954,7 @@ static mtrace_change_ *mtrace_change_of_(mtrace_worker_ *w, const mtrace_call_ *
 static mtrace_change_ *mtrace_change_find_(mtrace_worker_ *w, const mtrace_call_ *call,
                                            uint64_t key) {
     mtrace_change_ *cell = mtrace_change_of_(w, call, mtrace_line_of_(w, call->function, key));
-    w->lost_lines += cell == w->cells; /* nobody's */
+    w->lost_lines += cell == w->cells; /* belongs to no line */
     return cell;
 }
 
@@ -5229,7 +5238,7 @@ static mtrace_worker_ *mtrace_worker_here_(void) {
     return offset < MTRACE_GET_(&p->worker_count) * sizeof *w ? w : NULL;
 }
 
-/* A limit as a level; 0: none. */
+/* A limit as a level. 0 means no limit. */
 static int64_t mtrace_limit_(uint64_t bytes) {
     return bytes == 0 || bytes > (uint64_t)INT64_MAX ? INT64_MAX : (int64_t)bytes;
 }
@@ -5301,7 +5310,7 @@ static void mtrace_call_open_(mtrace_worker_ *w, mtrace_call_ *call, uint32_t fu
     memset(call, 0, sizeof *call);
     call->serial = ++w->serial;
     call->function = function;
-    call->cell = w->cells; /* nobody's */
+    call->cell = w->cells; /* belongs to no line */
     call->key = MTRACE_NO_KEY_;
     call->first_cell = w->cells_used;
     call->entry = call->peak = call->start = call->start_level = w->level;
