@@ -1063,6 +1063,13 @@ static void test_print(void **state) {
                    "   +400 B       400 B         +1       1  c.c:578 f\n"
                    "    -66 B         0 B         -1       0  <other: 1 line>\n",
                    foot_now());
+    expect_printed(mtrace_print(NULL),
+                   "mtrace: 432 B in 5 blocks held, 6.93 KiB at the peak; 3 of 3 lines\n"
+                   "      SIZE      %     COUNT     AT PEAK  WHERE\n"
+                   "   400 B     92.6         1       0 B    c.c:578 f\n"
+                   "    30 B      6.9         3      30 B    a.c:2 f\n"
+                   "     2 B      0.5         1       2 B    a.c:5 f\n",
+                   foot_now());
     expect_printed(mtrace_print_leaks(),
                    "c.c:578: warning: 400 B in 1 block not freed, allocated in f\n"
                    "a.c:2: warning: 30 B in 3 blocks not freed, allocated in f\n"
@@ -1077,6 +1084,43 @@ static void expect_not_tracing(mtrace_result result) {
 }
 
 /* Stopped, there is nothing to print but that; paused is not stopped. */
+static test_output second;
+
+static void expect_second(const mtrace_print_desc *desc, mtrace_result result, const char *text) {
+    second.length = 0;
+    second.text[0] = '\0';
+    assert_int_equal(mtrace_print(desc), result);
+    assert_string_equal(second.text, text);
+}
+
+/* Each field of the description, and text to a writer of its own. */
+static void test_print_described(void **state) {
+    mtrace_print_desc desc = MTRACE_ZERO_;
+    (void)state;
+    story_old();
+    desc.old = take(0);
+    track(8, 7000, "d.c", 1);
+    assert_int_equal(mtrace_untrack_at(1, 8, NULL), MTRACE_OK);
+    track(7, 400, "c.c", 578);
+    desc.report.write = test_write;
+    desc.report.write_user = &second;
+    desc.report.style = MTRACE_STYLE_PYTHON;
+    desc.report.top = 1;
+    desc.key_type = MTRACE_BY_FILE;
+    expect_second(&desc, MTRACE_OK, "c.c:0: size=400 B (+400 B), count=1 (+1), average=400 B\n");
+    desc.old = NULL;
+    expect_second(&desc, MTRACE_OK, "c.c:0: size=400 B, count=1, average=400 B\n");
+    desc.view = MTRACE_VIEW_PEAK;
+    expect_second(&desc, MTRACE_OK, "d.c:0: size=7000 B, count=1, average=7000 B\n");
+    desc.view = (mtrace_view)3;
+    expect_second(&desc, MTRACE_ERR_ARGUMENT, "mtrace: bad argument: no such MTRACE_VIEW_\n");
+    desc.view = MTRACE_VIEW_LIVE;
+    desc.key_type = MTRACE_BY_SIZE_CLASS;
+    desc.report.style = MTRACE_STYLE_LINES;
+    assert_int_equal(mtrace_print(&desc), MTRACE_OK);
+    assert_string_equal(output.text, "");
+}
+
 static void test_print_when_stopped(void **state) {
     mtrace_snapshot *old = take(0);
     (void)state;
@@ -1141,6 +1185,7 @@ int main(void) {
         TEST(test_bad_arguments),
         TEST(test_reason_to_own_writer),
         TEST(test_print),
+        TEST(test_print_described),
         TEST(test_print_when_stopped),
         TEST(test_report_after_stop),
     };
