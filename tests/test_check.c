@@ -46,11 +46,11 @@ static mtrace_slot_ *live_slot(void) {
 }
 
 /* A trace that is not in its home slot, and its home. */
-static mtrace_slot_ *displaced_slot(uint32_t *home) {
+static mtrace_slot_ *overflowed_slot(uint32_t *home) {
     uint32_t at = 0;
     for (;; at++) {
         mtrace_slot_ *slot = &mtrace_g_.slots[at];
-        assert_true(at <= mtrace_g_.mask); /* 40 traces in 64 slots: some are displaced */
+        assert_true(at <= mtrace_g_.mask); /* 40 traces in 64 slots: some are not at home */
         if (slot->account != 0 && mtrace_slot_home_(slot) != at) {
             *home = mtrace_slot_home_(slot);
             return slot;
@@ -92,11 +92,11 @@ static void test_i2_trace_in_a_wrong_place(void **state) {
     finish();
 }
 
-static void test_i3_wrong_count_of_displaced(void **state) {
+static void test_i3_wrong_overflow_count(void **state) {
     uint32_t home;
     (void)state;
     start();
-    displaced_slot(&home);
+    overflowed_slot(&home);
     mtrace_g_.slots[home].overflow++;
     expect("I3");
     mtrace_g_.slots[home].overflow--;
@@ -234,7 +234,7 @@ int main(void) {
         cmocka_unit_test(test_stopped_is_sound),
         cmocka_unit_test(test_i1_unknown_account),
         cmocka_unit_test(test_i2_trace_in_a_wrong_place),
-        cmocka_unit_test(test_i3_wrong_count_of_displaced),
+        cmocka_unit_test(test_i3_wrong_overflow_count),
         cmocka_unit_test(test_i4_counters_that_do_not_add_up),
         cmocka_unit_test(test_i5_totals_that_do_not_add_up),
         cmocka_unit_test(test_i6_index_that_misses),
