@@ -300,7 +300,7 @@ static void do_snapshot(char **words, size_t n) {
     (void)n;
     check(mtrace_snapshot_take(&s, true, NULL));
     name_snapshot(words[1], s);
-    printf("snapshot %zu\n", mtrace_snapshot_traces(s));
+    printf("snapshot %zu\n", mtrace_snapshot_get_parts(s).trace_count);
 }
 
 /* One part of a filter: file=PATTERN, line=N, all, domain=N. */
@@ -349,7 +349,7 @@ static void do_filter(char **words, size_t n) {
     }
     check(mtrace_snapshot_filter(&s, snapshot_of(words[2]), filters, n - 3, NULL));
     name_snapshot(words[1], s);
-    printf("filter %zu\n", mtrace_snapshot_traces(s));
+    printf("filter %zu\n", mtrace_snapshot_get_parts(s).trace_count);
 }
 
 static void print_key(const mtrace_row *row, mtrace_key_type key) {

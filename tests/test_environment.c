@@ -309,7 +309,7 @@ static void test_files_at_exit(void **state) {
     assert_int_equal(child(environment, text, sizeof text), 0);
     snprintf(path, sizeof path, "%s/a", folder);
     assert_int_equal(mtrace_snapshot_load(&s, path, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     mtrace_snapshot_free(s);
     assert_int_equal(unlink(path), 0);
     snprintf(environment, sizeof environment,

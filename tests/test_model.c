@@ -356,7 +356,7 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
             assert_int_equal(block.line, (uint32_t)e->site + 1);
         }
     }
-    assert_int_equal(mtrace_snapshot_traces(snapshot), n);
+    assert_int_equal(mtrace_snapshot_get_parts(snapshot).trace_count, n);
     assert_int_equal(mtrace_snapshot_block(&block, snapshot, n), MTRACE_ERR_NOT_FOUND);
 }
 

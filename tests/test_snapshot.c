@@ -130,7 +130,7 @@ static mtrace_block block_of(const mtrace_snapshot *s, uint32_t domain, uintptr_
             times++;
         }
     }
-    assert_int_equal(i, mtrace_snapshot_traces(s));
+    assert_int_equal(i, mtrace_snapshot_get_parts(s).trace_count);
     assert_int_equal(times, 1);
     return found;
 }
@@ -160,7 +160,7 @@ static void test_counters_of_a_story(void **state) {
     two = mtrace_realloc_at(two, 50, &moved); /* 150 */
     four = mtrace_malloc_at(0, &b);           /* 150 */
     s = take(true);
-    assert_int_equal(mtrace_snapshot_traces(s), 3);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 3);
     expect_live(s, "a.c", 1, 100, 1);
     expect_live(s, "a.c", 3, 50, 1);
     expect_live(s, "b.c", 2, 0, 1);
@@ -174,7 +174,7 @@ static void test_counters_of_a_story(void **state) {
 
     two = mtrace_realloc_at(two, 5000, &moved); /* 5100: a new peak, now */
     s = take(false);
-    assert_int_equal(mtrace_snapshot_traces(s), 3);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 3);
     expect_live(s, "a.c", 3, 5000, 1);
     expect_ever(s, "a.c", 3, 5050, 2, 1, 2);
     expect_peak(s, "a.c", 1, 100, 1);
@@ -186,7 +186,7 @@ static void test_counters_of_a_story(void **state) {
     mtrace_free_at(two, NULL);
     mtrace_free_at(four, NULL);
     s = take(true);
-    assert_int_equal(mtrace_snapshot_traces(s), 0);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 0);
     expect_live(s, "a.c", 1, 0, 0);
     expect_ever(s, "a.c", 1, 300, 2, 2, 0);
     expect_ever(s, "a.c", 3, 5050, 2, 2, 2);
@@ -231,7 +231,7 @@ static void test_failures_do_not_count(void **state) {
     assert_null(mtrace_realloc_at(block, 30, &b));
     test_fail_next = 0;
     s = take(true);
-    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     expect_ever(s, "a.c", 1, 10, 1, 0, 0);
     expect_block(s, block, 10, 1, "a.c", 1);
     mtrace_snapshot_free(s);
@@ -260,7 +260,7 @@ static void test_every_block_once(void **state) {
     }
     s = take(true);
     assert_int_equal(mtrace_get_info().dropped_count, 0);
-    assert_int_equal(mtrace_snapshot_traces(s), BLOCKS / 2);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, BLOCKS / 2);
     for (i = 1; i < BLOCKS; i += 2) {
         expect_block(s, blocks[i], i * 3, i + 1, "a.c", (uint32_t)(i % 3) + 1);
     }
@@ -317,7 +317,7 @@ static void test_same_key_in_two_domains(void **state) {
     assert_int_equal(mtrace_track_at(65535, 4096, 80, &b), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 4096, 15, &b), MTRACE_OK); /* replaces the first */
     s = take(true);
-    assert_int_equal(mtrace_snapshot_traces(s), 4);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 4);
     assert_int_equal(block_of(s, 0, 4096).size, 40);
     assert_int_equal(block_of(s, 1, 4096).size, 15);
     assert_string_equal(block_of(s, 1, 4096).file, "b.c");
@@ -328,7 +328,7 @@ static void test_same_key_in_two_domains(void **state) {
     mtrace_snapshot_free(s);
     assert_int_equal(mtrace_untrack_at(2, 4096, NULL), MTRACE_OK);
     s = take(true);
-    assert_int_equal(mtrace_snapshot_traces(s), 3);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 3);
     assert_int_equal(block_of(s, 1, 4096).size, 15);
     mtrace_snapshot_free(s);
 }
@@ -388,7 +388,7 @@ static void trace_names_on_the_stack(void) {
 static void expect_stack_block(const mtrace_snapshot *s) {
     mtrace_block block = block_of(s, 3, 4096);
     mtrace_rows *statistics;
-    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     assert_int_equal(block.size, 123);
     assert_int_equal(block.serial, 1);
     assert_string_equal(block.file, "stack.c");
@@ -492,8 +492,8 @@ static void test_sequence(void **state) {
     block = mtrace_realloc_at(block, 3000, &a);
     third = take(true);
     mtrace_free_at(block, NULL);
-    assert_int_equal(mtrace_snapshot_traces(first), 0);
-    assert_int_equal(mtrace_snapshot_traces(second), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(first).trace_count, 0);
+    assert_int_equal(mtrace_snapshot_get_parts(second).trace_count, 1);
     expect_live(second, "a.c", 1, 10, 1);
     expect_ever(second, "a.c", 1, 10, 1, 0, 0);
     expect_live(third, "a.c", 1, 3000, 1);
@@ -579,7 +579,7 @@ static mtrace_result make_snapshot_in(const mtrace_buffer *memory, const void *i
     mtrace_snapshot *s = (mtrace_snapshot *)memory->data;
     mtrace_result result = mtrace_snapshot_take(&s, with_blocks, memory);
     if (result == MTRACE_OK) {
-        assert_int_equal(mtrace_snapshot_traces(s), 9);
+        assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 9);
         expect_live(s, "a.c", 1, 45, 9);
         if (with_blocks) {
             assert_int_equal(block_of(s, 1, 9).size, 9);
@@ -626,9 +626,9 @@ static void test_view_is_the_snapshots(void **state) {
     assert_int_equal(total->view, MTRACE_VIEW_TOTAL);
     assert_int_equal(total->rows[0].size, 30);
     assert_int_equal(total->rows[0].count, 2);
-    assert_int_equal(mtrace_snapshot_traces(s), 1); /* whatever the view */
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1); /* whatever the view */
     mtrace_snapshot_set_view(s, MTRACE_VIEW_TOTAL);
-    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     mtrace_rows_free(live);
     mtrace_rows_free(total);
     mtrace_snapshot_free(s);

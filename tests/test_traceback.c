@@ -146,7 +146,7 @@ static void test_made_from_one(void **state) {
     mtrace_snapshot *s = TEST_MAKE(traces);
     mtrace_block block = MTRACE_ZERO_;
     (void)state;
-    assert_int_equal(mtrace_snapshot_traces(s), 1);
+    assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     assert_int_equal(mtrace_snapshot_block(&block, s, 0), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_block(&block, s, 1), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(block.size, 5);
@@ -432,7 +432,7 @@ static void test_parts_of_a_real_one(void **state) {
         test_print_rows(&texts[0], s);
         mtrace_rows_free(s);
     }
-    assert_int_equal(mtrace_snapshot_traces(made), 3);
+    assert_int_equal(mtrace_snapshot_get_parts(made).trace_count, 3);
     mtrace_snapshot_free(taken);
     mtrace_stop();
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
