@@ -274,15 +274,15 @@ static void do_memory(char **words, size_t n) {
 
 static void do_traceback(char **words, size_t n) {
     static mtrace_frame kept[MAX_FRAMES];
-    mtrace_traceback t;
+    mtrace_block found;
     entry *e = get(&blocks, words[1]);
     (void)n;
-    if (mtrace_find_traceback(&t, 0, (uintptr_t)e->value, kept, MAX_FRAMES) != MTRACE_OK) {
+    if (mtrace_find_tracked(&found, 0, (uintptr_t)e->value, kept, MAX_FRAMES) != MTRACE_OK) {
         puts("traceback none");
         return;
     }
-    printf("traceback %u ", (unsigned)t.total);
-    print_frames(&t);
+    printf("traceback %u ", (unsigned)found.traceback.total);
+    print_frames(&found.traceback);
 }
 
 static void name_snapshot(const char *name, mtrace_snapshot *snapshot) {

@@ -133,7 +133,7 @@ static void test_recorded_ones_have_none(void **state) {
     memset(frames, 0x5a, sizeof frames);
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
     block = MT_MALLOC(10);
-    assert_int_equal(mtrace_find_traceback(&traceback, 0, (uintptr_t)block, frames, 2), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&traceback, 0, (uintptr_t)block, frames, 2), MTRACE_OK);
     assert_null(traceback.frames[0].module);
     assert_int_equal(traceback.frames[0].address, 0);
     assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);

@@ -213,7 +213,7 @@ static void test_stopped(void **state) {
 
 static void expect_key(uint32_t domain, uintptr_t key, uint64_t size) {
     mtrace_block found = MTRACE_ZERO_;
-    assert_int_equal(mtrace_find_tracked(&found, domain, key), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, domain, key, NULL, 0), MTRACE_OK);
     assert_int_equal(found.size, size);
     assert_int_equal(found.domain, domain);
     assert_int_equal(found.address, key);
@@ -228,8 +228,8 @@ static void test_same_key_in_two_domains(void **state) {
     expect_key(1, 5000, 10);
     expect_key(2, 5000, 20);
     expect_key(UINT32_MAX - 1, 5000, 40);
-    assert_int_equal(mtrace_find_tracked(&found, 3, 5000), MTRACE_ERR_NOT_FOUND);
-    assert_int_equal(mtrace_find_tracked(&found, 0, 5000), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 3, 5000, NULL, 0), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 5000, NULL, 0), MTRACE_ERR_NOT_FOUND);
     expect_domains("4294967294 40 1 | 2 20 1 | 1 10 1");
     assert_int_equal(MT_UNTRACK(2, 5000), MTRACE_OK);
     assert_int_equal(MT_UNTRACK(2, 5000), MTRACE_ERR_NOT_FOUND);
@@ -242,7 +242,8 @@ static void test_heap_and_tracked(void **state) {
     void *block = MT_MALLOC_IN(7, 100);
     mtrace_block found;
     (void)state;
-    assert_int_equal(mtrace_find_tracked(&found, 7, (uintptr_t)block), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 7, (uintptr_t)block, NULL, 0),
+                     MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_TRACK(7, block, 11), MTRACE_OK);
     expect_key(7, (uintptr_t)block, 11);
     expect_block(block, 7, 100);
@@ -261,9 +262,9 @@ static void test_heap_by_address(void **state) {
     mtrace_frame frame;
     mtrace_traceback traceback;
     (void)state;
-    assert_int_equal(mtrace_find_traceback(&traceback, 0, (uintptr_t)block, &frame, 1), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&traceback, 0, (uintptr_t)block, &frame, 1), MTRACE_OK);
     assert_int_equal(traceback.count, 1);
-    assert_int_equal(mtrace_find_traceback(&traceback, 7, (uintptr_t)block, &frame, 1),
+    assert_int_equal(test_find_traceback(&traceback, 7, (uintptr_t)block, &frame, 1),
                      MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_UNTRACK(7, block), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(MT_UNTRACK(0, block), MTRACE_OK);

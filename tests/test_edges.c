@@ -83,7 +83,8 @@ static void test_large_sizes(void **state) {
     for (i = 0; i < 6; i++) {
         /* in the heap's key space as in a tracked one */
         assert_int_equal(mtrace_track_at((uint32_t)i % 2, 4096 + i, sizes[i], &site_a), MTRACE_OK);
-        assert_int_equal(mtrace_find_tracked(&found, (uint32_t)i % 2, 4096 + i), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, (uint32_t)i % 2, 4096 + i, NULL, 0),
+                         MTRACE_OK);
         assert_int_equal(found.size, sizes[i]);
         sum += sizes[i];
         test_held(sum, sum, (size_t)i + 1);

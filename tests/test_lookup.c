@@ -97,10 +97,10 @@ static void test_find_tracked(void **state) {
     mtrace_block found = MTRACE_ZERO_;
     void *block;
     (void)state;
-    assert_int_equal(mtrace_find_tracked(&found, 1, 1), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(mtrace_find_tracked(&found, 1, 1, NULL, 0), MTRACE_ERR_NOT_TRACING);
     test_start(32, 8);
     assert_int_equal(mtrace_track_at(7, 42, 1000, &site), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&found, 7, 42), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 7, 42, NULL, 0), MTRACE_OK);
     assert_int_equal(found.address, 42);
     assert_int_equal(found.size, 1000);
     assert_int_equal(found.domain, 7);
@@ -109,17 +109,18 @@ static void test_find_tracked(void **state) {
     assert_string_equal(found.file, "look.c");
     assert_string_equal(found.function, "f");
     assert_null(found.type);
-    assert_int_equal(mtrace_find_tracked(&found, 8, 42), MTRACE_ERR_NOT_FOUND);
-    assert_int_equal(mtrace_find_tracked(&found, 7, 43), MTRACE_ERR_NOT_FOUND);
-    assert_int_equal(mtrace_find_tracked(&found, 0, 42), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 8, 42, NULL, 0), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 7, 43, NULL, 0), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 42, NULL, 0), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_find(&found, (void *)42), MTRACE_ERR_NOT_FOUND);
     block = mtrace_malloc_at(10, &site); /* domain 0 is the heap */
-    assert_int_equal(mtrace_find_tracked(&found, 0, (uintptr_t)block), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 0, (uintptr_t)block, NULL, 0), MTRACE_OK);
     assert_int_equal(found.size, 10);
-    assert_int_equal(mtrace_find_tracked(&found, 7, (uintptr_t)block), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 7, (uintptr_t)block, NULL, 0),
+                     MTRACE_ERR_NOT_FOUND);
     mtrace_free_at(block, &site);
     assert_int_equal(mtrace_untrack_at(7, 42, &site), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&found, 7, 42), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 7, 42, NULL, 0), MTRACE_ERR_NOT_FOUND);
     test_held(0, 1010, 0);
 }
 
@@ -236,7 +237,7 @@ static void test_info_longest_probe(void **state) {
     assert_int_equal(mtrace_untrack_at(1, keys[9], &site), MTRACE_OK);
     assert_int_equal(mtrace_get_info().longest_probe, longest); /* ever */
     for (i = 0; i < 9; i++) {
-        assert_int_equal(mtrace_find_tracked(&found, 1, keys[i]), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, 1, keys[i], NULL, 0), MTRACE_OK);
         assert_int_equal(found.size, i + 1);
     }
     /* a hole in the middle, and all are found still */
@@ -244,7 +245,7 @@ static void test_info_longest_probe(void **state) {
     assert_int_equal(mtrace_untrack_at(1, keys[1], &site), MTRACE_OK);
     test_sound();
     for (i = 0; i < 9; i++) {
-        assert_int_equal(mtrace_find_tracked(&found, 1, keys[i]),
+        assert_int_equal(mtrace_find_tracked(&found, 1, keys[i], NULL, 0),
                          i == 5 || i == 1 ? MTRACE_ERR_NOT_FOUND : MTRACE_OK);
     }
     assert_int_equal(mtrace_track_at(1, keys[5], 50, &site), MTRACE_OK);

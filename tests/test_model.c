@@ -341,8 +341,9 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
     mtrace_block block;
     for (i = 0; mtrace_snapshot_block(&block, snapshot, i) == MTRACE_OK; i++) {
         mtrace_block found;
-        assert_int_equal(mtrace_find_tracked(&found, block.domain, (uintptr_t)block.address),
-                         MTRACE_OK);
+        assert_int_equal(
+            mtrace_find_tracked(&found, block.domain, (uintptr_t)block.address, NULL, 0),
+            MTRACE_OK);
         assert_int_equal(found.size, block.size);
         assert_int_equal(found.line, block.line);
         assert_int_equal(found.serial, block.serial);
@@ -351,7 +352,7 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
         const entry *e = &entries[i];
         if (e->site >= 0) {
             n++;
-            assert_int_equal(mtrace_find_tracked(&block, e->domain, e->key), MTRACE_OK);
+            assert_int_equal(mtrace_find_tracked(&block, e->domain, e->key, NULL, 0), MTRACE_OK);
             assert_int_equal(block.size, e->size);
             assert_int_equal(block.line, (uint32_t)e->site + 1);
         }

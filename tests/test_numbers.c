@@ -46,13 +46,13 @@ static void test_many_accounts(void **state) {
     assert_int_equal(mtrace_get_info().sites, ACCOUNTS);
     assert_int_equal(mtrace_get_info().lost_sites, 0);
     for (i = 1; i <= ACCOUNTS; i += 999) {
-        assert_int_equal(mtrace_find_tracked(&block, 1, i), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&block, 1, i, NULL, 0), MTRACE_OK);
         assert_int_equal(block.line, i);
         assert_int_equal(block.size, i);
     }
     test_sound();
     mtrace_clear();
-    assert_int_equal(mtrace_find_tracked(&block, 1, 1), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&block, 1, 1, NULL, 0), MTRACE_ERR_NOT_FOUND);
     finish();
 }
 
@@ -76,7 +76,7 @@ static void test_many_scopes(void **state) {
     assert_int_equal(mtrace_get_info().scopes, SCOPES);
     assert_int_equal(mtrace_get_info().lost_scopes, 0);
     for (i = 1; i <= SCOPES; i += 777) {
-        assert_int_equal(mtrace_find_traceback(&traceback, 1, i, frames, 2), MTRACE_OK);
+        assert_int_equal(test_find_traceback(&traceback, 1, i, frames, 2), MTRACE_OK);
         assert_int_equal(traceback.count, 2);
         assert_int_equal(frames[0].line, i);
         assert_int_equal(frames[1].line, SCOPES + i % 7);
@@ -88,11 +88,11 @@ static void expect_key(uintptr_t key, uint64_t size) {
     mtrace_site site = a_site(1);
     mtrace_block block;
     assert_int_equal(mtrace_track_at(1, key, size, &site), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&block, 1, key), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&block, 1, key, NULL, 0), MTRACE_OK);
     assert_true(block.address == key && block.size == size);
     assert_int_equal(mtrace_get_traced_memory().current, size);
     assert_int_equal(mtrace_untrack_at(1, key, &site), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&block, 1, key), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&block, 1, key, NULL, 0), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_get_traced_memory().current, 0);
 }
 
@@ -130,11 +130,11 @@ static void test_keys_side_by_side(void **state) {
     }
     for (bit = 0; bit < sizeof(uintptr_t) * 8; bit++) {
         uintptr_t key = (uintptr_t)1 << bit;
-        assert_int_equal(mtrace_find_tracked(&block, 1, key), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&block, 1, key, NULL, 0), MTRACE_OK);
         assert_int_equal(block.size, bit + 1);
-        assert_int_equal(mtrace_find_tracked(&block, 2, key), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&block, 2, key, NULL, 0), MTRACE_OK);
         assert_int_equal(block.size, bit + 1000);
-        assert_int_equal(mtrace_find_tracked(&block, 1, ~key), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&block, 1, ~key, NULL, 0), MTRACE_OK);
         assert_int_equal(block.size, bit + 2000);
     }
     finish();
@@ -160,7 +160,7 @@ static void test_limits_of_long_keys(void **state) {
     }
     site = a_site(70000);
     assert_int_equal(mtrace_track_at(1, key, 50, &site), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&block, 1, key), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&block, 1, key, NULL, 0), MTRACE_OK);
     assert_string_equal(block.file, "<other>");
     assert_int_equal(block.domain, 1);
     assert_int_equal(mtrace_get_info().lost_sites, 1);

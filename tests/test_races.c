@@ -148,7 +148,7 @@ static void ask(void) {
     (void)mtrace_get_info();
     (void)mtrace_get_traced_memory();
     (void)mtrace_find(&block, given);
-    (void)mtrace_find_tracked(&block, 7, 1);
+    (void)mtrace_find_tracked(&block, 7, 1, NULL, 0);
     (void)mtrace_print_top(3);
     no_row_below_zero();
 }

@@ -53,7 +53,7 @@ static void assert_row(uint32_t line, const char *wanted) {
 static void assert_tracked(uint32_t domain, uintptr_t key, uint64_t size, uint32_t line) {
     mtrace_block found = MTRACE_ZERO_;
     test_sound();
-    assert_int_equal(mtrace_find_tracked(&found, domain, key), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, domain, key, NULL, 0), MTRACE_OK);
     assert_int_equal(found.address, key);
     assert_int_equal(found.size, size);
     assert_int_equal(found.domain, domain);
@@ -62,7 +62,7 @@ static void assert_tracked(uint32_t domain, uintptr_t key, uint64_t size, uint32
 
 static void assert_not_tracked(uint32_t domain, uintptr_t key) {
     mtrace_block found;
-    assert_int_equal(mtrace_find_tracked(&found, domain, key), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, domain, key, NULL, 0), MTRACE_ERR_NOT_FOUND);
 }
 
 static void test_any_key(void **state) {
@@ -135,7 +135,7 @@ static void test_domains(void **state) {
     assert_int_equal(mtrace_track_at(UINT32_MAX, 10, 100, &site_a), MTRACE_ERR_ARGUMENT);
     test_held(100, 400, 1);
     assert_int_equal(mtrace_get_info().dropped_count, 0);
-    assert_int_equal(mtrace_find_tracked(&found, 65536, 10), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 65536, 10, NULL, 0), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_untrack_at(65536, 10, &site_a), MTRACE_ERR_NOT_FOUND);
     assert_int_equal(mtrace_untrack_at(65535, 10, &site_a), MTRACE_OK);
     test_held(0, 400, 0);
@@ -237,7 +237,7 @@ static void test_realloc_moves(void **state) {
         if ((uintptr_t)blocks[i] != old) {
             mtrace_block found;
             moved++;
-            assert_int_equal(mtrace_find_tracked(&found, 0, old), MTRACE_ERR_NOT_FOUND);
+            assert_int_equal(mtrace_find_tracked(&found, 0, old, NULL, 0), MTRACE_ERR_NOT_FOUND);
         }
         test_traced(blocks[i], 2000, "record.c", 2);
         test_held((uint64_t)(64 * (15 - i) + 2000 * (i + 1)),
@@ -425,7 +425,7 @@ static void test_serials(void **state) {
     assert_int_equal(serial_of(a), 1);
     assert_int_equal(serial_of(b), 2);
     assert_int_equal(mtrace_track_at(1, 5, 5, &site_a), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&found, 1, 5), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 1, 5, NULL, 0), MTRACE_OK);
     assert_int_equal(found.serial, 3);
     mtrace_free_at(a, &site_a);
     a = mtrace_malloc_at(1, &site_a); /* perhaps the same address; another allocation */

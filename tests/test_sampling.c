@@ -209,7 +209,7 @@ static void test_chances(void **state) {
     while (rounds-- > 0) {
         for (i = 0; i < 4; i++) {
             assert_int_equal(mtrace_track_at(1, 16, sizes[i], &site_a), MTRACE_OK);
-            traced[i] += mtrace_find_tracked(&found, 1, 16) == MTRACE_OK;
+            traced[i] += mtrace_find_tracked(&found, 1, 16, NULL, 0) == MTRACE_OK;
             assert_int_equal(mtrace_untrack_at(1, 16, &site_a), MTRACE_OK);
         }
     }
@@ -225,7 +225,7 @@ static size_t samples_of(uint64_t seed, uint64_t *keys) {
     assert_int_equal(start_sampling(INTERVAL, seed), MTRACE_OK);
     track_all(&site_a, 3000, 10, 0x10000);
     for (i = 0; i < BLOCKS; i++) {
-        if (mtrace_find_tracked(&found, 1, 0x10000 + 16 * i) == MTRACE_OK) {
+        if (mtrace_find_tracked(&found, 1, 0x10000 + 16 * i, NULL, 0) == MTRACE_OK) {
             keys[n++] = i;
         }
     }
@@ -278,7 +278,7 @@ static void test_reports_show_errors(void **state) {
     assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
     for (key = 0, sampled = 0; sampled < 7; key += 16) {
         assert_int_equal(mtrace_track_at(1, key, 4096, &site_a), MTRACE_OK);
-        sampled += mtrace_find_tracked(&found, 1, key) == MTRACE_OK;
+        sampled += mtrace_find_tracked(&found, 1, key, NULL, 0) == MTRACE_OK;
     }
     assert_int_equal(mtrace_track_at(1, 7, 2 * INTERVAL, &site_b), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);

@@ -50,7 +50,7 @@ static mtrace_scope enter(uint32_t line) {
 
 static void find_frames(void *block, mtrace_frame *frames, size_t room, mtrace_traceback *out) {
     test_sound();
-    assert_int_equal(mtrace_find_traceback(out, 0, (uintptr_t)block, frames, room), MTRACE_OK);
+    assert_int_equal(test_find_traceback(out, 0, (uintptr_t)block, frames, room), MTRACE_OK);
     assert_ptr_equal(out->frames, frames);
     assert_in_range(out->count, 1, room);
 }
@@ -172,22 +172,24 @@ static void test_little_room(void **state) {
     assert_int_equal(frames[0].line, 2);
     assert_int_equal(frames[1].line, 9);
     assert_null(frames[2].file);
-    assert_int_equal(mtrace_find_traceback(&found, 0, (uintptr_t)block, frames, 0),
-                     MTRACE_ERR_ARGUMENT);
-    assert_int_equal(mtrace_find_traceback(&found, 0, (uintptr_t)block, NULL, 1),
+    assert_int_equal(test_find_traceback(&found, 0, (uintptr_t)block, frames, 0), MTRACE_OK);
+    assert_null(found.frames);
+    assert_int_equal(found.count, 0);
+    assert_int_equal(found.total, 3);
+    assert_int_equal(test_find_traceback(&found, 0, (uintptr_t)block, NULL, 1),
                      MTRACE_ERR_ARGUMENT);
     MT_FREE(block);
-    assert_int_equal(mtrace_find_traceback(&found, 0, (uintptr_t)block + 1, frames, 1),
+    assert_int_equal(test_find_traceback(&found, 0, (uintptr_t)block + 1, frames, 1),
                      MTRACE_ERR_NOT_FOUND);
     mtrace_stop();
-    assert_int_equal(mtrace_find_traceback(&found, 0, 32, frames, 1), MTRACE_ERR_NOT_TRACING);
+    assert_int_equal(test_find_traceback(&found, 0, 32, frames, 1), MTRACE_ERR_NOT_TRACING);
 }
 
 static uint32_t total_here(void) {
     void *block = mtrace_malloc_at(1, at(9));
     mtrace_frame frame;
     mtrace_traceback found = MTRACE_ZERO_;
-    assert_int_equal(mtrace_find_traceback(&found, 0, (uintptr_t)block, &frame, 1), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&found, 0, (uintptr_t)block, &frame, 1), MTRACE_OK);
     MT_FREE(block);
     return found.total;
 }
@@ -355,15 +357,15 @@ static void test_keys_and_types(void **state) {
     start(8);
     enter(1);
     assert_int_equal(mtrace_track_at(6, 77, 10, at(9)), MTRACE_OK);
-    assert_int_equal(mtrace_find_traceback(&found, 6, 77, frames, 4), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&found, 6, 77, frames, 4), MTRACE_OK);
     assert_int_equal(found.count, 2);
     assert_int_equal(frames[0].line, 1);
     assert_int_equal(frames[1].line, 9);
-    assert_int_equal(mtrace_find_traceback(&found, 5, 77, frames, 4), MTRACE_ERR_NOT_FOUND);
-    assert_int_equal(mtrace_find_tracked(&block, 6, 77), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&found, 5, 77, frames, 4), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&block, 6, 77, NULL, 0), MTRACE_OK);
     assert_int_equal(block.line, 9);
     assert_int_equal(block.traceback.total, 2);
-    assert_int_equal(block.traceback.count, 0); /* see mtrace_find_traceback */
+    assert_int_equal(block.traceback.count, 0); /* see mtrace_find_tracked */
     test_sound();
 }
 
@@ -960,11 +962,11 @@ static void test_keys_in_a_scope_with_domain(void **state) {
     mtrace_scope_push_in_at(5, at(1));
     assert_int_equal(MT_TRACK(6, 77, 1), MTRACE_OK);
     assert_int_equal(MT_TRACK(0, 320, 1), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&found, 6, 77), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 6, 77, NULL, 0), MTRACE_OK);
     assert_int_equal(found.domain, 6);
-    assert_int_equal(mtrace_find_tracked(&found, 0, 320), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 320, NULL, 0), MTRACE_OK);
     assert_int_equal(found.domain, 0);
-    assert_int_equal(mtrace_find_tracked(&found, 5, 77), MTRACE_ERR_NOT_FOUND);
+    assert_int_equal(mtrace_find_tracked(&found, 5, 77, NULL, 0), MTRACE_ERR_NOT_FOUND);
     test_sound();
 }
 
@@ -981,7 +983,7 @@ static bool is_inside(uint32_t first, uint32_t second) {
     mtrace_frame frames[4];
     mtrace_traceback found = MTRACE_ZERO_;
     uint32_t depth = (first != 0 ? 1u : 0u) + (second != 0 ? 1u : 0u);
-    bool same = mtrace_find_traceback(&found, 0, (uintptr_t)block, frames, 4) == MTRACE_OK &&
+    bool same = test_find_traceback(&found, 0, (uintptr_t)block, frames, 4) == MTRACE_OK &&
                 found.count == depth + 1 && found.total == depth + 1 && frames[depth].line == 9 &&
                 (first == 0 || frames[0].line == first) &&
                 (second == 0 || frames[1].line == second);
@@ -1135,7 +1137,7 @@ static void expect_model_block(const model *m, uint32_t i) {
     if (m->blocks[i] != NULL) {
         uintptr_t key = (uintptr_t)m->blocks[i];
         bool lost;
-        assert_int_equal(mtrace_find_traceback(&found, 0, key, frames, DEEPEST + 2), MTRACE_OK);
+        assert_int_equal(test_find_traceback(&found, 0, key, frames, DEEPEST + 2), MTRACE_OK);
         lost = m->may_lose && found.total == 0;
         assert_int_equal(found.total, lost ? 0 : w->depth);
         assert_int_equal(found.count, lost ? 1 : kept(m, w));

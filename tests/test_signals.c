@@ -796,7 +796,7 @@ static void *stand_in_old_scope(void *argument) {
     mtrace_me_.attach_calls = 0; /* takes over what a thread of the new session had */
     assert_int_equal(mtrace_track_at(0, 0x5000, 10, &shared_site), MTRACE_OK);
     found.count = 0;
-    assert_int_equal(mtrace_find_traceback(&found, 0, 0x5000, frames, 2), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&found, 0, 0x5000, frames, 2), MTRACE_OK);
     assert_int_equal(found.count, 1);
     mtrace_scope_pop(before);
     return argument;

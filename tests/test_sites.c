@@ -112,7 +112,7 @@ static void test_track_records_its_line(void **state) {
     start();
     line = __LINE__ + 1;
     assert_int_equal(MT_TRACK(9, 1234, 77), MTRACE_OK);
-    assert_int_equal(mtrace_find_tracked(&found, 9, 1234), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 9, 1234, NULL, 0), MTRACE_OK);
     assert_string_equal(found.file, __FILE__);
     assert_string_equal(found.function, "test_track_records_its_line");
     assert_int_equal(found.line, line);
@@ -471,7 +471,7 @@ static void test_many_places_on_one_line(void **state) {
     test_sound();
     for (i = 0; i < 400; i++) {
         snprintf(name, sizeof name, "n%u", (unsigned)i);
-        assert_int_equal(mtrace_find_tracked(&found, 1, i), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, 1, i, NULL, 0), MTRACE_OK);
         assert_string_equal(found.function, i < 200 ? name : "f");
         assert_string_equal(found.type, i < 200 ? "t" : name);
         assert_int_equal(mtrace_untrack_at(1, i, NULL), MTRACE_OK);
@@ -513,7 +513,7 @@ static void test_domains_of_one_site(void **state) {
     }
     assert_int_equal(mtrace_get_info().sites, 3);
     for (i = 0; i < 12; i++) {
-        assert_int_equal(mtrace_find_tracked(&found, i % 3, i + 1), MTRACE_OK);
+        assert_int_equal(mtrace_find_tracked(&found, i % 3, i + 1, NULL, 0), MTRACE_OK);
         assert_int_equal(found.domain, i % 3);
         assert_int_equal(found.size, i);
         assert_int_equal(mtrace_untrack_at(i % 3, i + 1, &site), MTRACE_OK);
@@ -574,11 +574,11 @@ static void test_site_table_full_for_tracked_keys(void **state) {
     assert_int_equal(mtrace_track_at(5, 7, 100, &second), MTRACE_OK);
     assert_int_equal(mtrace_track_at(6, 7, 1000, &second), MTRACE_OK);
     test_held(1101, 1101, 3);
-    assert_int_equal(mtrace_find_tracked(&found, 5, 7), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 5, 7, NULL, 0), MTRACE_OK);
     assert_int_equal(found.size, 100);
     assert_int_equal(found.domain, 5);
     assert_string_equal(found.file, "<other>");
-    assert_int_equal(mtrace_find_tracked(&found, 6, 7), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 6, 7, NULL, 0), MTRACE_OK);
     assert_int_equal(found.size, 1000);
     assert_int_equal(test_row("<other>", 0).size, 1100);
     assert_int_equal(mtrace_track_at(5, 7, 200, &second), MTRACE_OK); /* replaced */
@@ -646,7 +646,7 @@ static void test_default_room_for_names(void **state) {
     }
     assert_int_equal(mtrace_get_info().sites, SITES);
     assert_int_equal(mtrace_get_info().lost_names, 0);
-    assert_int_equal(mtrace_find_tracked(&found, 0, 64 * SITES), MTRACE_OK);
+    assert_int_equal(mtrace_find_tracked(&found, 0, 64 * SITES, NULL, 0), MTRACE_OK);
     assert_string_equal(found.function, function);
     for (i = 0; i < SITES; i++) {
         assert_int_equal(mtrace_untrack_at(0, 64 * (i + 1), NULL), MTRACE_OK);

@@ -49,9 +49,9 @@ static fiber second(void **blocks) {
 
 static bool outermost_is(void *block, const char *name) {
     mtrace_frame frames[4];
-    mtrace_traceback found;
-    return mtrace_find_traceback(&found, 0, reinterpret_cast<uintptr_t>(block), frames, 4) == MTRACE_OK &&
-           std::strcmp(found.frames[0].function, name) == 0;
+    mtrace_block found;
+    return mtrace_find_tracked(&found, 0, reinterpret_cast<uintptr_t>(block), frames, 4) == MTRACE_OK &&
+           std::strcmp(found.traceback.frames[0].function, name) == 0;
 }
 
 int main() {

@@ -42,9 +42,9 @@ static void second(void) {
 
 static const char *outermost(void *block) {
     mtrace_frame frames[4];
-    mtrace_traceback found;
-    mtrace_result result = mtrace_find_traceback(&found, 0, (uintptr_t)block, frames, 4);
-    return result == MTRACE_OK ? found.frames[0].function : "not found";
+    mtrace_block found;
+    mtrace_result result = mtrace_find_tracked(&found, 0, (uintptr_t)block, frames, 4);
+    return result == MTRACE_OK ? found.traceback.frames[0].function : "not found";
 }
 
 int main(void) {

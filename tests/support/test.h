@@ -145,6 +145,14 @@ static inline mtrace_site test_site(const char *file, uint32_t line) {
     return site;
 }
 
+static inline mtrace_result test_find_traceback(mtrace_traceback *out, uint32_t domain,
+                                                uintptr_t key, mtrace_frame *frames, size_t room) {
+    mtrace_block block = MTRACE_ZERO_;
+    mtrace_result result = mtrace_find_tracked(&block, domain, key, frames, room);
+    *out = block.traceback;
+    return result;
+}
+
 static inline void test_sound(void) {
     const char *broken = mtrace_check();
     if (broken != NULL) {
