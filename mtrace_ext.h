@@ -3994,7 +3994,8 @@ typedef struct mtrace_line_token {
 
 /* How a profile is written. */
 typedef enum mtrace_profile_style {
-    /* For people. Held: the most held just after the line ran. Change: the sum of its changes.
+    /* For people. Held: the most held just after the line ran. Change: the sum of its changes, all
+       in the unit that the head names. The row SUM adds them up: the bytes that the calls kept.
        Peak: the most held while it ran. Share of peak: the line's largest rise before another line
        ran, divided by the largest rise in a call of the function (its own peak). */
     MTRACE_PROFILE_TABLE = 0,
@@ -4014,6 +4015,8 @@ typedef struct mtrace_profile_report_desc {
     void *write_user;
     const char *path;     /* replaced (see FILES). Reports after each call are appended */
     const char *function; /* a pattern for function names, see mtrace_match. NULL: all */
+    uint32_t columns; /* of the table. 0: desc.columns of the start, or the terminal's; a pipe or
+                             a file gets whole lines. A narrow table leaves columns out */
 } mtrace_profile_report_desc;
 
 /* The line that exceeded the limit. */
@@ -5744,6 +5747,10 @@ typedef struct mtrace_function_report_ {
     size_t count;
     int64_t rise; /* the largest rise of its calls and its lines */
     mtrace_listing_ source;
+    /* of the table */
+    const struct mtrace_profile_layout_ *layout;
+    size_t columns;
+    uint64_t unit; /* bytes of a unit of CHANGE */
 } mtrace_function_report_;
 
 /* Adds a worker's totals. */
@@ -5871,65 +5878,245 @@ static void mtrace_put_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint
 
 enum { MTRACE_BAR_ = 10 };
 
+/* Where the columns of the table end, the digits of SHARE among them, and where the source begins.
+   0: left out. */
+typedef struct mtrace_profile_layout_ {
+    unsigned char held, change, peak, allocs, frees, share;
+    bool has_bar;
+    unsigned char source;
+} mtrace_profile_layout_;
+
+/* The widest layout that leaves 40 columns to the source, or the narrowest. */
+static const mtrace_profile_layout_ *mtrace_profile_find_layout_(size_t columns) {
+    static const mtrace_profile_layout_ layouts[] = {{17, 31, 42, 51, 59, 64, true, 79},
+                                                     {17, 31, 42, 51, 59, 64, false, 68},
+                                                     {17, 31, 42, 0, 0, 47, false, 51},
+                                                     {0, 20, 31, 0, 0, 36, false, 40}};
+    size_t i = 0;
+    while (i < 3 && columns < layouts[i].source + 40u) {
+        i++;
+    }
+    return &layouts[i];
+}
+
+/* SIZE_MAX: no limit. */
+static size_t mtrace_profile_columns_(const mtrace_profile_report_desc *desc) {
+    bool is_file = desc->write == NULL && desc->path != NULL;
+    uint32_t columns = is_file ? desc->columns : mtrace_find_columns_(desc->columns, desc->write);
+    return columns == 0 ? SIZE_MAX : columns;
+}
+
 /* "  50 % #####....." */
-static void mtrace_put_share_(mtrace_text_ *t, int64_t part, int64_t whole) {
+static void mtrace_put_share_(mtrace_text_ *t, const mtrace_profile_layout_ *layout, int64_t part,
+                              int64_t whole) {
     uint64_t percent = mtrace_round_((uint64_t)part * 100, (uint64_t)whole), i;
-    char digits[32];
-    mtrace_put_right_(t, mtrace_number_(digits, percent, false, false), 64);
+    mtrace_put_number_right_(t, percent, layout->share);
     mtrace_put_(t, " % ");
-    for (i = 0; i < MTRACE_BAR_; i++) {
+    for (i = 0; layout->has_bar && i < MTRACE_BAR_; i++) {
         mtrace_put_char_(t, 10 * i + 5 <= percent ? '#' : '.');
     }
 }
 
 static void mtrace_put_held_(mtrace_text_ *t, int64_t bytes, size_t column) {
-    mtrace_put_size_right_(t, bytes < 0 ? 0 : (uint64_t)bytes, column);
+    if (column != 0) {
+        mtrace_put_size_right_(t, bytes < 0 ? 0 : (uint64_t)bytes, column);
+    }
+}
+
+/* One unit for all, so that two large changes show the little that they differ by. Returns its
+   index: the smallest unit that leaves seven digits. */
+static int mtrace_change_unit_(mtrace_function_report_ *r) {
+    uint64_t most = 0;
+    size_t i;
+    int unit = 0;
+    for (i = 0; i < r->count; i++) {
+        uint64_t change = mtrace_magnitude_(r->rows[i].change);
+        most = change > most ? change : most;
+    }
+    for (r->unit = 1; unit < 4 && most / r->unit >= 10000000; unit++) {
+        r->unit *= 1024;
+    }
+    return unit;
+}
+
+/* "+1,562,656.3" units, or whole bytes. */
+static void mtrace_put_change_(mtrace_text_ *t, const mtrace_function_report_ *r, int64_t change) {
+    char buffer[MTRACE_NUMBER_], text[MTRACE_NUMBER_ + 2];
+    uint64_t parts = r->unit == 1 ? 1 : 10;
+    uint64_t number = mtrace_scale_(mtrace_magnitude_(change), r->unit, parts);
+    mtrace_text_ n;
+    mtrace_text_to_buffer_(&n, text, sizeof text);
+    mtrace_put_(&n, mtrace_grouped_(buffer, number / parts, change < 0, true));
+    if (parts == 10) {
+        mtrace_put_char_(&n, '.');
+        mtrace_put_number_(&n, number % 10);
+    }
+    mtrace_put_right_(t, text, r->layout->change);
+}
+
+/* Puts as much of a source line as ends before `end`, with blanks for tabs. Returns its bytes. */
+static size_t mtrace_put_source_part_(mtrace_text_ *t, const char *text, size_t length, size_t from,
+                                      size_t end) {
+    size_t i, n, wide;
+    for (i = 0; i < length; i += n) {
+        n = mtrace_utf8_length_(text + i, length - i);
+        wide = text[i] == '\t'                   ? 8 - (t->column - from) % 8
+               : mtrace_is_control_(text + i, n) ? 4 * (n == 0 ? 1 : n)
+                                                 : n;
+        n = n == 0 ? 1 : n;
+        if (t->column + wide > end) {
+            break;
+        }
+        if (text[i] == '\t') {
+            mtrace_put_column_(t, t->column + wide);
+        } else {
+            mtrace_put_safe_(t, text + i, n);
+        }
+    }
+    return i;
+}
+
+/* The line's source, cut to the table's columns. */
+static void mtrace_put_table_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line) {
+    size_t length, from = t->column;
+    const char *text = mtrace_source_line_(&r->source, line, &length);
+    mtrace_text_ dry;
+    mtrace_text_to_buffer_(&dry, NULL, 0);
+    dry.column = from;
+    length = line == 0 ? 0 : length;
+    if (r->columns == SIZE_MAX) {
+        mtrace_put_safe_(t, text, length);
+    } else if (mtrace_put_source_part_(&dry, text, length, from, r->columns) == length) {
+        mtrace_put_source_part_(t, text, length, from, r->columns);
+    } else if (r->columns > from + 3) {
+        mtrace_put_source_part_(t, text, length, from, r->columns - 3);
+        mtrace_put_(t, "...");
+    }
 }
 
 static void mtrace_table_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                                const mtrace_profile_row_ *row) {
-    char digits[32];
+    const mtrace_profile_layout_ *layout = r->layout;
+    char digits[MTRACE_NUMBER_];
     mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
     if (row != NULL) {
-        mtrace_put_held_(t, row->held, 17);
-        mtrace_put_size_diff_right_(t, row->change, 29);
-        mtrace_put_held_(t, row->peak, 40);
-        mtrace_put_right_(t, mtrace_number_(digits, row->allocs, false, false), 49);
-        mtrace_put_right_(t, mtrace_number_(digits, row->frees, false, false), 58);
+        mtrace_put_held_(t, row->held, layout->held);
+        mtrace_put_change_(t, r, row->change);
+        mtrace_put_held_(t, row->peak, layout->peak);
+        if (layout->allocs != 0) {
+            mtrace_put_number_right_(t, row->allocs, layout->allocs);
+            mtrace_put_number_right_(t, row->frees, layout->frees);
+        }
         if (row->rise > 0) {
-            mtrace_put_share_(t, row->rise, r->rise);
+            mtrace_put_share_(t, layout, row->rise, r->rise);
         }
     }
-    mtrace_put_column_(t, 79);
-    mtrace_put_source_(t, r, line);
-    if (line == 0) {
-        mtrace_put_(t, "(line not known)");
-    }
-    mtrace_put_(t, "\n");
+    mtrace_put_column_(t, layout->source);
+    mtrace_put_table_source_(t, r, line);
+    mtrace_put_(t, line == 0 ? "(line not known)\n" : "\n");
 }
 
-static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
-    mtrace_put_(t, "mtrace: ");
-    mtrace_put_name_(t, r->function->function);
-    mtrace_put_(t, " ");
-    mtrace_put_name_(t, r->function->file);
+/* The changes of all lines, which leave what the calls kept. */
+static void mtrace_table_sum_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    char text[2 * MTRACE_NUMBER_];
+    mtrace_text_ kept;
+    int64_t sum = 0;
+    size_t i;
+    for (i = 0; i < r->count; i++) {
+        sum += r->rows[i].change;
+    }
+    mtrace_put_right_(t, "SUM", 6);
+    mtrace_put_change_(t, r, sum);
+    mtrace_text_to_buffer_(&kept, text, sizeof text);
+    mtrace_put_(&kept, "(kept: ");
+    mtrace_put_table_size_(&kept, mtrace_magnitude_(sum), sum < 0, false);
+    mtrace_put_char_(&kept, ')');
+    if (r->layout->source + kept.length <= r->columns) {
+        mtrace_put_column_(t, r->layout->source);
+        mtrace_put_(t, text);
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+static void mtrace_table_titles_(mtrace_text_ *t, const mtrace_profile_layout_ *layout,
+                                 const char *unit) {
+    char change[16] = "CHANGE,";
+    mtrace_put_right_(t, "LINE", 6);
+    mtrace_put_right_(t, layout->held != 0 ? "HELD" : "", layout->held);
+    mtrace_put_right_(t, strcat(change, unit), layout->change);
+    mtrace_put_right_(t, "PEAK", layout->peak);
+    mtrace_put_right_(t, layout->allocs != 0 ? "ALLOCS" : "", layout->allocs);
+    mtrace_put_right_(t, layout->frees != 0 ? "FREES" : "", layout->frees);
+    mtrace_put_right_(t, layout->has_bar ? "SHARE OF PEAK" : "SHARE",
+                      layout->share + (layout->has_bar ? 10u : 2u));
+    mtrace_put_column_(t, layout->source);
+    mtrace_put_(t, "SOURCE\n");
+}
+
+/* Puts a part of the head line, on a line of its own if it would not fit. */
+static void mtrace_put_head_part_(mtrace_text_ *t, const mtrace_function_report_ *r,
+                                  const char *part) {
+    bool fits = t->column + strlen(part) <= r->columns;
+    mtrace_put_(t, fits ? "" : "\n       ");
+    mtrace_put_(t, part);
+}
+
+static void mtrace_put_called_(mtrace_text_ *t, const mtrace_function_report_ *r) {
     mtrace_put_char_(t, ':');
     mtrace_put_number_(t, r->function->line);
     mtrace_put_(t, ": ");
     mtrace_put_count_(t, r->total.calls, "call");
-    mtrace_put_(t, r->total.calls == 1
-                       ? "; "
-                       : "; at most "); /* each of the three may come from another call */
-    mtrace_put_size_(t, (uint64_t)r->total.entry);
-    mtrace_put_(t, " held before, ");
-    mtrace_put_size_(t, (uint64_t)r->total.peak);
-    mtrace_put_(t, " at the peak, ");
-    mtrace_put_size_(t, (uint64_t)r->total.after);
-    mtrace_put_(
-        t,
-        " after\n"
-        "  LINE       HELD      CHANGE       PEAK   ALLOCS    FREES  SHARE OF PEAK      SOURCE\n");
+    mtrace_put_char_(t, ';');
+}
+
+/* The function and its file. A path that is too long loses its beginning. */
+static void mtrace_put_profiled_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    size_t length;
+    mtrace_text_ dry;
+    mtrace_put_(t, "mtrace: ");
+    mtrace_put_name_(t, r->function->function);
+    mtrace_put_(t, " ");
+    mtrace_text_to_buffer_(&dry, NULL, 0);
+    mtrace_put_name_(&dry, r->function->file);
+    length = dry.length;
+    dry.column = t->column + length;
+    mtrace_put_called_(&dry, r);
+    if (dry.column > r->columns) {
+        size_t over = dry.column - r->columns;
+        mtrace_put_dots_(t, length, length > over ? length - over : 0);
+    }
+    mtrace_put_name_(t, r->function->file);
+    t->skip = 0;
+    mtrace_put_called_(t, r);
+}
+
+static void mtrace_put_profile_head_(mtrace_text_ *t, const mtrace_function_report_ *r) {
+    char figures[4 * MTRACE_NUMBER_];
+    mtrace_text_ f;
+    mtrace_put_profiled_(t, r);
+    mtrace_text_to_buffer_(&f, figures, sizeof figures);
+    mtrace_put_char_(&f, ' ');
+    mtrace_put_table_size_(&f, (uint64_t)r->total.entry, false, false);
+    mtrace_put_(&f, " held before, ");
+    mtrace_put_table_size_(&f, (uint64_t)r->total.peak, false, false);
+    mtrace_put_(&f, " at the peak, ");
+    mtrace_put_table_size_(&f, (uint64_t)r->total.after, false, false);
+    mtrace_put_(&f, r->total.calls == 1 ? " after" : " after,");
+    mtrace_put_head_part_(t, r, figures);
+    if (r->total.calls != 1) { /* each may be of another call */
+        mtrace_put_head_part_(t, r, " each the most of all calls");
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
+    int unit = mtrace_change_unit_(r);
+    r->layout = mtrace_profile_find_layout_(r->columns);
+    t->grouped = true;
+    mtrace_put_profile_head_(t, r);
+    mtrace_table_titles_(t, r->layout, mtrace_unit_names_[unit]);
     mtrace_each_line_(t, r, true, mtrace_table_line_);
+    mtrace_table_sum_(t, r);
     mtrace_put_(t, "\n");
 }
 
@@ -6148,6 +6335,7 @@ static mtrace_result mtrace_profile_functions_(mtrace_text_ *t,
             return result;
         }
         if (r.total.calls != 0) {
+            r.columns = mtrace_profile_columns_(desc);
             mtrace_profile_put_(t, &r, desc->style, is_first);
             is_first = false;
         }

@@ -68,7 +68,7 @@ int main(int argc, char **argv) {
 C
 cd "$tmp" || exit 1
 line=$(grep -n 'LARGE' program.c | cut -d : -f 1)
-row="^ +$line +9\.00 MiB +\+8\.00 MiB +9\.00 MiB +1 +0 +89 % #########\. "
+row="^ +$line +9\.00 MiB +\+8,388,608 +9\.00 MiB +1 +0 +89 % #########\. "
 
 check "builds" gcc -std=c99 "${flags[@]}" program.c -o program
 check "runs" bash -c './program >table'
@@ -119,9 +119,9 @@ mkdir "a 'folder'" && cp program "a 'folder'/pro gram"
 check "a path with blanks and quotes" bash -c "\"a 'folder'/pro gram\" >quoted && cmp table quoted"
 cp program stripped && strip stripped
 check "stripped, it runs" bash -c './stripped >stripped.table'
-check "stripped, the lines are not known, the rest is" shows '^     \? +9\.00 MiB +\+9\.00 MiB +9\.00 MiB +2 +0 +89 % #########\. +\(line not known\)$' stripped.table
+check "stripped, the lines are not known, the rest is" shows '^     \? +9\.00 MiB +\+9,437,184 +9\.00 MiB +2 +0 +89 % #########\. +\(line not known\)$' stripped.table
 check "without addr2line it runs" bash -c 'PATH=/nowhere ./program >without'
-check "without addr2line neither" shows '^     \? +9\.00 MiB +\+9\.00 MiB' without
+check "without addr2line neither" shows '^     \? +9\.00 MiB +\+9,437,184' without
 check "optimized less" bash -c "gcc -std=c99 ${flags[*]} -O0 program.c -o slow && ./slow >slow.table && cmp table slow.table"
 check "optimized more, without frame pointers" bash -c "gcc -std=c99 ${flags[*]} -O3 -fomit-frame-pointer program.c -o fast &&
     ./fast >fast.table && cmp table fast.table"

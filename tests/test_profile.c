@@ -986,9 +986,9 @@ static void test_head_of_many_calls(void **state) {
         kept[i] = keep_one(9000 - 4000 * (size_t)i);
     }
     report_to(&out, MTRACE_PROFILE_TABLE, "keep_one");
-    assert_non_null(
-        strstr(out.text,
-               ": 3 calls; at most 13.7 KiB held before, 14.6 KiB at the peak, 14.6 KiB after\n"));
+    assert_non_null(strstr(
+        out.text, ": 3 calls; 13.67 KiB held before, 14.65 KiB at the peak, 14.65 KiB after, each "
+                  "the most of all calls\n"));
     for (i = 0; i < 3; i++) {
         MT_FREE(kept[i]);
     }
@@ -997,8 +997,8 @@ static void test_head_of_many_calls(void **state) {
 static void test_table(void **state) {
     static test_output out;
     static const char *const wanted =
-        ":6: 1 call; 0 B held before, 4096 KiB at the peak, 0 B after\n"
-        "  LINE       HELD      CHANGE       PEAK   ALLOCS    FREES  SHARE OF PEAK      SOURCE\n"
+        ":6: 1 call; 0 B held before, 4.00 MiB at the peak, 0 B after\n"
+        "  LINE       HELD     CHANGE, B       PEAK   ALLOCS   FREES  SHARE OF PEAK     SOURCE\n"
         "     4                                                                         static "
         "int\n"
         "     5                                                                         work(int "
@@ -1009,13 +1009,15 @@ static void test_table(void **state) {
         "= '{';\n"
         "     8                                                                             if (n) "
         "{\n"
-        "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2        0   100 % ##########          a "
+        "     9   4.00 MiB    +4,194,304   4.00 MiB        2       0  100 % ##########          a "
         "= MT_MALLOC(n);\n"
         "    10                                                                             }\n"
         "    11                                                                         \n"
-        "    12   1.00 MiB   -4.00 MiB   4.00 MiB        0        2                         "
+        "    12   1.00 MiB    -4,194,304   4.00 MiB        0       2                        "
         "MT_FREE(a);\n"
         "    13                                                                         }\n"
+        "   SUM                       +0                                                (kept: 0 "
+        "B)\n"
         "\n";
     fixture f;
     (void)state;
@@ -1026,6 +1028,42 @@ static void test_table(void **state) {
     remove(f.path);
     assert_int_equal(strncmp(out.text, "mtrace: work /tmp/mtrace-test-", 30), 0);
     assert_string_equal(out.text + 30 + 6, wanted);
+}
+
+/* No row is wider than asked for, with tabs and with text that is not ASCII. A narrow table leaves
+   columns out, but keeps CHANGE, PEAK and the row SUM. */
+static void test_table_of_columns(void **state) {
+    static test_output out;
+    static const char wide[] =
+        "int\nwork(int n) {\n\t\tchar *very = \"\xc3\xa9\xc3\xa9\xc3\xa9\xc3\xa9\"; /* and so on, "
+        "and on, "
+        "and on, and on, and on, and on, and on, and on, and on, and on, and on, and on */\n"
+        "\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\x01\n\n\n"
+        "\n\n    a = MT_MALLOC(n);\n}\n";
+    mtrace_profile_report_desc desc = MTRACE_ZERO_;
+    fixture f;
+    (void)state;
+    make_file(&f, wide);
+    start();
+    run_fixture(&f);
+    desc.write = test_write;
+    desc.write_user = &out;
+    for (desc.columns = 72; desc.columns < 180; desc.columns++) {
+        const char *line, *end;
+        out.length = 0;
+        assert_int_equal(mtrace_profile_report(&desc), MTRACE_OK);
+        for (line = out.text; *line != '\0'; line = end + 1) {
+            end = strchr(line, '\n');
+            assert_true((size_t)(end - line) <= desc.columns);
+        }
+        assert_null(strchr(out.text, '\t'));
+        assert_non_null(strstr(out.text, "\n   SUM "));
+        assert_non_null(strstr(out.text, "+4,194,304   4.00 MiB "));
+        assert_int_equal(strstr(out.text, " HELD ") != NULL, desc.columns >= 91);
+        assert_int_equal(strstr(out.text, " ALLOCS ") != NULL, desc.columns >= 108);
+        assert_int_equal(strstr(out.text, " SHARE OF PEAK ") != NULL, desc.columns >= 119);
+    }
+    remove(f.path);
 }
 
 static void test_classic(void **state) {
@@ -1065,7 +1103,7 @@ static void test_without_source(void **state) {
     start();
     run_fixture(&f);
     report_to(&out, MTRACE_PROFILE_TABLE, NULL);
-    assert_non_null(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2"));
+    assert_non_null(strstr(out.text, "     9   4.00 MiB    +4,194,304   4.00 MiB        2"));
     report_to(&out, MTRACE_PROFILE_CLASSIC, NULL);
     assert_non_null(strstr(out.text, "     6    0.000 MiB    0.000 MiB           1"));
     report_to(&out, MTRACE_PROFILE_JSON, NULL);
@@ -1097,8 +1135,9 @@ static void test_odd_sources(void **state) {
         report_to(&out, MTRACE_PROFILE_TABLE, NULL);
         remove(f.path);
         /* as they are told, unless the text says that the function ends before */
-        assert_true(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2") != NULL ||
-                    strstr(out.text, "     ?   4.00 MiB      +0 B     4.00 MiB        2") != NULL);
+        assert_true(
+            strstr(out.text, "     9   4.00 MiB    +4,194,304   4.00 MiB        2") != NULL ||
+            strstr(out.text, "     ?   4.00 MiB            +0   4.00 MiB        2") != NULL);
     }
 }
 
@@ -1144,7 +1183,7 @@ static void test_source_that_is_a_fifo(void **state) {
     report_to(&out, MTRACE_PROFILE_TABLE, NULL);
     alarm(0);
     remove(f.path);
-    assert_non_null(strstr(out.text, "     9   4.00 MiB   +4.00 MiB   4.00 MiB        2"));
+    assert_non_null(strstr(out.text, "     9   4.00 MiB    +4,194,304   4.00 MiB        2"));
 }
 
 static void test_json_and_filter(void **state) {
@@ -1804,6 +1843,7 @@ int main(void) {
         PROFILE_TEST(test_order_of_calls),
         PROFILE_TEST(test_head_of_many_calls),
         PROFILE_TEST(test_table),
+        PROFILE_TEST(test_table_of_columns),
         PROFILE_TEST(test_classic),
         PROFILE_TEST(test_without_source),
         PROFILE_TEST(test_odd_sources),
