@@ -16,7 +16,7 @@ text 5        10       4        docs/DESIGN.md
 text 7        10       0        docs/FROM_TRACEMALLOC.md
 # lines: lines
 lines 10815>5900 mtrace.h
-lines 6900>5400  mtrace_ext.h
+lines 7050>5400  mtrace_ext.h
 # functions: functions, lines, median, lines, longest
 functions 705      8        60       mtrace.h
 functions 480      9        60       mtrace_ext.h
@@ -36,17 +36,18 @@ chapters mtrace.h 600 TABLE, 300 REPORT, 350 CHECK
 chapters mtrace_ext.h 100 PORTABILITY OF EXT, 300 SYSTEM, 450 CLOCK AND THREAD, 300 OUTPUT, 100 EXIT, 100 FILES,
 chapters mtrace_ext.h 400 DUMP, 500 LOAD, 200 PICKLE, 100 SOURCE LINES, 200 RECORDER, 800 SAMPLES AND MARKS,
 chapters mtrace_ext.h 850 RECORDER REPORTS, 300 LINE PROFILE, 250 UNWIND, 200 SOURCE OF A FUNCTION, 300 SYMBOLS,
-chapters mtrace_ext.h 950 MEASURING, 650 PROFILE REPORT, 200 MEMORY USAGE, 450 ENVIRONMENT
+chapters mtrace_ext.h 950 MEASURING, 760 PROFILE REPORT, 200 MEMORY USAGE, 450 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
 core MTRACE_GOLDEN_ MTRACE_GUARD_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_
-core MTRACE_NULL_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_ MTRACE_SET_RELEASE_
-core MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_ MTRACE_UNKNOWN_
-core MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_filters_ mtrace_filters_keep_
-core mtrace_filters_valid_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_ mtrace_not_negative_ mtrace_number_
-core mtrace_plain_length_ mtrace_put_ mtrace_put_address_ mtrace_put_bytes_ mtrace_put_char_ mtrace_put_column_
-core mtrace_put_count_ mtrace_put_escaped_ mtrace_put_hex_ mtrace_put_name_ mtrace_put_number_ mtrace_put_right_
-core mtrace_put_safe_ mtrace_put_size_ mtrace_put_size_diff_right_ mtrace_put_size_right_ mtrace_report_error_
-core mtrace_round_ mtrace_row_measure_ mtrace_session_after_ mtrace_short_name_ mtrace_state_ mtrace_text_
-core mtrace_text_end_ mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_
+core MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_
+core MTRACE_SET_RELEASE_ MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_
+core MTRACE_UNKNOWN_ MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_filters_ mtrace_filters_keep_
+core mtrace_filters_valid_ mtrace_find_columns_ mtrace_grouped_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_
+core mtrace_not_negative_ mtrace_number_ mtrace_plain_length_ mtrace_put_ mtrace_put_address_ mtrace_put_bytes_
+core mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_dots_ mtrace_put_escaped_ mtrace_put_hex_
+core mtrace_put_name_ mtrace_put_number_ mtrace_put_number_right_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
+core mtrace_put_size_right_ mtrace_put_table_size_ mtrace_report_error_ mtrace_round_ mtrace_row_measure_
+core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_state_ mtrace_text_ mtrace_text_end_
+core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_names_
 core mtrace_utf8_length_
 LIMITS

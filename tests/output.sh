@@ -228,6 +228,45 @@ check "a file gets none on a terminal either" plain redirected.file
 NO_COLOR=1 ./colours own always | cat >always
 check "desc.colours may ask for them, whatever the writer" diff <(sed '/^mtrace.s own/d' coloured) <(sed '/^mtrace.s own/d' always)
 
+# --- the profile: on a terminal no line is wider than it, a pipe gets whole lines ---
+cat >profile.c <<'C'
+#define MTRACE_IMPLEMENTATION
+#include "mtrace_ext.h"
+
+static char *kept[1000];
+
+static void keep_little_of_much(int i) {
+    MT_PROFILE();
+	char *much = (char *)MT_MALLOC(1600000); /* behind a tab, and with a comment that no terminal of this test has room for, END */
+    kept[i] = (char *)MT_MALLOC(160);
+    MT_FREE(much);
+}
+
+int main(void) {
+    int i;
+    mtrace_start(NULL);
+    mtrace_profile_start(NULL);
+    for (i = 0; i < 1000; i++) {
+        keep_little_of_much(i);
+    }
+    return mtrace_profile_report(NULL);
+}
+C
+check "profile.c builds" gcc -std=c99 -O1 -g -Wall -Wextra -Werror -DMTRACE -I"$top" profile.c -o profile
+./profile | cat >piped
+check "a profile in a pipe has whole lines" grep -q 'END \*/$' piped
+check "... says of which calls it speaks" \
+    grep -q ': 1,000 calls; 156\.09 KiB held before, 1\.68 MiB at the peak, 156\.25 KiB after, each the most of all calls$' piped
+check "... shows what a large change and its opposite leave" \
+    grep -Eq '^   SUM +\+156\.2 +\(kept: 156\.25 KiB\)$' piped
+check "... in one unit" test "$(grep -Ec ' [+-]1,562,500\.0 ' piped)" = 2
+for columns in 72 80 100 120 160; do
+    on_terminal narrow "stty cols $columns; ./profile"
+    check "a profile on a terminal of $columns columns" \
+        awk -v most="$columns" 'length($0) > most || /\t/ { bad = 1 } END { exit bad || NR < 9 }' narrow
+    check "... has the sum" grep -Eq '^   SUM +\+156\.2 ' narrow
+done
+
 # --- the tracer's own memory: the part in RAM is more than nothing, and far from all ---
 check "own memory" awk '/^mtrace.s own memory/ { if ($4 > 0 && $4 < $6 / 4 && $5 == "of" && $8 == "in") good = 1 }
     END { exit !good }' pipe
