@@ -228,6 +228,17 @@ check "a file gets none on a terminal either" plain redirected.file
 NO_COLOR=1 ./colours own always | cat >always
 check "desc.colours may ask for them, whatever the writer" diff <(sed '/^mtrace.s own/d' coloured) <(sed '/^mtrace.s own/d' always)
 
+# --- bare metal has no code for terminals ---
+cat >bare.c <<'C'
+#define MTRACE_IMPLEMENTATION
+#include "mtrace.h"
+C
+check "the library compiles, as for bare metal" \
+    gcc -std=c99 -Os -DMTRACE -DMTRACE_SINGLE_THREAD -U__unix__ -U__linux__ -I"$top" -c bare.c -o bare.o
+gcc -std=c99 -Os -DMTRACE -I"$top" -c bare.c -o hosted.o
+check "... without colours" bash -c "grep -q '30;46' hosted.o && ! grep -q '30;46' bare.o"
+check "... without the environment" bash -c "nm -u hosted.o | grep -qw getenv && ! nm -u bare.o | grep -Eqw 'getenv|ioctl'"
+
 # --- the profile: on a terminal no line is wider than it, a pipe gets whole lines ---
 cat >profile.c <<'C'
 #define MTRACE_IMPLEMENTATION
