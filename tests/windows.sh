@@ -118,7 +118,7 @@ C
 if build program "$tmp/program.c"; then
     MTRACE=5 MTRACE_REPORT=top run program
     status=$?
-    has "started by the environment, a report at exit" "1000 B .*program.c:8 main"
+    has "started by the environment, a report at exit" "1,000 B .*program.c:8 main"
     [ $status -eq 7 ] && ok "the program's status" || bad "the program's status"
     echo "an older file" >"$tmp/snapshot"
     MTRACE=1 MTRACE_REPORT=dump="$tmp/snapshot" run program
@@ -152,7 +152,7 @@ C
 x86_64-w64-mingw32-gcc -std=c99 -O1 -DMTRACE '-DMTRACE_API=extern __declspec(dllexport)' -I. -isystem "$tmp/include" \
     -shared -static -o "$tmp/engine.dll" "$tmp/engine.c" >"$tmp/log" 2>&1
 if build game "$tmp/game.c" "$tmp/engine.dll" '-DMTRACE_API=extern __declspec(dllimport)' && run game
-then has "a DLL" "1000 B .*game.c:5 main"; else bad "a DLL"; fi
+then has "a DLL" "1,000 B .*game.c:5 main"; else bad "a DLL"; fi
 
 # --- and the tests. test_signals needs signals, and test_writers needs devices, FIFOs and modes. A test of private names
 # has its own implementation. The others share one, as in CMakeLists.txt. ---

@@ -142,8 +142,8 @@ void pthread_barrier_wait(pthread_barrier_t *barrier) {
     unsigned round;
     pthread_mutex_lock(&barrier->lock);
     round = barrier->round;
-    if (++barrier->allocated == barrier->count) {
-        barrier->allocated = 0;
+    if (++barrier->came == barrier->count) {
+        barrier->came = 0;
         barrier->round++;
         pthread_cond_broadcast(&barrier->all_came);
     }
