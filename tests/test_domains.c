@@ -447,8 +447,8 @@ static void test_names_in_reports(void **state) {
     assert_int_equal(MT_TRACK(8, 1, 5), MTRACE_OK);
     write_report(MTRACE_STYLE_TABLE, &out);
     assert_non_null(strstr(out.text, "15 B in 2 blocks held, 15 B at the peak; 2 of 2 domains\n"));
-    assert_non_null(strstr(out.text, "        10 B  domain 7 gpu textures\n"));
-    assert_non_null(strstr(out.text, "         5 B  domain 8\n"));
+    assert_non_null(strstr(out.text, "      10 B    domain 7 gpu textures\n"));
+    assert_non_null(strstr(out.text, "       5 B    domain 8\n"));
     write_report(MTRACE_STYLE_PYTHON, &out);
     assert_string_equal(out.text, "domain 7 gpu textures: size=10 B, count=1, average=10 B\n"
                                   "domain 8: size=5 B, count=1, average=5 B\n");
