@@ -1187,10 +1187,10 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *sna
    Context: any thread.
    Python: tracemalloc.Snapshot.load(). */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                                   const mtrace_buffer *memory)
+                                                   mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read,
-                                                        void *user, const mtrace_buffer *memory)
+                                                        void *user, mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 
 /* Writes a file that Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later), or passes
@@ -1962,7 +1962,7 @@ static void mtrace_load_parts_(mtrace_load_ *l, const mtrace_load_arrays_ *a) {
 }
 
 static mtrace_result mtrace_load_make_(mtrace_load_ *l, mtrace_snapshot **out,
-                                       const mtrace_buffer *memory) {
+                                       mtrace_buffer *memory) {
     mtrace_load_arrays_ a;
     void *scratch = mtrace_load_arrays_of_(l, &a);
     mtrace_result result = MTRACE_ERR_CORRUPT;
@@ -2016,7 +2016,7 @@ static mtrace_result mtrace_load_bytes_(mtrace_load_ *l, unsigned char **buffer,
 }
 
 mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, mtrace_read_fn read, void *user,
-                                        const mtrace_buffer *memory) {
+                                        mtrace_buffer *memory) {
     unsigned char *buffer;
     mtrace_load_ l;
     mtrace_result result;
@@ -2043,8 +2043,7 @@ static size_t mtrace_file_read_(void *buffer, size_t size, void *user) {
     return ferror(file) != 0 ? SIZE_MAX : n;
 }
 
-mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path,
-                                   const mtrace_buffer *memory) {
+mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path, mtrace_buffer *memory) {
     FILE *file;
     mtrace_result result;
     int error;
@@ -2644,6 +2643,14 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
     }
 }
 
+/* The bytes that a snapshot needs now. */
+static size_t mtrace_recorder_snapshot_size_(void) {
+    mtrace_buffer asked = MTRACE_ZERO_;
+    mtrace_snapshot *none;
+    (void)mtrace_snapshot_take(&none, false, &asked);
+    return asked.size;
+}
+
 /* Takes a snapshot into the recorder's memory. That memory grows when there are more call sites
    than ever. */
 static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
@@ -2651,7 +2658,7 @@ static mtrace_result mtrace_recorder_snapshot_(mtrace_snapshot **snapshot) {
     mtrace_result result = MTRACE_ERR_NO_MEMORY;
     int tries = 0;
     for (; tries < 4 && result == MTRACE_ERR_NO_MEMORY; tries++) {
-        size_t size = mtrace_snapshot_size(false);
+        size_t size = mtrace_recorder_snapshot_size_();
         if (m->size < size || tries > 0) {
             MTRACE_BASE_FREE(m->data);
             m->size = size + size / 2;
@@ -3015,7 +3022,7 @@ static mtrace_result mtrace_recorder_prepare_(const mtrace_recorder_desc *d) {
     mtrace_buffer snapshot = MTRACE_ZERO_;
     mtrace_result result = mtrace_recording_make_(&r, d);
     if (result == MTRACE_OK && r.words > MTRACE_W_CHOSEN_) {
-        snapshot.size = mtrace_snapshot_size(false) * 3 / 2;
+        snapshot.size = mtrace_recorder_snapshot_size_() * 3 / 2;
         snapshot.data = MTRACE_BASE_MALLOC(snapshot.size);
         result = snapshot.data == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
     }

@@ -22,9 +22,9 @@ static uint32_t own_hash(const void *data, size_t size) {
 
 static void *volatile sink;
 static unsigned char tracer_memory[8192], before_memory[1024], now_memory[1024], rows_memory[2048];
-static const mtrace_buffer before_room = {before_memory, sizeof before_memory};
-static const mtrace_buffer now_room = {now_memory, sizeof now_memory};
-static const mtrace_buffer rows_room = {rows_memory, sizeof rows_memory};
+static mtrace_buffer before_room = {before_memory, sizeof before_memory};
+static mtrace_buffer now_room = {now_memory, sizeof now_memory};
+static mtrace_buffer rows_room = {rows_memory, sizeof rows_memory};
 static mtrace_snapshot *before, *now;
 static mtrace_rows *rows;
 

@@ -339,11 +339,18 @@ static void test_many_places(void **state) {
 
 static void test_comes_back_from_a_file(void **state) {
     mtrace_snapshot *s = some_snapshot(), *back;
+    mtrace_buffer memory = MTRACE_ZERO_;
     (void)state;
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_load(&back, path, NULL), MTRACE_OK);
     same_snapshot(s, back);
     mtrace_snapshot_free(back);
+    assert_int_equal(mtrace_snapshot_load(&back, path, &memory), MTRACE_ERR_NO_MEMORY);
+    assert_null(back);
+    memory.data = malloc(memory.size); /* what it asked for */
+    assert_int_equal(mtrace_snapshot_load(&back, path, &memory), MTRACE_OK);
+    same_snapshot(s, back);
+    free(memory.data);
     assert_int_equal(unlink(path), 0);
     done(s);
 }

@@ -454,7 +454,7 @@ static void test_tracer_memory_of_system(void **state) {
     held = mtrace_get_tracer_memory();
     assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
     assert_true(mtrace_get_tracer_memory() > held);
-    assert_true(mtrace_get_tracer_memory() <= held + mtrace_snapshot_size(false));
+    assert_true(mtrace_get_tracer_memory() <= held + test_snapshot_size(false));
     assert_int_equal(mtrace_get_info().tracer_memory, mtrace_get_tracer_memory());
     assert_int_equal(mtrace_snapshot_take(&with_blocks, true, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
@@ -594,7 +594,7 @@ static void test_tracer_memory_of_caller(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory() - before, 100001);
     memory.data = arena + 100001;
-    memory.size = mtrace_snapshot_size(true);
+    memory.size = test_snapshot_size(true);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, &memory), MTRACE_OK);
     assert_int_equal(mtrace_get_tracer_memory() - before, 100001);
     mtrace_snapshot_free(snapshot);

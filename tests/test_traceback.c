@@ -193,10 +193,10 @@ static void test_bad_keys(void **state) {
 static void test_callers_memory(void **state) {
     static unsigned char memory[65536];
     mtrace_snapshot *s1 = TEST_MAKE(test_s1), *s2 = TEST_MAKE(test_s2);
-    size_t size = mtrace_rows_size(s2, s1, LINE_ALL), shift;
+    size_t size = test_rows_size(s2, s1, LINE_ALL), shift;
     (void)state;
     assert_true(size < sizeof memory - 64);
-    assert_true(size > mtrace_rows_size(s2, s1, MTRACE_BY_LINE));
+    assert_true(size > test_rows_size(s2, s1, MTRACE_BY_LINE));
     for (shift = 0; shift < 64; shift++) {
         mtrace_buffer given = MTRACE_ZERO_;
         mtrace_rows *s;

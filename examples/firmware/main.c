@@ -142,10 +142,10 @@ static unsigned char tracer_memory[16 * 1024];
 static unsigned char before_memory[2 * 1024], level1_memory[2 * 1024], now_memory[2 * 1024];
 static unsigned char statistics_memory[4 * 1024];
 
-static const mtrace_buffer before_room = {before_memory, sizeof before_memory};
-static const mtrace_buffer level1_room = {level1_memory, sizeof level1_memory};
-static const mtrace_buffer now_room = {now_memory, sizeof now_memory};
-static const mtrace_buffer statistics_room = {statistics_memory, sizeof statistics_memory};
+static mtrace_buffer before_room = {before_memory, sizeof before_memory};
+static mtrace_buffer level1_room = {level1_memory, sizeof level1_memory};
+static mtrace_buffer now_room = {now_memory, sizeof now_memory};
+static mtrace_buffer statistics_room = {statistics_memory, sizeof statistics_memory};
 
 static bool all_well = true;
 
@@ -156,7 +156,7 @@ static void check(bool condition, const char *what) {
     }
 }
 
-static mtrace_snapshot *take_snapshot(const mtrace_buffer *room) {
+static mtrace_snapshot *take_snapshot(mtrace_buffer *room) {
     mtrace_snapshot *snapshot;
     check(mtrace_snapshot_take(&snapshot, false, room) == MTRACE_OK, "FAILED: snapshot");
     return snapshot;

@@ -140,9 +140,9 @@ static void ask_statistics(const mtrace_rows *s) {
 
 /* In memory of exactly the size that it asks for. */
 static void ask_in_own_memory(const mtrace_snapshot *s, mtrace_key_type key) {
-    mtrace_buffer memory;
+    mtrace_buffer memory = MTRACE_ZERO_;
     mtrace_rows *found;
-    memory.size = mtrace_rows_size(s, NULL, key);
+    (void)mtrace_snapshot_statistics(&found, s, key, &memory);
     memory.data = malloc(memory.size);
     if (mtrace_snapshot_statistics(&found, s, key, &memory) == MTRACE_OK) {
         ask_statistics(found);

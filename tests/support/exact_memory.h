@@ -6,7 +6,7 @@
 enum { TEST_GUARD = 0xA5, TEST_LINE = 64 };
 
 /* Makes and checks a result in the memory given. */
-typedef mtrace_result (*test_make_fn)(const mtrace_buffer *memory, const void *inputs);
+typedef mtrace_result (*test_make_fn)(mtrace_buffer *memory, const void *inputs);
 
 /* In exactly `size` bytes at `at`, guarded on both sides. */
 static inline mtrace_result test_make_at(unsigned char *at, size_t size, test_make_fn make,
@@ -25,11 +25,19 @@ static inline mtrace_result test_make_at(unsigned char *at, size_t size, test_ma
     return result;
 }
 
-/* `size` is enough at every address. Too little is refused: each address has a least size, less
+/* The bytes that the library asks for, by a buffer without data. */
+static inline size_t test_needed(test_make_fn make, const void *inputs) {
+    mtrace_buffer asked = MTRACE_ZERO_;
+    assert_int_equal(make(&asked, inputs), MTRACE_ERR_NO_MEMORY);
+    assert_null(asked.data);
+    return asked.size;
+}
+
+/* The size that is asked for is enough at every address. Too little is refused: each address has a least size, less
    than a cache line below `size`, and at the worst address at most one byte below. */
-static inline void test_exact_memory(size_t size, test_make_fn make, const void *inputs) {
+static inline void test_exact_memory(test_make_fn make, const void *inputs) {
     static unsigned char room[1 << 16];
-    size_t offset, worst = 0;
+    size_t size = test_needed(make, inputs), offset, worst = 0;
     assert_true(size + 4 * TEST_LINE < sizeof room);
     for (offset = 0; offset <= TEST_LINE; offset++) {
         unsigned char *at = room + TEST_LINE + offset;

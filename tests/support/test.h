@@ -153,6 +153,27 @@ static inline mtrace_result test_find_traceback(mtrace_traceback *out, uint32_t 
     return result;
 }
 
+/* The bytes that a snapshot, and rows of snapshots, ask for. */
+static inline size_t test_snapshot_size(bool with_blocks) {
+    mtrace_buffer asked = MTRACE_ZERO_;
+    mtrace_snapshot *none;
+    assert_int_equal(mtrace_snapshot_take(&none, with_blocks, &asked), MTRACE_ERR_NO_MEMORY);
+    assert_null(none);
+    return asked.size;
+}
+
+static inline size_t test_rows_size(const mtrace_snapshot *snapshot, const mtrace_snapshot *old,
+                                    mtrace_key_type key_type) {
+    mtrace_buffer asked = MTRACE_ZERO_;
+    mtrace_rows *none;
+    assert_int_equal(old == NULL
+                         ? mtrace_snapshot_statistics(&none, snapshot, key_type, &asked)
+                         : mtrace_snapshot_compare_to(&none, snapshot, old, key_type, &asked),
+                     MTRACE_ERR_NO_MEMORY);
+    assert_null(none);
+    return asked.size;
+}
+
 static inline void test_sound(void) {
     const char *broken = mtrace_check();
     if (broken != NULL) {
