@@ -133,7 +133,7 @@ static void need(mtrace_result result) {
 }
 
 static double measure(void (*run)(size_t), size_t count, int mode) {
-    mtrace_profile_report_desc report = {MTRACE_PROFILE_CSV, NULL, NULL, NULL, NULL};
+    mtrace_profile_report_desc report = {.style = MTRACE_PROFILE_CSV};
     mtrace_desc desc = {0};
     static void *memory; /* keeps the heap and its pages */
     double begun, ended;

@@ -1049,12 +1049,12 @@ static void test_table_of_columns(void **state) {
     desc.write = test_write;
     desc.write_user = &out;
     for (desc.columns = 72; desc.columns < 180; desc.columns++) {
-        const char *line, *end;
+        const char *at, *end;
         out.length = 0;
         assert_int_equal(mtrace_profile_report(&desc), MTRACE_OK);
-        for (line = out.text; *line != '\0'; line = end + 1) {
-            end = strchr(line, '\n');
-            assert_true((size_t)(end - line) <= desc.columns);
+        for (at = out.text; *at != '\0'; at = end + 1) {
+            end = strchr(at, '\n');
+            assert_true((size_t)(end - at) <= desc.columns);
         }
         assert_null(strchr(out.text, '\t'));
         assert_non_null(strstr(out.text, "\n   SUM "));
