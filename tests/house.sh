@@ -21,7 +21,7 @@ lines 7050>5400  mtrace_ext.h
 functions 705      8        60       mtrace.h
 functions 480      9        60       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 70>50    30       27       35       mtrace.h
+names 66>50    30       27       35       mtrace.h
 names 50       15       6        10       mtrace_ext.h
 # count: of them
 count 0        lines with #if or its like inside of functions
