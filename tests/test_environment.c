@@ -273,7 +273,8 @@ static void test_profile_at_exit(void **state) {
     (void)state;
     assert_int_equal(child("MTRACE=1 MTRACE_REPORT=leaks,profile", text, sizeof text), 0);
     assert_non_null(strstr(text, "mtrace: profiled "));
-    assert_non_null(strstr(text, ": 1 call; 100 B held before, 2.10 KiB at the peak, 100 B after\n"));
+    assert_non_null(
+        strstr(text, ": 1 call; 100 B held before, 2.10 KiB at the peak, 100 B after\n"));
     assert_non_null(strstr(text, "2.10 KiB        1       1  100 % ##########"));
     expect_child("MTRACE=1 MTRACE_REPORT=profile=/nowhere/at/all", 0,
                  "1 1\nprofiling\nMTRACE_REPORT: profile=/nowhere/at/all: cannot read or write the "
