@@ -224,7 +224,7 @@ static void test_slots_for_blocks(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
 }
 
-/* There is room for max_blocks of them, and for more; with the usual probe limit, not a tiny one. */
+/* There is room for max_blocks of them, and for more. The tiny probe limit may drop some. */
 static void test_blocks_have_room(void **state) {
     static void *blocks[2 * 512];
     mtrace_site site = test_site("life.c", 1);
