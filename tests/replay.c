@@ -377,8 +377,8 @@ static void print_key(const mtrace_row *row, mtrace_key_type key) {
     }
 }
 
-/* Rows to print. Those that hold nothing, but tell of blocks that could not be traced, are taken
-   out: CPython has no such rows. */
+/* Rows to print. A row that holds nothing, and is there only because blocks of it were not traced,
+   is taken out: CPython has no such rows. */
 static size_t shown(mtrace_rows *s, char **words, size_t n, size_t at) {
     size_t top = n > at ? (size_t)number(words[at], SIZE_MAX) : SIZE_MAX, i, rows = 0;
     for (i = 0; i < s->count; i++) {

@@ -129,7 +129,7 @@ static void test_i5_totals_that_do_not_add_up(void **state) {
     finish();
 }
 
-/* A place, a node, an account: a number in the index that is none breaks each. */
+/* Locations, nodes, accounts: a number in the index that does not exist breaks each. */
 static void test_i6_index_that_misses(void **state) {
     mtrace_intern_table_ *pools[3];
     size_t i;

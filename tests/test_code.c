@@ -293,7 +293,7 @@ static bool same_place(const mtrace_frame *a, const mtrace_frame *b) {
            (a->module != NULL || strcmp(a->file, b->file) == 0);
 }
 
-/* Rows that are the first of their place, and the most that one place sums up to. */
+/* Rows that are the first of their location, and the largest sum of one location. */
 static size_t count_places(const mtrace_row *rows, size_t count, uint64_t *most) {
     size_t i, j, n = 0;
     for (*most = 0, i = 0; i < count; i++) {

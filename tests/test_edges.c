@@ -129,8 +129,8 @@ static void test_dropped_bytes_stop(void **state) {
     assert_int_equal(mtrace_get_info().dropped_bytes, 600 * GIB);
 }
 
-/* A key that has a trace, tracked again with 600 GiB: not traced any more, as what the trace told
-   of is no longer so. The old one ends as a free, the new one is dropped. */
+/* A key that has a trace is tracked again with 600 GiB. It is not traced any more, because its old
+   trace is out of date. The old one ends as a free, the new one is dropped. */
 static void test_600_gib_of_a_known_key(void **state) {
     (void)state;
     start();

@@ -135,7 +135,7 @@ static int python(const char *value, unsigned *frames) {
     return status != 0;
 }
 
-/* Every value is taken as CPython takes it: so many frames, off, or the program does not start. */
+/* Each value means the same as in CPython: a number of frames, off, or an error at the start. */
 static void test_values_as_cpython(void **state) {
     static const char *const values[] = {
         "",
@@ -362,8 +362,8 @@ static void expect_files(const char *expected) {
     assert_string_equal(text, expected);
 }
 
-/* %p tells apart who writes: each program that has inherited the environment, but no child of
-   one that only forked. */
+/* %p separates the files of all programs that inherited the environment. A child that only forked
+   writes none. */
 static void test_process_in_names(void **state) {
     char environment[512], command[1024], text[4096], expected[256];
     long pid;
@@ -438,7 +438,7 @@ static void test_record(void **state) {
     assert_string_equal(text, "100,100,100");
 }
 
-/* Called by hand: the description tells the rest. */
+/* Called by hand: the rest comes from the description. */
 static void test_by_hand(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;

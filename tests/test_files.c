@@ -290,7 +290,7 @@ static uint64_t number_in(const bytes *b, size_t at) {
     return value;
 }
 
-/* A place stands in the file once, however many stacks go through it. */
+/* The file has each location once, for any number of stacks. */
 static void test_code_comes_back(void **state) {
     mtrace_snapshot *s = code_snapshot();
     (void)state;
@@ -304,7 +304,7 @@ static void test_code_comes_back(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* More places than the writer remembers, in stacks that share their callers. */
+/* More locations than the writer remembers, in stacks that share their callers. */
 static void test_many_places(void **state) {
     enum { ROWS = 500, DEPTH = 8 };
     static mtrace_frame frames[ROWS][DEPTH];
@@ -386,7 +386,7 @@ static void test_many_names(void **state) {
     mtrace_stop();
 }
 
-/* Two files of a run are compared as its snapshots are: totals tell what came in between. */
+/* Two files of one run compare as its snapshots do: totals show the allocations in between. */
 static void test_compare_files(void **state) {
     mtrace_snapshot *s = some_snapshot(), *later, *a, *b;
     mtrace_rows *live, *loaded;

@@ -466,7 +466,7 @@ static void test_no_filter_is_a_copy(void **state) {
     mtrace_snapshot_free(copy);
 }
 
-/* Blocks of rows that went go, those that stay know their rows. */
+/* Blocks of dropped rows are dropped. The others keep their rows. */
 static void test_blocks(void **state) {
     mtrace_snapshot *s1 = TEST_MAKE(test_s1), *less;
     mtrace_filter f = of_file(true, "a.py");

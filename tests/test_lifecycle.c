@@ -547,7 +547,7 @@ static void test_one_block_is_kept(void **state) {
     assert_int_equal(mtrace_get_tracer_memory(), own);
 }
 
-/* A snapshot in a block of so many bytes, made with so many bytes of names. */
+/* A snapshot in a block of that size, made with that number of bytes of names. */
 static mtrace_snapshot *make_with_names(size_t name_bytes) {
     mtrace_snapshot_parts parts = MTRACE_ZERO_;
     mtrace_snapshot *s;
@@ -557,7 +557,7 @@ static mtrace_snapshot *make_with_names(size_t name_bytes) {
     return s;
 }
 
-/* Up to 1 MiB is kept; one line of cache more goes back, and what was kept stays. */
+/* Up to 1 MiB is kept. One cache line more is given back, and the kept block stays. */
 static void test_large_block_goes_back(void **state) {
     size_t own = start_without_results(), rest;
     mtrace_snapshot *s;

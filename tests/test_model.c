@@ -61,7 +61,7 @@ static void model_out(entry *e) {
     }
 }
 
-/* The library has recorded e at a site, or dropped it: its own count of drops tells which. */
+/* The library has recorded e at a site, or dropped it: its count of drops shows which. */
 static void model_in(entry *e, int site, uint64_t size, bool is_realloc) {
     totals *t = &site_totals[site];
     uint64_t now = mtrace_get_info().dropped_count;
@@ -81,7 +81,7 @@ static void model_in(entry *e, int site, uint64_t size, bool is_realloc) {
     current += size;
 }
 
-/* Addresses at which a block of size 0 came while there was a trace of another: the last four. */
+/* The last four addresses of a block of size 0 that already had a trace of another one. */
 static bool is_shared_zero(uintptr_t key) {
     return shared_zeros[0] == key || shared_zeros[1] == key || shared_zeros[2] == key ||
            shared_zeros[3] == key;
@@ -105,8 +105,8 @@ static void model_came(const void *block, uint64_t size, const entry *but) {
     }
 }
 
-/* A block came without being traced (paused), at an address with a stale trace: the library takes
-   the trace for the block's. */
+/* A block was allocated in a pause, at an address with a stale trace. The library takes that trace
+   for the block's. */
 static void model_adopt(entry *to) {
     int i;
     for (i = 0; i < BLOCKS; i++) {

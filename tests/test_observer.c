@@ -1,5 +1,5 @@
-/* Watchers: what a thread is told of its own calls, and that it is all that happens to the traced
-   memory. And what any of the user's callbacks may do: allocate and free. */
+/* Observers: the events that a thread gets for its own calls add up to all changes of the traced
+   memory. Every callback of the user may allocate and free. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -133,7 +133,7 @@ static void test_what_changes_nothing_is_not_told(void **state) {
     assert_int_equal(mtrace_pause(), MTRACE_OK);
     MT_FREE(MT_MALLOC(10));
     assert_int_equal(t.calls, 0);
-    MT_FREE(block); /* of a traced block it is told in a pause too */
+    MT_FREE(block); /* a traced block: also notified in a pause */
     expect(&t, 10, 0, ANY);
     unwatch();
     mtrace_resume();
@@ -362,7 +362,7 @@ static void test_a_thread_of_its_own(void **state) {
     assert_int_equal(its.sum.allocated_size, 0);
 }
 
-/* 20,000 random calls: what is told adds up to what is traced, after each of them. */
+/* 20,000 random calls: after each one the events add up to the traced memory. */
 static void test_told_adds_up(void **state) {
     enum { BLOCKS = 100, STEPS = 20000 };
     void *blocks[BLOCKS] = {NULL};

@@ -1,5 +1,5 @@
-/* Where a system does not tell whether a thread has ended: threads that run at once have a shard
-   each, or none. Linux is made such a system, by taking its numbers of calls away. */
+/* On a system that does not say if a thread has ended, threads that run at once have a shard each,
+   or none. Here Linux becomes such a system: its numbers of system calls are undefined. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L

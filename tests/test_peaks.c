@@ -451,7 +451,7 @@ typedef struct runner {
 static runner runners[RUNNERS];
 static holding box[BOX]; /* blocks on their way from one thread to another */
 static pthread_mutex_t box_lock = PTHREAD_MUTEX_INITIALIZER;
-/* What is surely held: changed after a block came and before it goes. Perhaps: the other way. */
+/* Surely held: counted after an allocation, before a free. Perhaps held: before and after. */
 static int64_t surely, perhaps, most_surely, most_perhaps, ever;
 
 static uint32_t draw(runner *r, uint32_t n) {

@@ -133,7 +133,7 @@ static void start(void) {
     start_with(NULL);
 }
 
-/* No call is under way, the thread is not watched any more, the tracer is sound. */
+/* No call is under way, the thread has no observer any more, the tracer is sound. */
 static int stop(void **state) {
     bool watched = mtrace_get_observer().call != NULL;
     const char *broken = mtrace_check();
@@ -534,7 +534,7 @@ static NOINLINE void routes(void) {
     }
 }
 
-/* Two ways of the same length to one site. */
+/* Two paths of the same length to one site. */
 static void test_equal_routes(void **state) {
     (void)state;
     start();
@@ -558,7 +558,7 @@ static NOINLINE void sticky(void) {
     gone(b);
 }
 
-/* MT_LINE(); counts, and is charged only where the return address cannot tell. */
+/* MT_LINE(); counts runs, and is charged only if the return address does not show the line. */
 static void test_statement_marks(void **state) {
     (void)state;
     start();
@@ -667,7 +667,7 @@ static void *run_thread(void *user) {
     return NULL;
 }
 
-/* Threads at once: each one's levels are its own changes, whatever the others do meanwhile. */
+/* Several threads: the levels of each one are its own changes, without the others'. */
 static void test_threads(void **state) {
     enum { THREADS = 6, ROUNDS = 200 };
     pthread_t threads[THREADS];
@@ -1472,7 +1472,7 @@ static void test_usage_around_one_left_by_longjmp(void **state) {
     assert_int_equal((intptr_t)usage.result, 0);
 }
 
-/* --- what review found: ways out, in and around --- */
+/* --- rare ways into and out of a call --- */
 
 static NOINLINE void leaves_by_jump(void) {
     MT_PROFILE();
@@ -1543,7 +1543,7 @@ static NOINLINE void blocks_inside(void) {
     MT_FREE(MT_MALLOC(1000));
 }
 
-/* Two places in one frame are two calls, however the compiler came to them. */
+/* Two places in one frame are two calls, even if the compiler copied one. */
 static void test_blocks_of_a_function(void **state) {
     (void)state;
     start();
@@ -1796,7 +1796,7 @@ static void test_model(void **state) {
     }
 }
 
-/* The first test: nothing was profiled yet. Readers are told, programs are not fed prose. */
+/* The first test: nothing was profiled yet. People get a line, programs get no prose. */
 static void test_no_profile(void **state) {
     static test_output out;
     mtrace_profile_report_desc desc = MTRACE_ZERO_;

@@ -394,7 +394,7 @@ static void test_fork_while_allocating(void **state) {
     fork_while_allocating(rounds(100));
 }
 
-/* The bytes that are estimates are mended, too (see I4 of mtrace_check). */
+/* The estimated bytes are repaired, too (see I4 of mtrace_check). */
 static void test_fork_while_sampling(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;

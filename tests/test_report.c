@@ -1136,7 +1136,7 @@ static void test_print_when_stopped(void **state) {
     assert_string_equal(output.text, "");
 }
 
-/* A report of a snapshot outlives the tracer: only the default writer went with it. */
+/* A snapshot can be reported after a stop, to a writer given with the report. */
 static void test_report_after_stop(void **state) {
     mtrace_rows *s;
     mtrace_snapshot *snapshot;

@@ -100,7 +100,7 @@ static void test_large_blocks_are_exact(void **state) {
     assert_int_equal(row_now(1).total_size, 0);
     test_sound();
     mtrace_free_at(zeros, &site_a);
-    assert_int_equal(mtrace_get_info().foreign_frees, 0); /* cannot be told */
+    assert_int_equal(mtrace_get_info().foreign_frees, 0); /* not known while sampling */
 }
 
 /* --- the figures over many seeds --- */

@@ -32,7 +32,7 @@ static void restart(uint32_t frames) {
     start(frames);
 }
 
-/* A place that is its line: call sites and scopes alike. */
+/* A location named by its line: for call sites and scopes. */
 static mtrace_site *at(uint32_t line) {
     static mtrace_site sites[SITES];
     assert_true(line < SITES);
@@ -124,7 +124,7 @@ static void test_oldest_first(void **state) {
     assert_int_equal(mtrace_get_info().frames, 8);
 }
 
-/* The most recent N frames are kept, the depth before that limit is told. */
+/* The most recent N frames are kept, and the depth before that limit is known. */
 static void test_limit(void **state) {
     static const char *const wanted[] = {"9/6",       "9/6",         "5>9/6",        "4>5>9/6",
                                          "3>4>5>9/6", "2>3>4>5>9/6", "1>2>3>4>5>9/6"};
@@ -155,7 +155,7 @@ static void test_limit_of_limits(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
 }
 
-/* Where there is less room than frames, the most recent ones are told. */
+/* With less room than frames, the most recent ones are returned. */
 static void test_little_room(void **state) {
     mtrace_frame frames[3];
     mtrace_traceback found = MTRACE_ZERO_;
@@ -194,7 +194,7 @@ static uint32_t total_here(void) {
     return found.total;
 }
 
-/* Up to the table's edge every depth is told exactly. */
+/* Every depth up to the limit of the table is reported exactly. */
 static void test_deep(void **state) {
     uint32_t depth;
     (void)state;
@@ -209,7 +209,7 @@ static void test_deep(void **state) {
     assert_int_equal(mtrace_get_info().lost_scopes, 0);
 }
 
-/* Deeper recursion than can be counted is told as the deepest that can, as CPython does. */
+/* Recursion deeper than the largest countable depth is reported as that depth, as in CPython. */
 static void test_total_saturates(void **state) {
     uint32_t depth;
     (void)state;
@@ -221,8 +221,8 @@ static void test_total_saturates(void **state) {
     assert_int_equal(mtrace_get_info().lost_scopes, 0);
 }
 
-/* In recursion depth alone tells ways apart: they must not all begin at one place of the index,
-   else entering a scope takes as long as it is deep. */
+/* In recursion only the depth differs. The nodes must not all begin at one place of the index, or
+   entering a scope would take as long as it is deep. */
 static void test_depths_are_spread(void **state) {
     bool seen[4 * 128] = MTRACE_ZERO_;
     uint32_t depth, of_scope[64];
@@ -269,7 +269,7 @@ static void test_same_frames_share_an_account(void **state) {
     }
 }
 
-/* Places are what they say: another record, another copy of the name. */
+/* Locations are compared by content: another record, another copy of the name. */
 static void test_same_contents_share_an_account(void **state) {
     char file[2][4] = {"s.c", "s.c"};
     mtrace_site scopes[2], sites[2];
@@ -292,7 +292,7 @@ static void test_same_contents_share_an_account(void **state) {
     MT_FREE(blocks[1]);
 }
 
-/* Scopes that the limit hides do not tell tracebacks apart, their number does. */
+/* Scopes beyond the limit do not distinguish tracebacks, but their number does. */
 static void test_hidden_scopes(void **state) {
     uint32_t line;
     (void)state;
@@ -313,7 +313,7 @@ static void test_hidden_scopes(void **state) {
     assert_int_equal(mtrace_get_info().sites, 2);
 }
 
-/* One place may be a scope and a call site. */
+/* One location may be a scope and a call site. */
 static void test_scope_that_allocates(void **state) {
     (void)state;
     start(8);
@@ -548,7 +548,7 @@ static void test_missing_pop(void **state) {
     expect_here("9/1");
 }
 
-/* A pop too many goes where it says. */
+/* A pop too many returns to the scope in its token. */
 static void test_pop_too_many(void **state) {
     mtrace_scope outer, inner;
     (void)state;
@@ -1043,7 +1043,7 @@ typedef struct way {
 typedef struct model {
     way inside;
     way outer[DEEPEST];           /* where one was before each scope */
-    mtrace_scope tokens[DEEPEST]; /* the library's way there */
+    mtrace_scope tokens[DEEPEST]; /* the library's scopes */
     void *blocks[BLOCKS];
     way ways[BLOCKS];
     uint32_t sizes[BLOCKS];
@@ -1114,7 +1114,7 @@ static void model_step(model *m) {
     }
 }
 
-/* Do the frames end as the way does, `count` of them? */
+/* Are the last `count` frames those of the path? */
 static bool same_end(const way *w, const mtrace_frame *frames, uint32_t count) {
     uint32_t i;
     for (i = 0; i < count; i++) {

@@ -522,8 +522,8 @@ static void record_many_in_step(void) {
     }
 }
 
-/* Inside of a scope: the handler's call sites take each place that the thread remembers, also the
-   one that the interrupted call just looks at. */
+/* Inside of a scope: the handler's call sites take each entry of the thread's cache, also the one
+   that the interrupted call is reading. */
 static void test_handler_forgets(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_block found;

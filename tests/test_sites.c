@@ -451,7 +451,7 @@ static void test_different_places(void **state) {
     stop_empty();
 }
 
-/* So many that their hashes meet: each keeps its own. Half differ in function, half in type. */
+/* Enough sites for equal hashes: each keeps its own. Half differ in function, half in type. */
 static void test_many_places_on_one_line(void **state) {
     mtrace_block found = MTRACE_ZERO_;
     char name[16];
@@ -592,8 +592,8 @@ static void test_site_table_full_for_tracked_keys(void **state) {
     stop_empty();
 }
 
-/* "<other>" has rows for so many domains. Of later ones a block counts in domain 0, and a key,
-   which would not be found again there, is dropped. */
+/* "<other>" has rows for a fixed number of domains. A block of a later domain counts in domain 0.
+   A key would not be found again there, so it is dropped. */
 static void test_site_table_full_for_many_domains(void **state) {
     enum { OTHERS = 16 }; /* MTRACE_OTHER_DOMAINS */
     mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);

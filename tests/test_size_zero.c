@@ -129,7 +129,7 @@ static void test_two_addresses(void **state) {
     expect_right(0);
 }
 
-/* What is wrong is still told. */
+/* Real errors are still reported. */
 static void test_foreign_and_stale(void **state) {
     void *block = malloc(10), *stale;
     (void)state;

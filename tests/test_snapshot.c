@@ -333,8 +333,8 @@ static void test_same_key_in_two_domains(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* A place is its names, not their addresses: a line of a header is one row, whichever translation
-   unit it was compiled in. Other lines, files, functions, types and domains are other places. */
+/* A location is its names, not their addresses: a line of a header is one row for all translation
+   units. Other lines, files, functions, types and domains are other rows. */
 static void test_same_place_from_two_units(void **state) {
     char file_one[] = "places.h", file_two[] = "places.h";
     char function_one[] = "make", function_two[] = "make";

@@ -373,7 +373,7 @@ static void expect_same_as_python(unsigned number) {
             fail_msg("CPython says: %s", line);
         }
     }
-    assert_int_equal(pclose(python), 0); /* python3 is there, and came to its end */
+    assert_int_equal(pclose(python), 0); /* python3 is installed, and ended without an error */
     assert_int_equal(sizes, 4000);
     assert_int_equal(rows, 4000);
 }

@@ -1,5 +1,5 @@
 /* Several threads at once: they allocate, resize and free their own blocks, hand others to each
-   other, and one asks questions meanwhile. At the end everything adds up, and mtrace_check() finds
+   other, and one queries all the while. At the end everything adds up, and mtrace_check() finds
    every structure sound. In the tiny build there are more threads than shards. */
 
 #ifndef _POSIX_C_SOURCE

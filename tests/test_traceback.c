@@ -316,7 +316,7 @@ static void test_make_of_bad_parts(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* A row's place is its last frame's, whatever it says of itself. */
+/* The location of a row is its last frame's. Its own fields do not count. */
 static void test_make_of_a_row_without_a_place(void **state) {
     mtrace_row row;
     mtrace_frame frame;

@@ -352,8 +352,8 @@ static void look_beside(int number) {
     closedir(dir);
 }
 
-/* It has another name each time, the mode of the old file from the start, is closed in programs
-   that are called meanwhile, and gone in the end. */
+/* The temporary file has a new name each time, and the mode of the old file from the start. Child
+   programs do not inherit it, and at the end it is gone. */
 static void test_beside(void **state) {
     char before[256] = "";
     struct sigaction look, usual;

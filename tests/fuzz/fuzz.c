@@ -255,7 +255,7 @@ static void mend_name(const uint8_t *names, uint64_t count, uint8_t *at) {
     put(at, offset, 4);
 }
 
-/* A location of either version; `names` says whether its names are mended, or else its module. */
+/* A location of either version; `names` says whether its names are repaired, or else its module. */
 static void mend_location(mtrace_load_ *l, uint8_t *at, bool names) {
     uint64_t line = mtrace_number_at_(at + 8, 4);
     if (names) {
@@ -379,7 +379,7 @@ static void mend(uint8_t *file, size_t size, unsigned wild) {
     put(file + size - 8, XXH64(file, size - 8, 0), 8);
 }
 
-/* Whether the file is mended at all, and which of its parts are left wild, one input in 32 each. */
+/* Whether the file is repaired, and which of its parts stay wild, one input in 32 each. */
 static unsigned wildness(unsigned byte) {
     return byte < 32    ? WILD_NAMES
            : byte < 64  ? WILD_FRAMES
@@ -433,7 +433,7 @@ static void take_module(input *in, const parts *p, mtrace_module *module) {
     module->build_id[15] = (unsigned char)(kind / 16 % 2);
 }
 
-/* A place in the source, or in code; its module may be none of the table. */
+/* A location in the source or in code. Its module may be missing in the table. */
 static void take_frame(input *in, parts *p, mtrace_frame *frame, bool has_file) {
     unsigned kind = (unsigned)take(in, 1);
     frame->file = take_name(in, p);

@@ -1,6 +1,6 @@
 /* host PLUGIN one|two host|plugin: a program with an implementation that loads a plugin. There must
-   be one tracer, or two that know nothing of each other, whoever starts first; every answer below
-   tells which. */
+   be one tracer, or two that are independent, in either order of the starts. Every answer below
+   shows which. */
 
 #ifndef HOST_USES_A_LIBRARY
 #define MTRACE_IMPLEMENTATION

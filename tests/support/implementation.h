@@ -1,5 +1,5 @@
-/* The library's implementation for tests, over an allocator that can be told to fail, and the
-   questions about its inside that tests ask. Static in a test file that includes it;
+/* The library's implementation for tests, over an allocator that fails on request, and functions
+   by which tests look inside. Static in a test file that includes it;
    implementation.c makes of it one object for many. */
 
 #ifndef MTRACE_TESTS_SUPPORT_IMPLEMENTATION_H

@@ -1,10 +1,10 @@
-/* What every test file includes: cmocka, the library, and an allocator that can be told to fail.
+/* Every test file includes this: cmocka, the library, and an allocator that fails on request.
 
    By itself a test file holds the library's implementation. The build compiles that once for all
    test files of a configuration (implementation.c) and defines TEST_SHARED, so that a test file
    sees no more than the declarations. A test file that looks inside, or defines switches of the
-   implementation, keeps its own: see CMakeLists.txt. What many ask of the inside is a function
-   below instead. Each test runs once more with MTRACE_TEST_TINY: all tables and bounds of the
+   implementation, keeps its own: see CMakeLists.txt. Questions that several tests ask are
+   functions below. Each test runs once more with MTRACE_TEST_TINY: all tables and bounds of the
    implementation are small, so that their edges are hit. */
 
 #ifndef MTRACE_TESTS_SUPPORT_TEST_H
