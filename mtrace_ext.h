@@ -14,7 +14,8 @@
 
    Each chapter is in one place: its types, its calls with their costs and contexts, its macros,
    then its implementation. A chapter uses only the chapters above it. Of mtrace.h it uses the
-   public calls, COMPILER, PORTABILITY, TEXT and FILTER, and a few lines of COUNTERS and REPORT.
+   public calls, COMPILER, PORTABILITY, TEXT and FILTER, and a few names of other sections.
+   tests/house.sh lists them all.
 
    PORTABILITY OF EXT   clock, locks, threads, files, the end of the program
    FILES                snapshots in files, for mtrace and for Python; source lines
