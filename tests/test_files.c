@@ -1011,7 +1011,7 @@ static void dump_forever(const mtrace_snapshot *s) {
     _exit(1);
 }
 
-/* The writer is killed wherever it is. What carries the name is whole every time. */
+/* The writer is killed at any point. The file with the name is complete every time. */
 static void test_killed_writer(void **state) {
     mtrace_snapshot *s, *out;
     int round, status;

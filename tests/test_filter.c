@@ -429,7 +429,7 @@ static void test_types(void **state) {
     expect_filtered(s, &f, 1, "0 1 1 a.c:1/1 | 0 4 1 b.c:3/1");
     f.file = "a.c";
     expect_filtered(s, &f, 1, "0 1 1 a.c:1/1");
-    f.exclusive = true; /* drops only what is of that type and of that file */
+    f.exclusive = true; /* drops only rows of that type and that file */
     expect_filtered(s, &f, 1, "0 2 1 a.c:2/1 | 0 4 1 b.c:3/1 | 0 8 1 a.c:4/1");
     f.file = NULL;
     f.type = "";
@@ -497,7 +497,7 @@ static void test_blocks(void **state) {
     mtrace_snapshot_free(s1);
 }
 
-/* A snapshot without blocks stays one. The view and what is known of the whole are kept. */
+/* A snapshot without blocks stays one. The view and the totals of the whole are kept. */
 static void test_the_rest_is_kept(void **state) {
     mtrace_filter f = of_file(false, "a.c");
     mtrace_site sites[2];
@@ -601,8 +601,8 @@ static size_t filter_size(const mtrace_snapshot *s) {
     return asked.size;
 }
 
-/* What it needs at most is enough wherever the memory lies, and a byte less is not in the worst
-   place, but for the one byte that no place needs. */
+/* The largest size needed is enough at any address. One byte less is too little at the worst
+   address, except for the one byte that no address needs. */
 static void test_callers_memory(void **state) {
     enum { LINE = 64 };
     static unsigned char memory[32768];

@@ -1,6 +1,6 @@
-/* Call sites that come as data: equal arguments, by their text, give one site, on all threads,
-   which outlives the tracer; a full table gives "<other>". The table is one for the whole program,
-   so that these tests have an order: the first one has no memory for it, the last ones fill it. */
+/* Call sites that come as data: arguments with equal text give one site, on all threads. It
+   outlives the tracer. A full table gives "<other>". The whole program has one table, so these
+   tests have an order: the first one has no memory for it, the last ones fill it. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -22,7 +22,7 @@ static void system_free(void *memory, size_t size);
 
 static bool system_is_empty;
 
-/* What the tracer keeps for good is no leak: it is here. */
+/* Memory that the tracer keeps for good is here. It is no leak. */
 static void *kept[256];
 static pthread_mutex_t kept_lock = PTHREAD_MUTEX_INITIALIZER;
 
@@ -90,7 +90,7 @@ static void test_memory_is_counted_once(void **state) {
     assert_int_equal(mtrace_get_tracer_memory(), before + sizeof(mtrace_interned_));
 }
 
-/* --- which arguments are equal --- */
+/* --- equal arguments --- */
 
 static const char *copy_of(const char *text) {
     static char copies[64][32]; /* never the same address */
@@ -171,7 +171,7 @@ static void test_long_names(void **state) {
     assert_string_equal(at_line(3)->file, "a.c"); /* others have room still */
 }
 
-/* --- what is charged to it --- */
+/* --- the charges of a site --- */
 
 static void expect_charged(mtrace_site *site, bool borrows) {
     mtrace_desc desc = MTRACE_ZERO_;
@@ -293,7 +293,7 @@ static int blocks_kept(void) {
     return count;
 }
 
-/* All at once find no table: one's memory becomes it, the others' goes back. */
+/* All threads find no table at once: the memory of one becomes it, the others give theirs back. */
 static void test_first_call_on_all_threads(void **state) {
     mtrace_interned_ *table = mtrace_g_.interned;
     size_t before = mtrace_get_tracer_memory();

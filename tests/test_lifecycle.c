@@ -1089,7 +1089,7 @@ enum { CLEARS = TEST_SANITIZED ? 200 : 10000, OLD = 50, CLEAR_SITES = 33, KEYS =
 static void *old_blocks[OLD];
 static uint64_t strangers; /* frees and reallocs of these since the last clear */
 
-/* Block number i joins the old ones once cleared; the one whose place it takes goes first. */
+/* Block i joins the old ones after a clear. The one in its place is freed first. */
 static void keep_block(void *block, uint32_t i) {
     void **at = &old_blocks[i % OLD];
     test_untraced(*at);

@@ -7,7 +7,7 @@
 /* --long: test_model with 300,000 steps in each round, not 60,000, or 10,000 under a sanitizer */
 enum { BLOCKS = 96, SITES = 7, ROUNDS = 8, LONG = 300000, USUAL = TEST_SANITIZED ? 10000 : 60000 };
 
-/* A block or key, and what the model knows of its trace. */
+/* A block or key, and the model of its trace. */
 typedef struct entry {
     void *block; /* NULL: a tracked key, or nothing */
     uintptr_t key;

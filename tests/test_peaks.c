@@ -1,4 +1,4 @@
-/* The peak and who held it, with threads, beside brute force.
+/* The peak and its holders, with threads, compared with brute force.
 
    First threads act one at a time, in a random order: each has a condition of its own, and the main
    thread hands one act to one of them and waits. Calls do not overlap then, so current, peak, live
@@ -22,7 +22,7 @@ static uint32_t pick(uint32_t n) {
     return (uint32_t)(((uint64_t)seed * n) >> 32);
 }
 
-/* Mostly small; now and then 64 KiB and more, which shards count apart. */
+/* Mostly small. Now and then 64 KiB and more: shards count those apart. */
 static size_t pick_size(void) {
     uint32_t kind = pick(16);
     return kind < 10 ? 1 + pick(500) : kind < 14 ? 1 + pick(40000) : 65000 + pick(300000);
@@ -280,7 +280,7 @@ static void hand_to(actor *a) {
     pthread_mutex_unlock(&baton);
 }
 
-/* What to do with a block, a key, or nothing at a place. Returns what it is. */
+/* Picks the next act on a block, a key or an empty place, and returns it. */
 static enum act next_act(const holding *h) {
     uint32_t kind = pick(400);
     if (kind < 4) {
@@ -295,7 +295,7 @@ static enum act next_act(const holding *h) {
                               : ALLOCATE;
 }
 
-/* What the act that was done means to the model. */
+/* Applies the act to the model. */
 static void model_act(void) {
     holding *h = order.on;
     switch (order.act) {
@@ -346,7 +346,7 @@ static void one_act(actor *a) {
     model_act();
 }
 
-/* Waves: what is held falls to little now and then, so that peaks are left and come anew. */
+/* Waves: the bytes held fall to little now and then, so that there are old and new peaks. */
 static void drop_most(actor *a) {
     int i;
     for (i = 0; i < LIVE; i++) {
@@ -367,8 +367,8 @@ static void free_rest(void) {
     memset(held, 0, sizeof held);
 }
 
-/* A question makes the library do what it has put off: so it is asked after every act, or only
-   after some at a time. A thread ends now and then, and another takes its place. */
+/* A query makes the library do its delayed work. So there is one after every act, or only after
+   some. A thread ends now and then, and another takes its place. */
 static void act_by_turns(uint32_t threads, uint32_t frames, uint32_t acts_a_question) {
     mtrace_desc desc = MTRACE_ZERO_;
     uint32_t i;
@@ -555,7 +555,7 @@ static void *run(void *argument) {
     return NULL;
 }
 
-/* The sums over all threads, for compare_rows; what was held at the peak is not known. */
+/* The sums over all threads, for compare_rows. The bytes held at the peak are not known. */
 static void sum_runners(void) {
     int i, line;
     model_clear();
@@ -574,7 +574,7 @@ static void sum_runners(void) {
     }
 }
 
-/* Resets the peak, which makes what is held now the peak: then all of a row is known. */
+/* Resets the peak to the bytes held now: then all of a row is known. */
 static void compare_after_run(void) {
     uint64_t reached = mtrace_get_traced_memory().peak;
     int64_t under_way = (int64_t)RUNNERS * (int64_t)LARGEST;

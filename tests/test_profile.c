@@ -1,6 +1,6 @@
-/* The line profile: which line of a profiled function is charged with what, by its own macros, by
-   marks, by return addresses; recursion, nesting, threads, every way out of a function; the limit;
-   full tables; reports. At the end random calls beside a naive model. */
+/* The line profile: the charges of each line of a profiled function, by its own macros, by marks,
+   by return addresses. Recursion, nesting, threads, each way to leave a function. The limit, full
+   tables, reports. At the end random calls are compared with a naive model. */
 
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700
@@ -102,7 +102,7 @@ static line *row(const char *function, uint32_t number) {
     return l;
 }
 
-/* What is expected of a line: how often, and what changed. */
+/* The expected row of a line: its runs and its changes. */
 static void expect(const char *function, uint32_t number, uint64_t runs, uint64_t allocs,
                    uint64_t frees, int64_t change) {
     line *l = row(function, number);
@@ -208,7 +208,7 @@ static void test_realloc_is_a_free_and_an_allocation(void **state) {
     MT_FREE(kept);
 }
 
-/* What was held before is the level from which a call starts, and not its doing. */
+/* A call starts at the level held before, and is not charged for it. */
 static void test_levels_start_at_what_is_held(void **state) {
     void *before;
     (void)state;
@@ -473,7 +473,7 @@ static void test_return_addresses_from_anywhere(void **state) {
     }
 }
 
-/* Frames whose size differs from call to call: what was found before must not be believed. */
+/* The size of a frame differs from call to call: an earlier result must not be used. */
 static NOINLINE void *with_room(size_t room, size_t size) {
 #if defined(__GNUC__)
     volatile char *space = (volatile char *)__builtin_alloca(room);
@@ -1110,7 +1110,7 @@ static void test_without_source(void **state) {
     assert_non_null(strstr(out.text, "\"change_bytes\":4194304,"));
 }
 
-/* Sources that are not what they seem: the rows are there, nothing is read beyond the end. */
+/* Odd source files: the rows are there, and nothing is read beyond the end. */
 static void test_odd_sources(void **state) {
     static const char *const texts[] = {"",
                                         "{",
@@ -1211,7 +1211,7 @@ static void test_report_errors(void **state) {
     assert_int_equal(mtrace_profile_report(&desc), MTRACE_ERR_IO);
 }
 
-/* A report inside of a call has what was done so far; the call goes on. */
+/* A report inside of a call shows the changes so far, and the call goes on. */
 static NOINLINE void reports_inside(void) {
     void *p;
     MT_PROFILE();
@@ -1450,7 +1450,7 @@ static void test_usage_in_a_thread_that_ends(void **state) {
     assert_int_equal((intptr_t)usage.result, 0);
 }
 
-/* A measurement that ends takes with it what a longjmp has left inside. */
+/* A measurement that ends also ends those that a longjmp left inside. */
 static void *is_left_inside(void *unused) {
     mtrace_usage usage = MTRACE_ZERO_;
     if (setjmp(back) == 0) {
@@ -1553,7 +1553,7 @@ static void test_blocks_of_a_function(void **state) {
     expect("blocks_inside", first_line + 5, 1, 1, 1, 0);
 }
 
-/* A thread frees what another has allocated: levels do not fall below nothing. */
+/* A thread frees blocks of another thread: levels do not fall below 0. */
 static void test_levels_of_what_others_hold(void **state) {
     void *kept;
     mtrace_profile_token way;

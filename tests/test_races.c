@@ -212,7 +212,7 @@ static void test_questions_across_restarts(void **state) {
     end();
 }
 
-/* What lies in a result, as far as any other thread that had the same memory would change it. */
+/* The parts of a result that another thread with the same memory would change. */
 static uint64_t sum_of(const mtrace_row *rows, size_t count) {
     uint64_t sum = count;
     size_t i;

@@ -517,7 +517,7 @@ static void test_full_table(void **state) {
     }
 }
 
-/* Every slot can be used; what is dropped until then is counted, and nothing is lost. */
+/* Every slot can be used. Blocks dropped until then are counted, and nothing is lost. */
 static void test_every_slot(void **state) {
     size_t capacity;
     (void)state;

@@ -1,5 +1,5 @@
-/* Reports: the exact text of every style, its width, its footer, and who gets it. Built without
-   standard output, so that "no writer" can be seen; test_text.c looks at standard output. */
+/* Reports: the exact text of every style, its width, its footer, and its writer. Built without
+   standard output, so that "no writer" can be tested. test_text.c tests standard output. */
 
 #ifndef MTRACE_NO_STDIO
 #define MTRACE_NO_STDIO
@@ -113,7 +113,7 @@ static void expect_all_rows(const mtrace_rows *s, const char *text) {
     assert_string_equal(output.text, text);
 }
 
-/* --- a small program's memory, and what changed in it --- */
+/* --- a small program's memory, and its changes --- */
 
 static void story_old(void) {
     track(1, 10, "a.c", 2);
@@ -201,7 +201,7 @@ static void test_table_of_every_key(void **state) {
                  "mtrace's own memory 1024 KiB\n");
 }
 
-/* By size class only what is live is known, and by how much it changed. */
+/* By size class only live blocks and their change are known. */
 static void test_table_of_size_classes(void **state) {
     mtrace_snapshot *s;
     (void)state;
@@ -459,8 +459,7 @@ static void test_no_folder_in_common(void **state) {
         "mtrace's own memory 1024 KiB\n");
 }
 
-/* desc.columns of the start is the width of what the console prints, and of reports that name none.
- */
+/* desc.columns of the start is the width of mtrace_print_*, and of reports that name none. */
 static void test_columns_of_the_start(void **state) {
     static const uint32_t columns[] = {60, 0, 132}, want[] = {60, 80, 132};
     mtrace_report_desc own = styled(MTRACE_STYLE_TABLE, 0, 100);
@@ -496,7 +495,7 @@ static void test_columns_of_the_start(void **state) {
     }
 }
 
-/* However long a name is, its end is what shows. */
+/* The end of a name shows, for names of any length. */
 static void test_very_long_names(void **state) {
     static const size_t lengths[] = {255, 1018, 1019, 1022, 1023, 1024, 4095};
     char name[4096];
@@ -582,7 +581,7 @@ static void test_sizes(void **state) {
     }
 }
 
-/* Large numbers push what follows to the right, never into one another, and the name keeps to the
+/* Large numbers push the next column to the right, never into one another. The name keeps to the
    width. */
 static void test_large_numbers(void **state) {
     mtrace_row row;
@@ -762,7 +761,7 @@ static void test_no_warnings(void **state) {
     expect_report(group(s, NULL, MTRACE_BY_LINE), MTRACE_STYLE_LINES, 0, 0, LINES_HEAD);
 }
 
-/* --- what the footer says of doubts --- */
+/* --- caveats in the footer --- */
 
 static void test_footer_of_drops(void **state) {
     uintptr_t key;
@@ -847,7 +846,7 @@ static void test_footer_of_losses(void **state) {
                      "mtrace's own memory 1024 KiB; name table full: some names are <unknown>\n");
 }
 
-/* --- who gets it --- */
+/* --- writers --- */
 
 typedef struct calls {
     size_t count;
@@ -996,7 +995,7 @@ static void test_reason_to_own_writer(void **state) {
 
 /* --- the debug console's questions --- */
 
-/* What such a question, which takes a snapshot of its own, says in its footer. */
+/* The footer of such a call, which takes a snapshot of its own. */
 static const char *foot_now(void) {
     static char text[64];
     char size[32];

@@ -242,7 +242,7 @@ static void test_depths_are_spread(void **state) {
     assert_in_range(homes, 32, 64);
 }
 
-/* --- what is one traceback --- */
+/* --- equal tracebacks --- */
 
 static void *allocate(void) {
     return MT_MALLOC(10);
@@ -833,7 +833,7 @@ static void test_lost_sites_take_no_places(void **state) {
     }
 }
 
-/* What was known when the site table filled up is known for good. */
+/* Sites known before the site table filled up stay known. */
 static void test_full_site_table(void **state) {
     mtrace_scope way;
     void *block;

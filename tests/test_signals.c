@@ -580,7 +580,7 @@ static void check_peak_rows(uint64_t size, uint64_t count) {
     assert_int_equal(counts, count);
 }
 
-/* The first change after a new peak saves what an account held then; so does the handler's. */
+/* The first change after a new peak saves the bytes that an account held then. A handler's too. */
 static void peak_owners_with(void (*what)(void)) {
     step_with(what);
     do {
@@ -674,7 +674,7 @@ static void *free_without_shard(void *block) {
     return free_stepped(block);
 }
 
-/* Who touches the tracer's memory is known to be inside, at each instruction. */
+/* A thread that touches the tracer's memory is marked as inside, at each instruction. */
 static void test_stop_leaves_memory(void **state) {
     (void)state;
     stepped_site = test_site("stepped.c", 1);
@@ -707,7 +707,7 @@ static void test_stop_leaves_memory(void **state) {
 }
 #endif
 
-/* --- who waits for calls waits for those that began before, not for later ones --- */
+/* --- a wait for calls is for calls that began before it, not for later ones --- */
 
 #if TEST_ATOMICS
 typedef struct caller {

@@ -1,4 +1,4 @@
-/* Call sites: what the macros record, and which allocations share an account. */
+/* Call sites: the records of the macros, and the allocations that share an account. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -22,7 +22,7 @@ static void stop_empty(void) {
     mtrace_stop();
 }
 
-/* --- what the macros record --- */
+/* --- the records of the macros --- */
 
 static void test_here(void **state) {
     int line = __LINE__ + 1;
@@ -162,7 +162,7 @@ static void test_new_array_overflow(void **state) {
     stop_empty();
 }
 
-/* --- macros are expressions and evaluate what they are given once --- */
+/* --- macros are expressions and evaluate their arguments once --- */
 
 static int calls;
 
@@ -404,7 +404,7 @@ static void test_same_place_is_one_account(void **state) {
     one_account();
 }
 
-/* --- which sites are the same --- */
+/* --- equal sites --- */
 
 static void assert_rows(mtrace_key_type key_type, size_t rows) {
     mtrace_snapshot *snapshot;
@@ -564,7 +564,7 @@ static void test_site_table_full(void **state) {
     stop_empty();
 }
 
-/* A tracked key whose site found no room is charged to "<other>" in its domain, as a block is. */
+/* A tracked key without room for its site is charged to "<other>" in its domain, as a block is. */
 static void test_site_table_full_for_tracked_keys(void **state) {
     mtrace_site first = test_site("sites.c", 90), second = test_site("sites.c", 91);
     mtrace_block found = MTRACE_ZERO_;
@@ -692,8 +692,8 @@ static size_t rows_by(mtrace_key_type key) {
     return count;
 }
 
-/* 6 functions in each of 20 files, at the same lines, twice: what lost its name is a row of its
-   own, and what belongs together stays together. */
+/* 6 functions in each of 20 files, at the same lines, twice: a site without room for its name is
+   a row of its own, and equal sites stay one row. */
 static void test_rows_of_lost_names(void **state) {
     enum { FILES = 20, LINES = 6, SITES = FILES * LINES };
     mtrace_desc desc = MTRACE_ZERO_;
@@ -788,7 +788,7 @@ static void test_name_table_full(void **state) {
 
 /* --- restart --- */
 
-/* What a site remembers is good for one session: numbers are given anew, in another order. */
+/* The cache of a site is good for one session: numbers are given anew, in another order. */
 static void test_sites_after_restart(void **state) {
     static mtrace_site a = {"sites.c", "a", NULL, 101, 0};
     static mtrace_site b = {"sites.c", "b", NULL, 102, 0};
@@ -835,7 +835,7 @@ static void test_macro_after_restart(void **state) {
     }
 }
 
-/* The four functions whose address can be taken: one call site, whoever calls. */
+/* The four functions with an address: one call site for all callers. */
 static void test_function_pointers(void **state) {
     void *(*volatile give)(size_t) = mtrace_malloc;
     void *(*volatile give_zeroed)(size_t, size_t) = mtrace_calloc;

@@ -1,4 +1,4 @@
-/* Snapshots: what they hold is exact, complete, and their own. */
+/* Snapshots: their contents are exact, complete, and their own copies. */
 
 #define MTRACE_SYSTEM_ALLOC(size)        system_alloc(size)
 #define MTRACE_SYSTEM_FREE(memory, size) system_free(memory, size)
@@ -195,7 +195,7 @@ static void test_counters_of_a_story(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* The peak begins anew at reset_peak, with what is held then. */
+/* The peak begins anew at reset_peak, with the bytes held then. */
 static void test_peak_after_reset(void **state) {
     mtrace_site a = test_site("a.c", 1), b = test_site("b.c", 1);
     void *one = mtrace_malloc_at(1000, &a), *two = mtrace_malloc_at(10, &b);

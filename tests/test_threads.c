@@ -26,7 +26,7 @@ static uint32_t next_random(uint32_t *seed) {
     return *seed >> 8;
 }
 
-/* Puts a block in the box, or takes one out; what the thread is to free comes back. */
+/* Puts a block in the box, or takes one out. Returns the block that the thread is to free. */
 static void *hand_over(void *block) {
     void *other = NULL;
     pthread_mutex_lock(&box_lock);
@@ -153,7 +153,7 @@ static void test_all_adds_up(void **state) {
     mtrace_stop();
 }
 
-/* A full table: what is dropped comes back as a foreign free or realloc, and nothing else does. */
+/* A full table: dropped blocks, and no others, become foreign frees or reallocs. */
 static void test_full_table(void **state) {
     mtrace_info info;
     (void)state;
@@ -403,7 +403,7 @@ static void *take_turns(void *argument) {
     return NULL;
 }
 
-/* The model: what is held, and at the peak, by each of two sites. */
+/* The model: the bytes held, now and at the peak, by each of two sites. */
 typedef struct holding {
     void *block;
     size_t size;

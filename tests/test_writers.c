@@ -247,7 +247,7 @@ static void test_owner(void **state) {
     writers_end();
 }
 
-/* What is not possible says why, and leaves all as it was. */
+/* A file that cannot be written gives an error, and everything stays as it was. */
 static void test_refused(void **state) {
     char name[300];
     uid_t self = geteuid();

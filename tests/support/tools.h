@@ -1,5 +1,5 @@
-/* What several test files need beside test.h: totals and rows in one call, and child processes.
-   Include it after test.h; define _POSIX_C_SOURCE before either. */
+/* Helpers for several test files: totals and rows in one call, and child processes. Include it
+   after test.h, and define _POSIX_C_SOURCE before either. */
 
 #ifndef MTRACE_TESTS_SUPPORT_TOOLS_H
 #define MTRACE_TESTS_SUPPORT_TOOLS_H
@@ -91,7 +91,7 @@ static inline bool test_row_in(mtrace_snapshot *snapshot, mtrace_view view, cons
     return found;
 }
 
-/* What is known of a line now; zeros when it was never seen. */
+/* The row of a line now, or zeros if it was never seen. */
 static inline mtrace_row test_row(const char *file, uint32_t line) {
     mtrace_row row = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;

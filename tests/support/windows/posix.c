@@ -1,5 +1,4 @@
-/* What Windows can do of posix.h. Apart from the tests, which must not meet the names of windows.h.
- */
+/* The calls of posix.h that Windows can do. Apart from the tests: they must not see windows.h. */
 
 #define POSIX_C
 #define WIN32_LEAN_AND_MEAN

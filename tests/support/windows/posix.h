@@ -1,5 +1,5 @@
-/* POSIX' calls that the tests make, for Windows: included before each test there. posix.c does what
-   Windows can do; what it cannot skips the test that asks for it. */
+/* The POSIX calls of the tests, for Windows: included before each test there. posix.c does them if
+   Windows can. A call that it cannot do skips its test. */
 
 #ifndef MTRACE_TESTS_SUPPORT_WINDOWS_POSIX_H
 #define MTRACE_TESTS_SUPPORT_WINDOWS_POSIX_H
