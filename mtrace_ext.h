@@ -3985,8 +3985,8 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 
    Before the start and after the stop, each macro costs one byte load. Without GNU attributes or
    C++ the compiler cannot run code at the end of a block, and MT_PROFILE is not defined. Write
-   `mtrace_profile_token way = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(way);` there. Do not unload
-   a module with profiled functions before the last report.
+   `mtrace_profile_token token = MT_PROFILE_PUSH(0);` and `MT_PROFILE_POP(token);` there. Do not
+   unload a module with profiled functions before the last report.
    Source: memory_profiler's @profile. */
 typedef struct mtrace_profile_token {
     uint64_t serial;  /* 0: not measured */
@@ -4973,7 +4973,7 @@ static void mtrace_raise_(int64_t *most, int64_t value) {
     *most = *most > value ? *most : value;
 }
 
-/* Charges a change to the running line. `highest` is the highest level on the way. */
+/* Charges a change to the running line. `highest` is the highest level in between. */
 static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t highest) {
     mtrace_change_ *cell = call->cell;
     cell->change += change;

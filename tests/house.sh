@@ -12,8 +12,6 @@ cd "$(dirname "$0")/.." || exit 1
 exec python3 tests/house.py "$@" <<'LIMITS'
 # text: what/who/whose/which in 1,000 words, % of sentences over 30 words, dialect phrases
 text 5        10       0        *
-text 5        10       4        docs/DESIGN.md
-text 7        10       0        docs/FROM_TRACEMALLOC.md
 # lines: lines
 lines 10815>5900 mtrace.h
 lines 7050>5400  mtrace_ext.h
