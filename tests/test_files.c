@@ -1,6 +1,6 @@
-/* Snapshot files: what is written comes back; what was cut, altered or made up is refused, without
-   a crash and without memory that the file is not worth; a crash or a full disk leaves the old
-   file. */
+/* Snapshot files: a written file is read back. A cut, altered or made-up file is refused, without a
+   crash and with memory in proportion to the file. After a crash or with a full disk the old file
+   is still there. */
 
 #ifndef _XOPEN_SOURCE
 #define _XOPEN_SOURCE 700
@@ -618,8 +618,8 @@ static void test_estimates_come_back(void **state) {
     mtrace_snapshot_free(back);
 }
 
-/* Whoever makes up a file can make up its hash too. Each byte takes other values; what is then read
-   is refused, or is a snapshot like any other, and took no more memory than a few times the file.
+/* A made-up file can have a right hash, too. Each byte takes other values. The file is then
+   refused, or it is a snapshot like any other and takes no more memory than a few times the file.
  */
 static void assert_harmless(void) {
     static const unsigned char values[] = {0, 1, 0x7f, 0x80, 0xff};
@@ -716,8 +716,8 @@ static void make_of_one_name(bytes *b, size_t length, size_t rows, uint64_t at, 
     seal(b);
 }
 
-/* A file of one row of so many frames: all are code at offset 0 of a module whose path has `length`
-   bytes. */
+/* A file of one row with that number of frames. All are code at offset 0 of a module with a path of
+   `length` bytes. */
 static void make_of_one_place(bytes *b, size_t length, size_t frames) {
     size_t module = HEADER + length + 1, location = module + MODULE;
     size_t row = location + LOCATION + FRAME * frames;
@@ -808,8 +808,8 @@ static void test_frames_as_a_location(void **state) {
     refused(&file, MTRACE_ERR_CORRUPT);
 }
 
-/* Frames are short in the file: what is allocated for them and the text that they stand for is
-   bounded all the same. */
+/* Frames are short in the file. There is still a bound on the memory allocated for them, and on
+   their text. */
 static void test_frames_of_a_small_file(void **state) {
     enum { LENGTH = 1000, MANY = 200000 };
     mtrace_snapshot *s, *more;
@@ -849,7 +849,7 @@ static void test_frames_of_a_small_file(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* Names of which one lies within another would be many bytes in few. */
+/* Names inside of other names would be many bytes in few. */
 static void test_names_that_overlap(void **state) {
     mtrace_snapshot *s;
     (void)state;
@@ -860,8 +860,8 @@ static void test_names_that_overlap(void **state) {
     refused(&file, MTRACE_ERR_CORRUPT);
 }
 
-/* A file's text, each name as often as it is referred to, is in proportion to the file. What is at
-   the bound comes back, and what is beyond it is not written. */
+/* A file's text, each name once for each reference, is in proportion to the file. At the bound the
+   file is read back, and beyond it nothing is written. */
 static void test_text_of_a_small_file(void **state) {
     enum { LENGTH = 299999, MOST = 400 };
     mtrace_snapshot_parts parts;

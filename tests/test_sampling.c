@@ -1,6 +1,6 @@
-/* Sampling: which blocks are traced, and whether what they stand for is right: exact where it says
-   so, unbiased over many seeds elsewhere, with standard errors that are true. Seeds are fixed, so
-   that what passes once passes always. */
+/* Sampling: the choice of blocks and the estimates from them. Estimates are exact where the manual
+   says so, and elsewhere unbiased over many seeds, with true standard errors. Seeds are fixed, so a
+   test that passes once always passes. */
 
 #define _POSIX_C_SOURCE 200112L
 #include "support/test.h"
@@ -105,8 +105,8 @@ static void test_large_blocks_are_exact(void **state) {
 
 /* --- the figures over many seeds --- */
 
-/* The variance of an estimate of the sum of `weight`: Horvitz and Thompson's, of what is sampled by
-   its size with the probability 1 - exp(-size / interval). */
+/* The variance of Horvitz and Thompson's estimate of the sum of `weight`. A block is sampled with
+   the probability 1 - exp(-size / interval). */
 static double variance_of(double size, double weight, double interval) {
     double p = size < interval ? -expm1(-size / interval) : 1;
     return (1 - p) / p * weight * weight;
@@ -124,9 +124,9 @@ static void observe(moments *m, double value, double error, double truth) {
     m->within += fabs(value - truth) <= 2 * error ? 1 : 0;
 }
 
-/* The mean is the truth to within four of its own standard errors, and the variance is the one that
-   the sizes have. What rows say is not below it, and at most e - 1 times that (a bound, largest for
-   sizes just below the interval); so what lies within two standard errors is 95 of 100, or more. */
+/* The mean is the truth to within four of its own standard errors, and the variance is that of the
+   sizes. The rows' variance is not below it, and at most e - 1 times it: the bound is largest for
+   sizes just below the interval. So 95 of 100 estimates or more lie within two standard errors. */
 static void assert_unbiased(const moments *m, double truth, double true_variance) {
     double mean = m->sum / m->n, variance = m->squares / m->n - mean * mean;
     double said = m->variances / m->n;

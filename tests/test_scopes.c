@@ -1,6 +1,6 @@
-/* Scopes: frames around call sites, however they are left, and what happens where they are not; the
-   limit of frames, the full table, domains, threads. At the end random calls beside a naive model
-   that keeps every block's whole list of frames. */
+/* Scopes: frames around call sites, left in each possible way, or not left at all. The limit of
+   frames, the full table, domains, threads. At the end random calls are compared with a naive model
+   that keeps every block's full list of frames. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -93,7 +93,7 @@ static void expect_domain(void *block, uint32_t domain) {
     assert_int_equal(found.domain, domain);
 }
 
-/* What is allocated now, at line 9, has this traceback. */
+/* A block allocated now, at line 9, has this traceback. */
 static void expect_here(const char *wanted) {
     void *block = mtrace_malloc_at(1, at(9));
     expect_lines(block, wanted);

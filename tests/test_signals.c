@@ -1,8 +1,8 @@
-/* Code that runs when it likes. A signal handler tracks keys, new call sites among them, while the
-   program it interrupts does the same: nothing is lost, whatever instruction it came at; nor does
-   the tracer call the allocator in a handler. It may intern call sites, too. Destructors of
+/* Code that runs at any moment. A signal handler tracks keys, also at new call sites, while it
+   interrupts a program that does the same. Nothing is lost, at any instruction, and the tracer does
+   not call the allocator in a handler. A handler may intern call sites, too. Destructors of
    thread-specific data allocate while their thread ends. A forked child goes on with blocks of
-   threads that it has not. */
+   threads that it does not have. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L

@@ -278,8 +278,8 @@ static void *in_thread(void *(*work)(void *), void *argument) {
     return result;
 }
 
-/* What is held for sure (the allocation has returned, the free has not begun), and what may be held
-   (the allocation has begun, the free has not returned): the truth lies between them. */
+/* The bytes held for sure (the allocation has returned, the free has not begun), and those perhaps
+   held (the allocation has begun, the free has not returned). The truth lies in between. */
 static int64_t surely_held, perhaps_held, most_sure, most_perhaps;
 enum { LARGEST = 1000 };
 

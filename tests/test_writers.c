@@ -1,6 +1,6 @@
-/* How files are written: by snapshots, pickles, recordings and profiles alike. A regular file is
-   replaced when the new one is whole; a device, a FIFO or a link is written in place; what is not
-   possible says why and leaves nothing behind. POSIX alone has most of these. */
+/* Writing of files, which snapshots, pickles, recordings and profiles share. A regular file is
+   replaced when the new one is complete. A device, a FIFO or a link is written in place. A failure
+   gives its reason and leaves nothing behind. POSIX alone has most of these. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE /* fopencookie */

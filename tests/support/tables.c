@@ -88,7 +88,7 @@ static void move_names(void) {
     }
 }
 
-/* An engine's allocator: what it is given says the place. */
+/* An engine's allocator: its arguments are the file and the line. */
 static void once_of_engine(int i) {
     int at = first + i % TRIED;
     if (interns) {

@@ -49,7 +49,7 @@ extern "C" {
 #endif
 #define TEST_SANITIZED (TEST_ASAN || TEST_TSAN)
 
-/* First in a test that asks for what only POSIX has, such as fork(): skipped elsewhere. */
+/* First in a test that needs POSIX, such as fork(): skipped elsewhere. */
 #ifndef TEST_NEEDS_POSIX
 #define TEST_NEEDS_POSIX() ((void)0)
 #endif
