@@ -674,6 +674,41 @@ static void *free_without_shard(void *block) {
     return free_stepped(block);
 }
 
+/* A snapshot has counted its room. Then a clear comes, and a new site whose account gets a number of
+   one retired before: so the rows fit. Its names came after the snapshot's copy of all names, so
+   they would stay in the tracer's memory. Such a copy is made again, with new room. */
+static void test_snapshot_before_new_names(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_site sites[4];
+    mtrace_snapshot_layout_ layout;
+    mtrace_snapshot *s;
+    void *blocks[4];
+    (void)state;
+    desc.max_blocks = 64;
+    desc.max_sites = 16;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    sites[0] = test_site("a.c", 1);
+    sites[1] = test_site("b.c", 1);
+    sites[2] = test_site("c.c", 1);
+    sites[3] = test_site("later.c", 1);
+    blocks[0] = mtrace_malloc_at(10, &sites[0]);
+    blocks[1] = mtrace_malloc_at(10, &sites[1]);
+    mtrace_clear();
+    mtrace_free_at(blocks[0], NULL);
+    mtrace_free_at(blocks[1], NULL);
+    blocks[2] = mtrace_malloc_at(10, &sites[2]);
+    mtrace_snapshot_layout_compute_(&layout, 0);
+    s = mtrace_snapshot_new_(&layout, NULL);
+    assert_non_null(s);
+    mtrace_clear();
+    blocks[3] = mtrace_malloc_at(10, &sites[3]);
+    assert_false(mtrace_snapshot_fill_(s, &layout));
+    mtrace_result_free_(s->own_memory, s->own_size);
+    mtrace_free_at(blocks[2], NULL);
+    mtrace_free_at(blocks[3], NULL);
+    mtrace_stop();
+}
+
 /* A thread that touches the tracer's memory is marked as inside, at each instruction. */
 static void test_stop_leaves_memory(void **state) {
     (void)state;
@@ -868,6 +903,7 @@ int main(void) {
         cmocka_unit_test(test_handler_after_a_peak),
         cmocka_unit_test(test_waits_for_earlier_calls),
         cmocka_unit_test(test_sweep_takes_retired_alone),
+        cmocka_unit_test(test_snapshot_before_new_names),
         cmocka_unit_test(test_stop_leaves_memory),
         cmocka_unit_test(test_old_scope_in_a_new_shard),
     };
