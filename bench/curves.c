@@ -560,7 +560,8 @@ static void recommend(load_row rows[PATTERNS][LOADS]) {
     int close = largest_good(rows, 1.1), twice = largest_good(rows, 2),
         kept = largest_good(rows, 1e9);
     if (close >= 0 && twice >= 0) {
-        printf("\nRecommended capacity for N live blocks: N / %.2f. The cost is that of a free and "
+        printf("\nRecommended slots for N live blocks: N / %.2f; max_blocks = N gives 2 N. The "
+               "cost is that of a free and "
                "a malloc, on average of all kinds of addresses. Up to %d %% load it is at most 1.1 "
                "times the cost at 50 %%, and no probe is longer than %u slots. Up to %d %% it is "
                "at most twice the cost, and no probe is longer than %u slots. Nothing is dropped "

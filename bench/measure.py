@@ -140,7 +140,7 @@ def measure():
         if passed + next_round > 60 * MINUTES:
             break
     with open(BUILD + "results.csv", "w", newline="") as file:
-        csv.writer(file).writerows([("round", "workload", "way", "ns an operation, ms a program"), *rows])
+        csv.writer(file).writerows([("round", "workload", "tracer", "ns an operation, ms a program"), *rows])
     return best, number + 1
 
 
