@@ -194,7 +194,7 @@ MTRACE_WIN32_(int) FlsSetValue(unsigned long key, void *what);
 #endif
 typedef struct mtrace_target_ {
     bool exists;
-    bool gives_way;
+    bool is_replaceable;
 } mtrace_target_;
 static unsigned long mtrace_process_(void) {
     return (unsigned long)_getpid();
@@ -210,17 +210,17 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     unsigned long length = GetFullPathNameA(path, sizeof full, full, NULL);
     bool is_device = length >= 4 && length < sizeof full && memcmp(full, "\\\\.\\", 4) == 0;
     t->exists = attributes != 0xffffffffu;
-    t->gives_way = !is_device && (!t->exists || (attributes & stays) == 0);
+    t->is_replaceable = !is_device && (!t->exists || (attributes & stays) == 0);
     return true;
 }
 /* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
-static FILE *mtrace_stream_(int descriptor, const char *made) {
+static FILE *mtrace_stream_(int descriptor, const char *created_path) {
     FILE *stream = descriptor < 0 ? NULL : _fdopen(descriptor, "wb");
     int error = errno;
     if (stream == NULL && descriptor >= 0) {
         _close(descriptor);
-        if (made != NULL) {
-            remove(made);
+        if (created_path != NULL) {
+            remove(created_path);
         }
         errno = error;
     }
@@ -261,7 +261,7 @@ static uint64_t mtrace_system_random_(void) {
 /* Bare metal: files, if there are any, come from the C library. */
 typedef struct mtrace_target_ {
     bool exists;
-    bool gives_way;
+    bool is_replaceable;
 } mtrace_target_;
 static unsigned long mtrace_process_(void) {
     return 0;
@@ -271,7 +271,7 @@ static bool mtrace_is_privileged_(void) {
 }
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     (void)path;
-    t->exists = t->gives_way = false;
+    t->exists = t->is_replaceable = false;
     return true;
 }
 static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
@@ -318,7 +318,7 @@ extern ssize_t readlink(const char *path, char *buffer, size_t size);
 #endif
 typedef struct mtrace_target_ {
     bool exists;
-    bool gives_way;
+    bool is_replaceable;
     struct stat as;
 } mtrace_target_;
 static unsigned long mtrace_process_(void) {
@@ -330,17 +330,17 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     char start;
     bool is_link = readlink(path, &start, 1) >= 0;
     t->exists = stat(path, &t->as) == 0;
-    t->gives_way = !is_link && (!t->exists || S_ISREG(t->as.st_mode));
+    t->is_replaceable = !is_link && (!t->exists || S_ISREG(t->as.st_mode));
     return t->exists || errno == ENOENT;
 }
 /* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
-static FILE *mtrace_stream_(int descriptor, const char *made) {
+static FILE *mtrace_stream_(int descriptor, const char *created_path) {
     FILE *stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
     int error = errno;
     if (stream == NULL && descriptor >= 0) {
         close(descriptor);
-        if (made != NULL) {
-            remove(made);
+        if (created_path != NULL) {
+            remove(created_path);
         }
         errno = error;
     }
@@ -559,13 +559,13 @@ static void mtrace_unlock_(uint32_t *word) {
 
 /* The locks, in the order of taking. `profile` is held alone, except over a fork.
    profile   start of a profile, its table of functions, the measurements
-   life      start, stop and free of the recorder, throughout
-   turn      each sample, its output, and the copy for a report
+   lifecycle start, stop and free of the recorder, throughout
+   sample    each sample, its output, and the copy for a report
    marks     a few instructions around the array of marks */
 typedef struct mtrace_lock_words_ {
     uint32_t profile;
-    uint32_t life;
-    uint32_t turn;
+    uint32_t lifecycle;
+    uint32_t sample;
     uint32_t marks;
 } mtrace_lock_words_;
 MTRACE_SHARED_(mtrace_lock_words_ mtrace_locks_);
@@ -601,7 +601,7 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
    key. */
 typedef struct mtrace_thread_key_memory_ {
     unsigned long key;
-    uint32_t made;
+    uint32_t is_created;
 } mtrace_thread_key_memory_;
 MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
 static void (*mtrace_thread_end_)(void *);
@@ -613,19 +613,19 @@ static void __stdcall mtrace_thread_ended_(void *what) {
 }
 
 static void *mtrace_thread_inside_(void) {
-    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made) ? FlsGetValue(mtrace_thread_key_.key)
-                                                         : NULL;
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.is_created) ? FlsGetValue(mtrace_thread_key_.key)
+                                                               : NULL;
 }
 
 static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
     mtrace_lock_(&mtrace_locks_.profile);
     mtrace_thread_end_ = end;
-    if (!mtrace_thread_key_.made) {
+    if (!mtrace_thread_key_.is_created) {
         mtrace_thread_key_.key = FlsAlloc(mtrace_thread_ended_);
-        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, mtrace_thread_key_.key != 0xffffffff);
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.is_created, mtrace_thread_key_.key != 0xffffffff);
     }
     mtrace_unlock_(&mtrace_locks_.profile);
-    if (mtrace_thread_key_.made) {
+    if (mtrace_thread_key_.is_created) {
         FlsSetValue(mtrace_thread_key_.key, what);
     }
 }
@@ -637,23 +637,23 @@ static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
 /* There is one key, so `end` is always the same. */
 typedef struct mtrace_thread_key_memory_ {
     pthread_key_t key;
-    uint32_t made;
+    uint32_t is_created;
 } mtrace_thread_key_memory_;
 MTRACE_SHARED_(mtrace_thread_key_memory_ mtrace_thread_key_);
 
 static void *mtrace_thread_inside_(void) {
-    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.made)
+    return MTRACE_GET_ACQUIRE_(&mtrace_thread_key_.is_created)
                ? pthread_getspecific(mtrace_thread_key_.key)
                : NULL;
 }
 
 static void mtrace_thread_enter_(void *what, void (*end)(void *)) {
     mtrace_lock_(&mtrace_locks_.profile);
-    if (!mtrace_thread_key_.made && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
-        MTRACE_SET_RELEASE_(&mtrace_thread_key_.made, 1);
+    if (!mtrace_thread_key_.is_created && pthread_key_create(&mtrace_thread_key_.key, end) == 0) {
+        MTRACE_SET_RELEASE_(&mtrace_thread_key_.is_created, 1);
     }
     mtrace_unlock_(&mtrace_locks_.profile);
-    if (mtrace_thread_key_.made) {
+    if (mtrace_thread_key_.is_created) {
         pthread_setspecific(mtrace_thread_key_.key, what);
     }
 }
@@ -814,14 +814,14 @@ static void mtrace_ticker_stop_(void) {
 /* A fork takes all locks first. Otherwise a child could inherit one from a thread it lacks. */
 static void mtrace_before_fork_(void) {
     mtrace_lock_(&mtrace_locks_.profile);
-    mtrace_lock_(&mtrace_locks_.life);
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.lifecycle);
+    mtrace_lock_(&mtrace_locks_.sample);
     mtrace_lock_(&mtrace_locks_.marks);
 }
 static void mtrace_after_fork_(void) {
     mtrace_unlock_(&mtrace_locks_.marks);
-    mtrace_unlock_(&mtrace_locks_.turn);
-    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.sample);
+    mtrace_unlock_(&mtrace_locks_.lifecycle);
     mtrace_unlock_(&mtrace_locks_.profile);
 }
 static void mtrace_after_fork_in_child_(void) {
@@ -920,8 +920,8 @@ static FILE *mtrace_file_begin_(mtrace_file_ *f, bool append) {
     if (!mtrace_target_inspect_(&target, f->path)) {
         return NULL;
     }
-    return target.gives_way && !append ? mtrace_file_beside_(f, &target)
-                                       : mtrace_file_enter_(f->path, append);
+    return target.is_replaceable && !append ? mtrace_file_beside_(f, &target)
+                                            : mtrace_file_enter_(f->path, append);
 }
 
 static void mtrace_file_remove_(const mtrace_file_ *f) {
@@ -1100,20 +1100,20 @@ static void mtrace_at_exit_(void) {
 /* The process and the module that asked for reports. Only this process writes them, not its forked
    children, and only when this module ends. Another module may share these variables (see
    mtrace_tracer_) and end earlier. */
-typedef struct mtrace_asker_ {
+typedef struct mtrace_owner_ {
     unsigned long process;
     const void *module;
-} mtrace_asker_;
-static mtrace_asker_ mtrace_asker_here_(void) {
+} mtrace_owner_;
+static mtrace_owner_ mtrace_owner_here_(void) {
     static char module;
-    mtrace_asker_ asker;
-    asker.process = mtrace_process_();
-    asker.module = &module;
-    return asker;
+    mtrace_owner_ owner;
+    owner.process = mtrace_process_();
+    owner.module = &module;
+    return owner;
 }
-static bool mtrace_is_asker_(const mtrace_asker_ *asker) {
-    mtrace_asker_ here = mtrace_asker_here_();
-    return asker->process == here.process && asker->module == here.module;
+static bool mtrace_is_owner_(const mtrace_owner_ *owner) {
+    mtrace_owner_ here = mtrace_owner_here_();
+    return owner->process == here.process && owner->module == here.module;
 }
 
 #if defined(__ELF__) && MTRACE_HOSTED_
@@ -2448,7 +2448,7 @@ MTRACE_OFF_END_
    O(max_samples), and the time from one to the next doubles. So a sample costs O(1) on average. */
 enum {
     MTRACE_MARK_NAME_ = 48, /* bytes, with its end */
-    MTRACE_MAX_CHOSEN_ = 8,
+    MTRACE_MAX_SELECTED_ = 8,
 
     /* The words of a sample: two times, then its series. */
     MTRACE_W_TIME_ = 0,
@@ -2457,8 +2457,8 @@ enum {
     MTRACE_W_MAX_ = 3,
     MTRACE_W_PEAK_ = 4,
     MTRACE_W_RESIDENT_ = 5,
-    MTRACE_W_CHOSEN_ = 6, /* domains, then sites */
-    MTRACE_MAX_WORDS_ = MTRACE_W_CHOSEN_ + 2 * MTRACE_MAX_CHOSEN_
+    MTRACE_W_SELECTED_ = 6, /* domains, then sites */
+    MTRACE_MAX_WORDS_ = MTRACE_W_SELECTED_ + 2 * MTRACE_MAX_SELECTED_
 };
 #define MTRACE_UNKNOWN_BYTES_ UINT64_MAX
 
@@ -2485,8 +2485,8 @@ typedef struct mtrace_recording_ {
     size_t memory; /* bytes of samples, marks and patterns, in one block */
     size_t words;  /* words of a sample. series[i] belongs to word i */
     size_t first_site;
-    uint64_t each;    /* samples taken for each one kept */
-    uint64_t in_last; /* and for the last one so far */
+    uint64_t stride;    /* samples taken for each one kept */
+    uint64_t in_stride; /* and for the last one so far */
     uint64_t taken;
     uint64_t dropped_marks;
     uint64_t start;      /* ns */
@@ -2505,7 +2505,7 @@ typedef struct mtrace_recorder_memory_ {
 } mtrace_recorder_memory_;
 MTRACE_SHARED_(mtrace_recorder_memory_ mtrace_recorder_);
 
-static const char *const mtrace_series_names_[MTRACE_W_CHOSEN_] = {
+static const char *const mtrace_series_names_[MTRACE_W_SELECTED_] = {
     "", "", "current", "highest", "peak", "resident",
 };
 
@@ -2619,7 +2619,7 @@ static void mtrace_learn_name_(mtrace_recording_ *r, size_t word, const mtrace_r
         return;
     }
     r->series[word].is_named = true;
-    for (i = MTRACE_W_CHOSEN_; i < r->first_site; i++) {
+    for (i = MTRACE_W_SELECTED_; i < r->first_site; i++) {
         if (strcmp(r->series[i].name, row->domain_name) == 0) {
             return;
         }
@@ -2632,7 +2632,7 @@ static void mtrace_sum_rows_(mtrace_recording_ *r, const mtrace_snapshot_parts *
     size_t i, word;
     for (i = 0; i < parts->row_count; i++) {
         const mtrace_row *row = &parts->rows[i];
-        for (word = MTRACE_W_CHOSEN_; row->size != 0 && word < r->words; word++) {
+        for (word = MTRACE_W_SELECTED_; row->size != 0 && word < r->words; word++) {
             mtrace_filters_ one;
             one.list = &r->series[word].filter;
             one.count = 1;
@@ -2680,10 +2680,10 @@ static mtrace_traced_memory mtrace_recorder_read_(mtrace_recording_ *r, uint64_t
     mtrace_result result = MTRACE_ERR_NOT_TRACING;
     mtrace_traced_memory held;
     size_t word;
-    if (r->words > MTRACE_W_CHOSEN_) {
+    if (r->words > MTRACE_W_SELECTED_) {
         result = mtrace_recorder_snapshot_(&snapshot);
     }
-    for (word = MTRACE_W_CHOSEN_; word < r->words; word++) {
+    for (word = MTRACE_W_SELECTED_; word < r->words; word++) {
         sample[word] = result == MTRACE_ERR_NO_MEMORY ? MTRACE_UNKNOWN_BYTES_ : 0;
     }
     if (result != MTRACE_OK) {
@@ -2723,25 +2723,25 @@ static void mtrace_thin_samples_(mtrace_recording_ *r) {
         memmove(r->samples + kept * r->words, last, bytes);
     }
     r->sample_count = kept;
-    r->in_last = is_odd ? r->each : 2 * r->each;
-    r->each *= 2;
+    r->in_stride = is_odd ? r->stride : 2 * r->stride;
+    r->stride *= 2;
 }
 
 /* Appends a sample. Each kept sample stands for the same number of samples taken. The last one may
    still stand for fewer. When it does, the new sample is merged with it. */
 static void mtrace_keep_sample_(mtrace_recording_ *r, uint64_t *sample) {
-    if (r->in_last == r->each && r->sample_count == r->max_samples) {
+    if (r->in_stride == r->stride && r->sample_count == r->max_samples) {
         mtrace_thin_samples_(r);
     }
-    if (r->in_last < r->each && r->sample_count > 0) {
+    if (r->in_stride < r->stride && r->sample_count > 0) {
         r->sample_count--;
         mtrace_merge_samples_(sample, r->samples + r->sample_count * r->words, r->words);
     } else {
-        r->in_last = 0;
+        r->in_stride = 0;
     }
     memcpy(r->samples + r->sample_count * r->words, sample, r->words * sizeof *sample);
     r->sample_count++;
-    r->in_last++;
+    r->in_stride++;
     r->taken++;
 }
 
@@ -2790,11 +2790,11 @@ void mtrace_recorder_tick(void) {
     if (!mtrace_recorder_is_on()) {
         return;
     }
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     if (mtrace_recorder_is_on()) {
         mtrace_sample_();
     }
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
 }
 
 /* --- marks --- */
@@ -2826,9 +2826,9 @@ static void mtrace_thin_marks_(mtrace_recording_ *r) {
     equals = excess - mtrace_marks_below_(r, length);
     for (i = 0; i < r->mark_count; i++) {
         uint64_t own = mtrace_length_(&r->marks[i]);
-        bool goes = own < length || (own == length && equals > 0);
+        bool is_dropped = own < length || (own == length && equals > 0);
         equals -= own == length && equals > 0 ? 1 : 0;
-        if (!goes) {
+        if (!is_dropped) {
             r->marks[kept++] = r->marks[i];
         }
     }
@@ -2855,13 +2855,13 @@ static void mtrace_add_mark_(const mtrace_mark_ *mark) {
         mtrace_keep_mark_(mark);
         return;
     }
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     mtrace_keep_mark_(mark);
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) != 0) {
         mtrace_text_to_callback_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_mark_(&out, &mtrace_recorder_.r, mark);
     }
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
 }
 
 void mtrace_recorder_mark_span(const char *name, const mtrace_recorder_span *span) {
@@ -2887,8 +2887,8 @@ void mtrace_recorder_mark(const char *name) {
 
 /* --- start, stop, state --- */
 
-static bool mtrace_recorder_desc_good_(const mtrace_recorder_desc *d) {
-    return d->site_count <= MTRACE_MAX_CHOSEN_ && d->domain_count <= MTRACE_MAX_CHOSEN_ &&
+static bool mtrace_recorder_desc_valid_(const mtrace_recorder_desc *d) {
+    return d->site_count <= MTRACE_MAX_SELECTED_ && d->domain_count <= MTRACE_MAX_SELECTED_ &&
            mtrace_filters_valid_(d->sites, d->site_count) &&
            (d->domain_count == 0 || d->domains != NULL) && d->max_samples != 1 &&
            d->interval <= INT32_MAX && (d->no_thread || mtrace_ticker_can_());
@@ -2922,7 +2922,7 @@ static void mtrace_name_site_(mtrace_series_ *series) {
 
 static void mtrace_name_series_(mtrace_recording_ *r, const mtrace_recorder_desc *d) {
     size_t i, word = 0;
-    for (; word < MTRACE_W_CHOSEN_; word++) {
+    for (; word < MTRACE_W_SELECTED_; word++) {
         mtrace_copy_name_(r->series[word].name, MTRACE_MARK_NAME_, mtrace_series_names_[word]);
     }
     for (i = 0; i < d->domain_count; i++, word++) {
@@ -2964,7 +2964,7 @@ static mtrace_result mtrace_recording_make_(mtrace_recording_ *r, const mtrace_r
     size_t sample, most, patterns;
     r->max_samples = d->max_samples != 0 ? d->max_samples : 4096;
     r->max_marks = d->max_marks != 0 ? d->max_marks : 1024;
-    r->each = r->in_last = 1;
+    r->stride = r->in_stride = 1;
     mtrace_name_series_(r, d);
     sample = r->words * sizeof *r->samples;
     patterns = mtrace_copy_patterns_(r, NULL);
@@ -3003,7 +3003,7 @@ static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
    to start nothing. */
 static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_buffer snapshot,
                                      const mtrace_recorder_desc *d) {
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     mtrace_lock_(&mtrace_locks_.marks);
     MTRACE_BASE_FREE(mtrace_recorder_.r.samples);
     MTRACE_BASE_FREE(mtrace_recorder_.snapshot.data);
@@ -3013,7 +3013,7 @@ static void mtrace_recorder_replace_(const mtrace_recording_ *r, mtrace_buffer s
     if (d != NULL) {
         mtrace_recorder_begin_(d);
     }
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
 }
 
 /* Allocates everything before it changes anything. The ticker's thread has nothing to do until
@@ -3022,7 +3022,7 @@ static mtrace_result mtrace_recorder_prepare_(const mtrace_recorder_desc *d) {
     mtrace_recording_ r = MTRACE_ZERO_;
     mtrace_buffer snapshot = MTRACE_ZERO_;
     mtrace_result result = mtrace_recording_make_(&r, d);
-    if (result == MTRACE_OK && r.words > MTRACE_W_CHOSEN_) {
+    if (result == MTRACE_OK && r.words > MTRACE_W_SELECTED_) {
         snapshot.size = mtrace_recorder_snapshot_size_() * 3 / 2;
         snapshot.data = MTRACE_BASE_MALLOC(snapshot.size);
         result = snapshot.data == NULL ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
@@ -3045,16 +3045,16 @@ mtrace_result mtrace_recorder_start(const mtrace_recorder_desc *desc) {
     if (desc != NULL) {
         d = *desc;
     }
-    if (!mtrace_recorder_desc_good_(&d)) {
+    if (!mtrace_recorder_desc_valid_(&d)) {
         return MTRACE_ERR_ARGUMENT;
     }
-    mtrace_lock_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.lifecycle);
     if (!mtrace_recorder_is_on()) {
         result = mtrace_get_info().capacity == 0 ? MTRACE_ERR_NOT_TRACING
                  : !mtrace_ticker_forks_()       ? MTRACE_ERR_NO_MEMORY
                                                  : mtrace_recorder_prepare_(&d);
     }
-    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.lifecycle);
     return result;
 }
 
@@ -3064,27 +3064,27 @@ static void mtrace_recorder_end_(void) {
         return;
     }
     mtrace_ticker_stop_();
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     mtrace_sample_();
     mtrace_lock_(&mtrace_locks_.marks);
     mtrace_recorder_set_state_(0);
     mtrace_unlock_(&mtrace_locks_.marks);
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
 }
 
 void mtrace_recorder_stop(void) {
-    mtrace_lock_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.lifecycle);
     mtrace_recorder_end_();
-    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.lifecycle);
 }
 
 void mtrace_recorder_free(void) {
     mtrace_recording_ nothing = MTRACE_ZERO_;
     mtrace_buffer none = MTRACE_ZERO_;
-    mtrace_lock_(&mtrace_locks_.life);
+    mtrace_lock_(&mtrace_locks_.lifecycle);
     mtrace_recorder_end_();
     mtrace_recorder_replace_(&nothing, none, NULL);
-    mtrace_unlock_(&mtrace_locks_.life);
+    mtrace_unlock_(&mtrace_locks_.lifecycle);
 }
 
 /* The maximum of a series and its time. 0 if no value is known. */
@@ -3105,7 +3105,7 @@ static uint64_t mtrace_highest_(const mtrace_recording_ *r, size_t word, uint64_
 mtrace_recorder_info mtrace_recorder_get_info(void) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     mtrace_recorder_info info = MTRACE_ZERO_;
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     info.is_on = mtrace_recorder_is_on();
     info.samples = r->sample_count;
     info.taken = r->taken;
@@ -3115,7 +3115,7 @@ mtrace_recorder_info mtrace_recorder_get_info(void) {
     info.marks = r->mark_count;
     info.dropped_marks = r->dropped_marks;
     mtrace_unlock_(&mtrace_locks_.marks);
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
     return info;
 }
 
@@ -3132,7 +3132,7 @@ static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
     const mtrace_recording_ *r = &mtrace_recorder_.r;
     size_t bytes;
     uint64_t *samples;
-    mtrace_lock_(&mtrace_locks_.turn);
+    mtrace_lock_(&mtrace_locks_.sample);
     bytes = r->sample_count * r->words * sizeof *samples;
     samples = (uint64_t *)MTRACE_BASE_MALLOC(bytes + r->max_marks * sizeof *r->marks + 1);
     if (samples != NULL) {
@@ -3144,7 +3144,7 @@ static bool mtrace_recording_copy_(mtrace_recording_ *copy) {
         mtrace_copy_bytes_(copy->marks, r->marks, r->mark_count * sizeof *r->marks);
         mtrace_unlock_(&mtrace_locks_.marks);
     }
-    mtrace_unlock_(&mtrace_locks_.turn);
+    mtrace_unlock_(&mtrace_locks_.sample);
     return samples != NULL;
 }
 
@@ -3300,8 +3300,8 @@ static void mtrace_write_chrome_(mtrace_text_ *o, const mtrace_recording_ *r) {
     mtrace_put_(o, "\"name\":\"mtrace\"}}");
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
-        mtrace_print_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_CHOSEN_);
-        mtrace_print_counter_(o, r, sample, "domains", MTRACE_W_CHOSEN_, r->first_site);
+        mtrace_print_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_SELECTED_);
+        mtrace_print_counter_(o, r, sample, "domains", MTRACE_W_SELECTED_, r->first_site);
         mtrace_print_counter_(o, r, sample, "sites", r->first_site, r->words);
     }
     for (i = 0; i < r->mark_count; i++) {
@@ -3494,7 +3494,7 @@ static void mtrace_write_plot_(mtrace_text_ *o, const mtrace_recording_ *r) {
                        (mtrace_u_)r->taken);
     mtrace_print_plot_rows_(o, r, ticks, (uint32_t)tick_count);
     mtrace_print_plot_axis_(o, r);
-    mtrace_put_format_(o, "%10s # held   : the highest in between   ^ mark", "");
+    mtrace_put_format_(o, "%10s # held   : the maximum in between   ^ mark", "");
     if (r->dropped_marks > 0) {
         mtrace_put_format_(o, " (%llu more dropped)", (mtrace_u_)r->dropped_marks);
     }
@@ -3537,7 +3537,7 @@ static const char *const mtrace_colours_[] = {"#4e79a7", "#f28e2b", "#59a14f", "
                                               "#76b7b2", "#edc948", "#9c755f", "#ff9da7"};
 
 static const char *mtrace_colour_(size_t word) {
-    return mtrace_colours_[(word - MTRACE_W_CHOSEN_) % 8];
+    return mtrace_colours_[(word - MTRACE_W_SELECTED_) % 8];
 }
 
 static uint32_t mtrace_svg_x_(const mtrace_svg_ *s, uint64_t time) {
@@ -3609,7 +3609,7 @@ static void mtrace_svg_measure_(mtrace_svg_ *s) {
     bool has_instants = false;
     s->duration = mtrace_duration_(s->r);
     s->most = mtrace_highest_(s->r, MTRACE_W_MAX_, &time);
-    for (word = MTRACE_W_CHOSEN_; word < s->r->first_site; word++) {
+    for (word = MTRACE_W_SELECTED_; word < s->r->first_site; word++) {
         mtrace_svg_stack_(s->r, word, values);
     }
     for (i = 0; i < MTRACE_MAX_COLUMNS_; i++) {
@@ -3726,16 +3726,16 @@ static void mtrace_svg_areas_(const mtrace_svg_ *s) {
     size_t end, word;
     mtrace_fill_columns_(s->r, MTRACE_W_CURRENT_, values, MTRACE_MAX_COLUMNS_);
     mtrace_svg_area_(s, values, "#e3e9ef");
-    for (end = s->r->first_site; end > MTRACE_W_CHOSEN_; end--) {
+    for (end = s->r->first_site; end > MTRACE_W_SELECTED_; end--) {
         memset(values, 0, sizeof values);
-        for (word = MTRACE_W_CHOSEN_; word < end; word++) {
+        for (word = MTRACE_W_SELECTED_; word < end; word++) {
             mtrace_svg_stack_(s->r, word, values);
         }
         mtrace_svg_area_(s, values, mtrace_colour_(end - 1));
     }
 }
 
-static const char *const mtrace_svg_styles_[MTRACE_W_CHOSEN_] = {
+static const char *const mtrace_svg_styles_[MTRACE_W_SELECTED_] = {
     "",
     "",
     "stroke=\"#222\" stroke-width=\"1.5\"",
@@ -3783,7 +3783,7 @@ static void mtrace_svg_cut_(char *text, size_t characters) {
 /* One row of the legend, with the series' style, name and maximum. */
 static void mtrace_svg_legend_row_(const mtrace_svg_ *s, size_t word, unsigned y) {
     uint64_t time, highest = mtrace_highest_(s->r, word, &time);
-    bool is_area = word >= MTRACE_W_CHOSEN_ && word < s->r->first_site;
+    bool is_area = word >= MTRACE_W_SELECTED_ && word < s->r->first_site;
     bool is_site = word >= s->r->first_site;
     bool is_off = word == MTRACE_W_RESIDENT_ && !s->has_resident;
     char text[MTRACE_MARK_NAME_ + 16];
@@ -3852,7 +3852,7 @@ static void mtrace_svg_instants_(const mtrace_svg_ *s) {
 static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uint32_t row) {
     unsigned x = mtrace_svg_x_(s, mark->span.start), end = mtrace_svg_x_(s, mark->span.end);
     unsigned y = s->y + MTRACE_SVG_TALL_ + 40 + row * MTRACE_SVG_ROW_;
-    unsigned width = end > x ? end - x : 1, foot = width > 8 ? 4 : width / 2;
+    unsigned width = end > x ? end - x : 1, bracket = width > 8 ? 4 : width / 2;
     mtrace_label_ time, held;
     mtrace_put_(s->o, "<g><title>");
     mtrace_put_text_(s->o, mark->name, strlen(mark->name), &mtrace_xml_);
@@ -3865,7 +3865,7 @@ static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uin
     mtrace_put_format_(s->o,
                        "<path d=\"M%u %uH%uv16h%uM%u %uh%uv16h-%u\" fill=\"none\" "
                        "stroke=\"#3b75af\"/>",
-                       x + foot, y, x, foot, x + width - foot, y, foot, foot);
+                       x + bracket, y, x, bracket, x + width - bracket, y, bracket, bracket);
     if (width >= 10 + 7 * mtrace_svg_characters_(mark->name)) {
         mtrace_svg_text_(s, x + 6, y + 12, "c", mark->name);
     }
@@ -4093,11 +4093,11 @@ MTRACE_API unsigned char mtrace_profiling_; /* started */
 MTRACE_EXT_API_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
                                                           const void *frame)
     MTRACE_EXT_OFF_(mtrace_profile_token none = MTRACE_ZERO_; return none);
-MTRACE_EXT_API_ void mtrace_profile_pop_(mtrace_profile_token way) MTRACE_EXT_OFF_();
+MTRACE_EXT_API_ void mtrace_profile_pop_(mtrace_profile_token token) MTRACE_EXT_OFF_();
 MTRACE_EXT_API_ mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line,
                                                        bool only_here)
     MTRACE_EXT_OFF_(mtrace_line_token none = MTRACE_ZERO_; return none);
-MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token way) MTRACE_EXT_OFF_();
+MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token token) MTRACE_EXT_OFF_();
 
 /* For the macros. mtrace_profile_push_at and mtrace_profile_pop begin and end a profiled call.
    mtrace_profile_mark_at and mtrace_profile_unmark_at begin and end an MT_LINE.
@@ -4109,9 +4109,9 @@ static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uin
     mtrace_profile_token none = MTRACE_ZERO_;
     return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
 }
-static inline void mtrace_profile_pop(mtrace_profile_token way) {
-    if (way.serial != 0) {
-        mtrace_profile_pop_(way);
+static inline void mtrace_profile_pop(mtrace_profile_token token) {
+    if (token.serial != 0) {
+        mtrace_profile_pop_(token);
     }
 }
 static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_t line,
@@ -4119,9 +4119,9 @@ static inline mtrace_line_token mtrace_profile_mark_at(const char *name, uint32_
     mtrace_line_token none = MTRACE_ZERO_;
     return MTRACE_PROFILING_() ? mtrace_profile_mark_(name, line, only_here) : none;
 }
-static inline void mtrace_profile_unmark_at(mtrace_line_token way) {
-    if (way.name != MTRACE_NULL_) {
-        mtrace_profile_unmark_(way);
+static inline void mtrace_profile_unmark_at(mtrace_line_token token) {
+    if (token.name != MTRACE_NULL_) {
+        mtrace_profile_unmark_(token);
     }
 }
 
@@ -4129,15 +4129,15 @@ MTRACE_OFF_END_
 
 #define MT_PROFILE_PUSH(limit)                                                                     \
     MTRACE_STATIC_(mtrace_profile_push_at)(MT_HERE, (limit), MTRACE_FRAME_())
-#define MT_PROFILE_POP(way) MTRACE_STATIC_(mtrace_profile_pop)(way)
+#define MT_PROFILE_POP(token) MTRACE_STATIC_(mtrace_profile_pop)(token)
 
 #if !MTRACE_HAS_PROFILE_ && (defined(__cplusplus) || defined(__GNUC__))
 #define MT_PROFILE() struct mtrace_profile_here_ /* a declaration, too */
 #define MT_PROFILE_LIMIT(limit)                                                                    \
     const uint64_t MTRACE_JOIN_(mtrace_profile_, MTRACE_COUNT_) MTRACE_UNUSED_ = (limit)
 #elif defined(MTRACE_GUARD_)
-static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
-    mtrace_profile_pop(*way);
+static inline void mtrace_profile_leave_(const mtrace_profile_token *token) {
+    mtrace_profile_pop(*token);
 }
 #define MT_PROFILE_LIMIT(limit)                                                                    \
     MTRACE_GUARD_(mtrace_profile_token, mtrace_profile_leave_, MT_PROFILE_PUSH(limit))
@@ -4148,8 +4148,8 @@ static inline void mtrace_profile_leave_(const mtrace_profile_token *way) {
 #if defined(__GNUC__) && !MTRACE_HAS_PROFILE_
 #define MT_LINE(...) (__extension__({ __VA_ARGS__; }))
 #elif defined(__GNUC__)
-static inline void mtrace_line_leave_(const mtrace_line_token *way) {
-    mtrace_profile_unmark_at(*way);
+static inline void mtrace_line_leave_(const mtrace_line_token *token) {
+    mtrace_profile_unmark_at(*token);
 }
 #define MT_LINE(...)                                                                               \
     (__extension__({                                                                               \
@@ -4223,8 +4223,8 @@ typedef struct mtrace_unwinding_ {
     uintptr_t found; /* the newest return address that is not beyond the function */
     mtrace_chain_ chain;
     uint32_t steps;
-    bool has_places; /* every address was found on the stack */
-    bool has_come;   /* a frame beyond the function */
+    bool all_on_stack; /* every address was found on the stack */
+    bool passed_frame; /* a frame beyond the function */
 } mtrace_unwinding_;
 
 static uintptr_t mtrace_chain_mix_(uintptr_t hash, uintptr_t address) {
@@ -4247,7 +4247,7 @@ static void mtrace_chain_add_(mtrace_unwinding_ *u, uintptr_t address, uintptr_t
     const uintptr_t *word = mtrace_stack_find_(u->below, end, address);
     uintptr_t offset = ((uintptr_t)word - u->base) / sizeof *word;
     if (word == NULL || offset > UINT32_MAX || u->chain.count == MTRACE_CHAIN_MAX_) {
-        u->has_places = false;
+        u->all_on_stack = false;
         return;
     }
     if (u->chain.count > 0) {
@@ -4262,7 +4262,7 @@ static _Unwind_Reason_Code mtrace_unwind_step_(struct _Unwind_Context *context, 
     mtrace_unwinding_ *u = (mtrace_unwinding_ *)user;
     uintptr_t end = (uintptr_t)_Unwind_GetCFA(context);
     if (end > u->frame || u->steps++ == MTRACE_UNWIND_MAX_) {
-        u->has_come = end > u->frame;
+        u->passed_frame = end > u->frame;
         return _URC_END_OF_STACK;
     }
     if (end > u->base) {
@@ -4324,12 +4324,12 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     memset(&u, 0, sizeof u);
     u.base = u.below = (uintptr_t)from;
     u.frame = (uintptr_t)frame;
-    u.has_places = true;
+    u.all_on_stack = true;
     _Unwind_Backtrace(mtrace_unwind_step_, &u);
-    if (!u.has_come) {
+    if (!u.passed_frame) {
         return 0; /* too deep, or a function between has no unwind tables */
     }
-    if (u.has_places && u.chain.count > 0) {
+    if (u.all_on_stack && u.chain.count > 0) {
         u.chain.site = site;
         u.chain.distance = distance;
         mtrace_chain_keep_(chains, &u.chain);
@@ -4595,13 +4595,13 @@ static const char *mtrace_base_name_(const char *path) {
 }
 
 /* The line in "dir/file.c:12 (discriminator 3)" if it is that file, else 0. */
-static uint32_t mtrace_line_of_location_(char *place, const char *file) {
-    char *colon = strrchr(place, ':');
+static uint32_t mtrace_line_of_location_(char *output, const char *file) {
+    char *colon = strrchr(output, ':');
     if (colon == NULL) {
         return 0;
     }
     *colon = '\0';
-    return strcmp(mtrace_base_name_(place), mtrace_base_name_(file)) == 0
+    return strcmp(mtrace_base_name_(output), mtrace_base_name_(file)) == 0
                ? (uint32_t)strtoul(colon + 1, NULL, 10)
                : 0;
 }
@@ -4610,7 +4610,7 @@ static uint32_t mtrace_line_of_location_(char *place, const char *file) {
    for each function that it is inlined into. The wanted function's name decides. Without it, the
    outermost location in its file does. */
 static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
-    char name[4096], place[4096];
+    char name[4096], output[4096];
     mtrace_symbol_ *symbol = NULL;
     size_t next = 0;
     bool named = false;
@@ -4622,11 +4622,11 @@ static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t cou
             named = false;
             continue;
         }
-        if (fgets(place, sizeof place, pipe) == NULL || symbol == NULL) {
+        if (fgets(output, sizeof output, pipe) == NULL || symbol == NULL) {
             break;
         }
         is_named = mtrace_is_name_of_(name, symbol->function->function);
-        line = mtrace_line_of_location_(place, symbol->function->file);
+        line = mtrace_line_of_location_(output, symbol->function->file);
         if (line != 0 && !named) {
             symbol->line = line;
             named = is_named;
@@ -4815,7 +4815,7 @@ typedef struct mtrace_line_ {
     int64_t rise; /* its largest rise before another line ran */
 } mtrace_line_;
 
-typedef struct mtrace_change_ {
+typedef struct mtrace_line_cell_ {
     int64_t change;
     int64_t held;
     int64_t peak;
@@ -4825,17 +4825,17 @@ typedef struct mtrace_change_ {
     uint64_t frees;
     uint32_t line;  /* its record */
     uint32_t outer; /* the record's cell in an outer call */
-} mtrace_change_;
+} mtrace_line_cell_;
 
 /* A line that was found recently. */
 enum { MTRACE_RECENT_BITS_ = 3 };
 typedef struct mtrace_recent_ {
     uint64_t key;
-    mtrace_change_ *cell;
+    mtrace_line_cell_ *cell;
 } mtrace_recent_;
 
 typedef struct mtrace_call_ {
-    mtrace_change_ *cell;    /* the running line's cell */
+    mtrace_line_cell_ *cell; /* the running line's cell */
     uint64_t key;            /* the running line's key */
     const mtrace_site *site; /* the running macro, if it is the function's own */
     const char *name;        /* as in its macros: __func__, or in C++ a lambda's name */
@@ -4845,7 +4845,7 @@ typedef struct mtrace_call_ {
     int64_t peak;
     int64_t start; /* the level at the start of the running line */
     mtrace_recent_ recent[1 << MTRACE_RECENT_BITS_];
-    const void *place; /* a return address into the function */
+    const void *call_address; /* a return address into the function */
     uint32_t function;
     uint32_t first_cell;
     int64_t entry; /* the level at its start */
@@ -4885,7 +4885,7 @@ typedef struct mtrace_worker_ {
     uint64_t left_calls;    /* calls that a longjmp has left */
     uint64_t interruptions; /* events of handlers during another event */
     mtrace_call_ *calls;
-    mtrace_change_ *cells;
+    mtrace_line_cell_ *cells;
     mtrace_line_ *lines;
     uint16_t *index; /* the hash table of lines */
     uint32_t index_mask;
@@ -4895,7 +4895,7 @@ typedef struct mtrace_worker_ {
 
 typedef struct mtrace_profiler_ {
     mtrace_profile_desc desc; /* with the defaults filled in */
-    mtrace_asker_ asker;      /* for a report at exit */
+    mtrace_owner_ owner;      /* for a report at exit */
     uint32_t session;
     uint32_t function_count;
     uint64_t lost_calls; /* calls without a worker or a function number */
@@ -4943,10 +4943,10 @@ static uint32_t mtrace_line_of_(mtrace_worker_ *w, uint32_t function, uint64_t k
     return number;
 }
 
-static mtrace_change_ *mtrace_change_of_(mtrace_worker_ *w, const mtrace_call_ *call,
-                                         uint32_t number) {
+static mtrace_line_cell_ *mtrace_line_cell_of_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                               uint32_t number) {
     mtrace_line_ *line = &w->lines[number];
-    mtrace_change_ *cell;
+    mtrace_line_cell_ *cell;
     if (number == 0 || line->cell >= call->first_cell) {
         return &w->cells[line->cell];
     }
@@ -4962,9 +4962,10 @@ static mtrace_change_ *mtrace_change_of_(mtrace_worker_ *w, const mtrace_call_ *
     return cell;
 }
 
-static mtrace_change_ *mtrace_change_find_(mtrace_worker_ *w, const mtrace_call_ *call,
-                                           uint64_t key) {
-    mtrace_change_ *cell = mtrace_change_of_(w, call, mtrace_line_of_(w, call->function, key));
+static mtrace_line_cell_ *mtrace_line_cell_find_(mtrace_worker_ *w, const mtrace_call_ *call,
+                                                 uint64_t key) {
+    mtrace_line_cell_ *cell =
+        mtrace_line_cell_of_(w, call, mtrace_line_of_(w, call->function, key));
     w->lost_lines += cell == w->cells; /* belongs to no line */
     return cell;
 }
@@ -4975,7 +4976,7 @@ static void mtrace_raise_(int64_t *most, int64_t value) {
 
 /* Charges a change to the running line. `highest` is the highest level in between. */
 static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, int64_t highest) {
-    mtrace_change_ *cell = call->cell;
+    mtrace_line_cell_ *cell = call->cell;
     cell->change += change;
     mtrace_raise_(&cell->peak, highest);
     mtrace_raise_(&cell->rise, highest - call->start);
@@ -4984,7 +4985,7 @@ static MTRACE_HOT_ void mtrace_call_change_(mtrace_call_ *call, int64_t change, 
 
 /* Another line starts, or the same one again. */
 static MTRACE_HOT_ void mtrace_call_begin_line_(mtrace_worker_ *w, mtrace_call_ *call,
-                                                mtrace_change_ *cell) {
+                                                mtrace_line_cell_ *cell) {
     mtrace_raise_(&call->cell->held, w->level);
     call->start = cell != call->cell ? w->level : call->start;
     call->cell = cell;
@@ -5026,7 +5027,7 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
         mtrace_put_size_(&t, what->held);
         mtrace_put_(&t, " held, above the limit of ");
         mtrace_put_size_(&t, what->limit);
-        mtrace_put_(&t, debugged ? ": stepping into the debugger\n" : " (no debugger here)\n");
+        mtrace_put_(&t, debugged ? ": stopping in the debugger\n" : " (no debugger here)\n");
         mtrace_text_end_(&t);
     }
     if (debugged) {
@@ -5091,7 +5092,7 @@ static bool mtrace_site_is_own_(const mtrace_call_ *call, const mtrace_site *sit
 /* Switches to a line, unless it runs already. If a macro of the function's own runs again, that is
    a new run of the line. */
 static MTRACE_HOT_ void mtrace_call_switch_line_(mtrace_worker_ *w, mtrace_call_ *call,
-                                                 uint64_t key, mtrace_change_ *cell,
+                                                 uint64_t key, mtrace_line_cell_ *cell,
                                                  const mtrace_site *own_site) {
     if (cell != call->cell || (own_site != NULL && own_site == call->site)) {
         mtrace_call_begin_line_(w, call, cell);
@@ -5118,7 +5119,7 @@ static MTRACE_NOINLINE_ void mtrace_call_switch_line_slow_(mtrace_worker_ *w, mt
     }
     recent = mtrace_recent_of_(call, key);
     recent->key = key;
-    recent->cell = mtrace_change_find_(w, call, key);
+    recent->cell = mtrace_line_cell_find_(w, call, key);
     mtrace_call_switch_line_(w, call, key, recent->cell, own ? site : NULL);
 }
 
@@ -5146,7 +5147,7 @@ static MTRACE_HOT_ void mtrace_worker_open_again_(mtrace_worker_ *w, mtrace_call
 }
 
 static void mtrace_worker_unwind_abandoned_(mtrace_worker_ *w, const void *frame, uint32_t function,
-                                            const void *place);
+                                            const void *call_address);
 
 /* True if the event comes from outside the innermost call. Then a longjmp has left that call. */
 static MTRACE_HOT_ bool mtrace_call_is_left_(const mtrace_call_ *call, const mtrace_event *event) {
@@ -5185,7 +5186,7 @@ static MTRACE_NOINLINE_ void mtrace_worker_event_slow_(const mtrace_event *event
 static MTRACE_HOT_ bool mtrace_worker_count_fast_(mtrace_worker_ *w, mtrace_call_ *call,
                                                   const mtrace_event *event, uint64_t key,
                                                   const mtrace_site *own_site) {
-    mtrace_change_ *cell = call->cell;
+    mtrace_line_cell_ *cell = call->cell;
     if (key != call->key) {
         const mtrace_recent_ *recent = mtrace_recent_of_(call, key);
         if (MTRACE_UNLIKELY_(recent->key != key)) {
@@ -5341,7 +5342,8 @@ static uint32_t mtrace_call_end_(const mtrace_worker_ *w, uint32_t depth) {
 }
 
 /* Adds a cell to its line's record, and its counts to the line that made the call. */
-static void mtrace_change_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_change_ *outer) {
+static void mtrace_line_cell_merge_(mtrace_worker_ *w, mtrace_line_cell_ *cell,
+                                    mtrace_line_cell_ *outer) {
     mtrace_line_ *line = &w->lines[cell->line];
     MTRACE_GROW_(&line->runs, cell->runs);
     MTRACE_GROW_(&line->allocs, cell->allocs);
@@ -5360,14 +5362,14 @@ static void mtrace_change_put_(mtrace_worker_ *w, mtrace_change_ *cell, mtrace_c
 static void mtrace_call_flush_(mtrace_worker_ *w, uint32_t depth) {
     mtrace_call_ *call = &w->calls[depth];
     mtrace_called_ *total = &w->totals[call->function];
-    mtrace_change_ *outer = depth > 0 ? w->calls[depth - 1].cell : w->cells;
+    mtrace_line_cell_ *outer = depth > 0 ? w->calls[depth - 1].cell : w->cells;
     uint32_t i, end = mtrace_call_end_(w, depth);
     mtrace_raise_(&call->cell->held, w->level);
     MTRACE_RAISE_(&total->peak, call->peak);
     MTRACE_RAISE_(&total->rise, call->peak - call->start_level);
     MTRACE_RAISE_(&total->after, w->level);
     for (i = call->first_cell; i < end; i++) {
-        mtrace_change_put_(w, &w->cells[i], outer);
+        mtrace_line_cell_merge_(w, &w->cells[i], outer);
     }
     if (depth > 0) {
         mtrace_call_change_(call - 1, w->level - call->entry, call->peak);
@@ -5384,7 +5386,7 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
     total->left = w->level;
     total->active--;
     while (w->cells_used > call->first_cell) {
-        const mtrace_change_ *cell = &w->cells[--w->cells_used];
+        const mtrace_line_cell_ *cell = &w->cells[--w->cells_used];
         w->lines[cell->line].cell = cell->outer;
     }
     w->limit = call->outer_limit;
@@ -5397,15 +5399,17 @@ static void mtrace_call_close_(mtrace_worker_ *w) {
    `frame`. It is also over if the same place in the code begins a call in the same frame. If the
    compiler copies the place within the function, the copy is another place. */
 static bool mtrace_call_is_over_(const mtrace_call_ *call, const void *frame, uint32_t function,
-                                 const void *place) {
+                                 const void *call_address) {
     uintptr_t its = (uintptr_t)call->frame, now = (uintptr_t)frame;
     return call->frame != NULL && frame != NULL &&
-           (its < now || (its == now && call->function == function && call->place == place));
+           (its < now ||
+            (its == now && call->function == function && call->call_address == call_address));
 }
 
 static void mtrace_worker_unwind_abandoned_(mtrace_worker_ *w, const void *frame, uint32_t function,
-                                            const void *place) {
-    while (w->depth > 0 && mtrace_call_is_over_(&w->calls[w->depth - 1], frame, function, place)) {
+                                            const void *call_address) {
+    while (w->depth > 0 &&
+           mtrace_call_is_over_(&w->calls[w->depth - 1], frame, function, call_address)) {
         mtrace_call_close_(w);
         w->left_calls++;
     }
@@ -5428,7 +5432,7 @@ static void mtrace_worker_enter_call_(mtrace_worker_ *w, const mtrace_site *site
 
 MTRACE_NOINLINE_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
                                                            const void *frame) {
-    mtrace_profile_token way = MTRACE_ZERO_;
+    mtrace_profile_token token = MTRACE_ZERO_;
     uint32_t function = mtrace_function_of_(site);
     mtrace_worker_ *w = function == 0 ? NULL : mtrace_worker_here_();
     mtrace_call_ *call;
@@ -5436,30 +5440,30 @@ MTRACE_NOINLINE_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, ui
         w = mtrace_worker_take_();
     }
     if (w == NULL || mtrace_worker_is_busy_(w)) {
-        return way;
+        return token;
     }
     mtrace_worker_unwind_abandoned_(w, frame, function - 1, MTRACE_CALLER_());
     mtrace_worker_enter_call_(w, site, frame);
     if (w->depth == mtrace_profiler_g_.desc.max_depth) {
         w->lost_calls++;
-        return way;
+        return token;
     }
     call = &w->calls[w->depth];
     w->call = NULL;
     mtrace_call_open_(w, call, function - 1);
     call->frame = frame;
-    call->place = MTRACE_CALLER_();
+    call->call_address = MTRACE_CALLER_();
     call->name = site->function;
     call->file = site->file;
     if (mtrace_limit_(limit) < w->limit) {
         w->limit = mtrace_limit_(limit);
         w->is_above = false;
     }
-    way.serial = call->serial;
-    way.context = w->number;
-    way.depth = w->depth++;
+    token.serial = call->serial;
+    token.context = w->number;
+    token.depth = w->depth++;
     w->call = call;
-    return way;
+    return token;
 }
 
 static void mtrace_worker_forget_(mtrace_worker_ *w, uint32_t function) {
@@ -5502,14 +5506,14 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
     }
 }
 
-void mtrace_profile_pop_(mtrace_profile_token way) {
+void mtrace_profile_pop_(mtrace_profile_token token) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_worker_ *w = way.context < p->worker_count ? &p->workers[way.context] : NULL;
-    if (w == NULL || mtrace_worker_is_busy_(w) || way.depth >= w->depth ||
-        w->calls[way.depth].serial != way.serial) {
+    mtrace_worker_ *w = token.context < p->worker_count ? &p->workers[token.context] : NULL;
+    if (w == NULL || mtrace_worker_is_busy_(w) || token.depth >= w->depth ||
+        w->calls[token.depth].serial != token.serial) {
         return; /* it has ended already */
     }
-    while (w->depth > way.depth) {
+    while (w->depth > token.depth) {
         uint32_t function = w->calls[w->depth - 1].function;
         mtrace_call_close_(w);
         if (w->depth == 0) {
@@ -5533,27 +5537,27 @@ static mtrace_call_ *mtrace_call_here_(const mtrace_worker_ *w, const char *name
 }
 
 mtrace_line_token mtrace_profile_mark_(const char *name, uint32_t line, bool only_here) {
-    mtrace_line_token way = MTRACE_ZERO_;
+    mtrace_line_token token = MTRACE_ZERO_;
     mtrace_worker_ *w = mtrace_worker_here_();
     mtrace_call_ *call = mtrace_call_here_(w, name);
     if (call == NULL) {
-        return way;
+        return token;
     }
-    way.name = only_here ? name : NULL;
-    way.before = call->mark;
+    token.name = only_here ? name : NULL;
+    token.before = call->mark;
     w->call = NULL;
     call->key = MTRACE_KEY_OF_LINE_(line);
     call->site = NULL;
-    mtrace_call_begin_line_(w, call, mtrace_change_find_(w, call, call->key));
+    mtrace_call_begin_line_(w, call, mtrace_line_cell_find_(w, call, call->key));
     call->mark = line << 1 | (only_here ? MTRACE_MARK_ONLY_ : 0);
     w->call = call;
-    return way;
+    return token;
 }
 
-void mtrace_profile_unmark_(mtrace_line_token way) {
-    mtrace_call_ *call = mtrace_call_here_(mtrace_worker_here_(), way.name);
+void mtrace_profile_unmark_(mtrace_line_token token) {
+    mtrace_call_ *call = mtrace_call_here_(mtrace_worker_here_(), token.name);
     if (call != NULL) {
-        call->mark = way.before;
+        call->mark = token.before;
     }
 }
 
@@ -5582,7 +5586,7 @@ static size_t mtrace_worker_layout_(mtrace_worker_ *w, char *memory,
     if (memory != NULL) {
         memset(w, 0, sizeof *w);
         w->calls = (mtrace_call_ *)(void *)(memory + calls);
-        w->cells = (mtrace_change_ *)(void *)(memory + cells);
+        w->cells = (mtrace_line_cell_ *)(void *)(memory + cells);
         w->lines = (mtrace_line_ *)(void *)(memory + records);
         w->index = (uint16_t *)(void *)(memory + index);
         w->chains = (mtrace_chain_ *)(void *)(memory + chains);
@@ -5620,7 +5624,7 @@ static mtrace_result mtrace_profile_make_(const mtrace_profile_desc *desc) {
                                << 40; /* calls of two sessions never have equal serials */
     }
     p->desc = *desc;
-    p->asker = mtrace_asker_here_();
+    p->owner = mtrace_owner_here_();
     p->function_count = 0;
     p->lost_calls = 0;
     return MTRACE_OK;
@@ -5639,7 +5643,7 @@ static bool mtrace_profile_is_busy_(void) {
 
 static void mtrace_profile_at_exit_(void) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
-    bool is_due = p->desc.at_exit && !p->desc.after_every_call && mtrace_is_asker_(&p->asker);
+    bool is_due = p->desc.at_exit && !p->desc.after_every_call && mtrace_is_owner_(&p->owner);
     mtrace_result result = is_due ? mtrace_profile_report(&p->desc.report) : MTRACE_OK;
     p->desc.at_exit = p->desc.at_exit && !is_due;
     if (result != MTRACE_OK) {
@@ -5861,17 +5865,17 @@ typedef void (*mtrace_each_line_fn_)(mtrace_text_ *t, mtrace_function_report_ *r
                                      const mtrace_profile_row_ *row);
 
 static void mtrace_each_line_(mtrace_text_ *t, mtrace_function_report_ *r, bool all,
-                              mtrace_each_line_fn_ each) {
+                              mtrace_each_line_fn_ stride) {
     size_t i = 0;
     uint32_t line = all ? r->source.first : 0, last = all ? r->source.last : 0;
     while (i < r->count || (line != 0 && line <= last)) {
         bool source = line != 0 && line <= last;
         if (i < r->count && (!source || r->rows[i].line <= line)) {
             line += source && r->rows[i].line == line;
-            each(t, r, r->rows[i].line, &r->rows[i]);
+            stride(t, r, r->rows[i].line, &r->rows[i]);
             i++;
         } else {
-            each(t, r, line++, NULL);
+            stride(t, r, line++, NULL);
         }
     }
 }
@@ -6318,9 +6322,9 @@ static void mtrace_profile_caveats_(mtrace_text_ *t, const mtrace_worker_ *only)
                              " not measured: too deep (max_depth), or too many threads "
                              "(max_threads) or functions\n");
     mtrace_profile_put_lost_(t, left, "call",
-                             " left by longjmp (or interrupted on another stack): what came after "
-                             "is not charged\n");
-    mtrace_profile_put_lost_(t, lines, "line", " not kept apart: raise max_lines\n");
+                             " left by longjmp (or interrupted on another stack): later changes "
+                             "are not charged\n");
+    mtrace_profile_put_lost_(t, lines, "line", " merged: raise max_lines\n");
     mtrace_profile_put_lost_(t, dropped, "block", " not seen: the trace table was full\n");
     mtrace_profile_put_lost_(t, handlers, "event", " of signal handlers not charged\n");
 }
@@ -6833,7 +6837,7 @@ enum { MTRACE_EXIT_REPORTS_ = sizeof mtrace_exit_reports_ / sizeof *mtrace_exit_
 typedef struct mtrace_exit_words_ {
     char *words; /* each with its end */
     char *end;
-    mtrace_asker_ asker;
+    mtrace_owner_ owner;
 } mtrace_exit_words_;
 MTRACE_SHARED_(mtrace_exit_words_ mtrace_exit_list_);
 
@@ -6968,7 +6972,7 @@ static mtrace_result mtrace_environment_start_(const mtrace_desc *desc, char *wo
     MTRACE_BASE_FREE(mtrace_exit_list_.words);
     mtrace_exit_list_.words = words;
     mtrace_exit_list_.end = end;
-    mtrace_exit_list_.asker = mtrace_asker_here_();
+    mtrace_exit_list_.owner = mtrace_owner_here_();
     return MTRACE_OK;
 }
 
@@ -6998,7 +7002,7 @@ mtrace_result mtrace_start_from_environment(const mtrace_desc *desc) {
 
 /* Runs all reports that are due when the program, or the module, ends. */
 static void mtrace_environment_at_exit_(void) {
-    if (mtrace_exit_list_.words == NULL || !mtrace_is_asker_(&mtrace_exit_list_.asker)) {
+    if (mtrace_exit_list_.words == NULL || !mtrace_is_owner_(&mtrace_exit_list_.owner)) {
         return;
     }
     if (mtrace_get_info().capacity != 0) { /* not stopped */

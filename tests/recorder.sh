@@ -27,7 +27,7 @@ cd "$tmp" || exit 1
 # ---------------------------------------------------------------------------------- terminal
 check "the sparkline is one line" grep -qE '^mtrace: 0 B [▁▂▃▄▅▆▇█]{40} [0-9.]+ [KM]iB peak$' out
 check "the plot has its marks" test "$(grep -E '^ +0 B \+' out | tr -cd '^' | wc -c)" = 4
-check "no line is wider than 80 columns" test -z "$(sed -n '2,/highest in between/p' out | awk 'length > 80')"
+check "no line is wider than 80 columns" test -z "$(sed -n '2,/maximum in between/p' out | awk 'length > 80')"
 
 # ------------------------------------------------------------------------------------- mprof
 peak=$(python3 -c '

@@ -106,16 +106,16 @@ static void test_domains_and_sites(void **state) {
     hold(3, 3);
     mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CURRENT_), 123);
-    assert_int_equal(last(MTRACE_W_CHOSEN_), 100);
-    assert_int_equal(last(MTRACE_W_CHOSEN_ + 1), 20);
-    assert_int_equal(last(MTRACE_W_CHOSEN_ + 2), 3);
-    assert_int_equal(last(MTRACE_W_CHOSEN_ + 3), 20);
-    assert_int_equal(last(MTRACE_W_CHOSEN_ + 4), 103);
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_CHOSEN_].name, "domain 1");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_CHOSEN_ + 1].name, "audio");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_CHOSEN_ + 2].name, "domain 3");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_CHOSEN_ + 3].name, "ho*.c:2");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_CHOSEN_ + 4].name, "not domain 2");
+    assert_int_equal(last(MTRACE_W_SELECTED_), 100);
+    assert_int_equal(last(MTRACE_W_SELECTED_ + 1), 20);
+    assert_int_equal(last(MTRACE_W_SELECTED_ + 2), 3);
+    assert_int_equal(last(MTRACE_W_SELECTED_ + 3), 20);
+    assert_int_equal(last(MTRACE_W_SELECTED_ + 4), 103);
+    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_].name, "domain 1");
+    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 1].name, "audio");
+    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 2].name, "domain 3");
+    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 3].name, "ho*.c:2");
+    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 4].name, "not domain 2");
 }
 
 /* Of which lines a filter takes the bytes is what mtrace_snapshot_filter says. */
@@ -161,7 +161,7 @@ static void test_sites_as_filters(void **state) {
         for (row = 0; row < mtrace_snapshot_get_parts(some).row_count; row++) {
             expected += mtrace_snapshot_get_parts(some).rows[row].size;
         }
-        assert_int_equal(last(MTRACE_W_CHOSEN_), expected);
+        assert_int_equal(last(MTRACE_W_SELECTED_), expected);
         mtrace_snapshot_free(some);
         mtrace_snapshot_free(all);
     }
@@ -218,16 +218,16 @@ static void test_tracer_goes_and_comes(void **state) {
         assert_int_equal(mtrace_track_at(domain, i, i, &site), MTRACE_OK);
     }
     mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CHOSEN_), 900 * 901 / 2);
+    assert_int_equal(last(MTRACE_W_SELECTED_), 900 * 901 / 2);
     assert_true(mtrace_recorder_.snapshot.size > room);
     mtrace_stop();
     mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CHOSEN_), 0);
+    assert_int_equal(last(MTRACE_W_SELECTED_), 0);
     assert_int_equal(last(MTRACE_W_CURRENT_), 0);
     test_start(2048, 1024);
     hold(1, 77);
     mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CHOSEN_), 77);
+    assert_int_equal(last(MTRACE_W_SELECTED_), 77);
 }
 
 /* --- thinning --- */
@@ -238,13 +238,13 @@ static uint32_t random_below(uint32_t bound) {
     return (random_state >> 8) % bound;
 }
 
-enum { MODEL_SAMPLES = 10000, MODEL_WORDS = MTRACE_W_CHOSEN_ + 2 };
+enum { MODEL_SAMPLES = 10000, MODEL_WORDS = MTRACE_W_SELECTED_ + 2 };
 static uint64_t model[MODEL_SAMPLES][MODEL_WORDS];
 
 /* A step of the program, and what its sample has to be. */
 static void model_step(size_t step, uint64_t *highest) {
     uint64_t one = random_below(100000), two = random_below(5000), between = random_below(150000);
-    uint64_t *row = model[step], before = step == 0 ? 0 : model[step - 1][MTRACE_W_CHOSEN_];
+    uint64_t *row = model[step], before = step == 0 ? 0 : model[step - 1][MTRACE_W_SELECTED_];
     hold(2, two);
     hold(1, between);
     hold(1, one);
@@ -259,8 +259,8 @@ static void model_step(size_t step, uint64_t *highest) {
     }
     row[MTRACE_W_PEAK_] = *highest;
     row[MTRACE_W_RESIDENT_] = last(MTRACE_W_RESIDENT_);
-    row[MTRACE_W_CHOSEN_] = one;
-    row[MTRACE_W_CHOSEN_ + 1] = two;
+    row[MTRACE_W_SELECTED_] = one;
+    row[MTRACE_W_SELECTED_ + 1] = two;
 }
 
 /* The highest of each series among those of the model that a kept sample stands for. */
@@ -426,7 +426,7 @@ static void test_names(void **state) {
 
 /* --- formats: the text of small, known data --- */
 
-enum { KNOWN_WORDS = MTRACE_W_CHOSEN_ + 2 };
+enum { KNOWN_WORDS = MTRACE_W_SELECTED_ + 2 };
 static uint64_t known_samples[3][KNOWN_WORDS] = {
     {1000000000, 1000000000, 0, 0, 0, UINT64_MAX, 0, 0},
     {1500000000, 1250000000, 1048576, 3145728, 3145728, 8388608, 1048576, 1},
@@ -437,7 +437,7 @@ static mtrace_mark_ known_marks[2];
 static mtrace_recording_ known(size_t samples, size_t marks) {
     mtrace_recording_ r = MTRACE_ZERO_;
     size_t i;
-    for (i = 0; i < MTRACE_W_CHOSEN_; i++) {
+    for (i = 0; i < MTRACE_W_SELECTED_; i++) {
         mtrace_copy_name_(r.series[i].name, MTRACE_MARK_NAME_, mtrace_series_names_[i]);
     }
     mtrace_copy_name_(r.series[6].name, MTRACE_MARK_NAME_, "a\"b");
@@ -676,7 +676,7 @@ static void test_no_memory(void **state) {
         test_fail_after = fails;
         assert_int_equal(mtrace_recorder_start(&desc), MTRACE_ERR_NO_MEMORY);
         assert_false(mtrace_recorder_is_on());
-        assert_int_equal(last(MTRACE_W_CHOSEN_), 60); /* what there was is there still */
+        assert_int_equal(last(MTRACE_W_SELECTED_), 60); /* what there was is there still */
     }
     test_fail_after = -1;
     test_fail_next = 1;
@@ -687,11 +687,11 @@ static void test_no_memory(void **state) {
     mtrace_recorder_.snapshot.size = 8; /* as when there are more call sites by now */
     test_fail_next = -1;
     mtrace_recorder_tick();
-    assert_true(last(MTRACE_W_CHOSEN_) == UINT64_MAX); /* not known */
+    assert_true(last(MTRACE_W_SELECTED_) == UINT64_MAX); /* not known */
     assert_int_equal(last(MTRACE_W_CURRENT_), 60);
     test_fail_next = 0;
     mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CHOSEN_), 60);
+    assert_int_equal(last(MTRACE_W_SELECTED_), 60);
     output.length = 0;
     assert_int_equal(mtrace_recorder_write(MTRACE_RECORDER_CSV, test_write, &output), MTRACE_OK);
     assert_non_null(strstr(output.text, ",\r\n"));
@@ -821,7 +821,7 @@ static void run_threads(mtrace_recorder_desc *desc) {
     assert_int_equal(info.taken, THREADS * ROUNDS + 2);
     assert_int_equal(info.marks + info.dropped_marks, THREADS * ROUNDS * 2);
     assert_true(info.samples <= 64 && info.marks <= 50);
-    assert_int_equal(last(MTRACE_W_CHOSEN_ + 1), ROUNDS * 10);
+    assert_int_equal(last(MTRACE_W_SELECTED_ + 1), ROUNDS * 10);
     for (i = 1; i < mtrace_recorder_.r.sample_count; i++) {
         const uint64_t *sample = mtrace_recorder_.r.samples + i * mtrace_recorder_.r.words;
         const uint64_t *before = sample - mtrace_recorder_.r.words;
