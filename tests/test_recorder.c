@@ -296,7 +296,7 @@ static void thin(size_t max_samples, size_t each) {
     test_start(2048, 64);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
     mtrace_recorder_.r.sample_count = 0; /* without the first: the model has none */
-    mtrace_recorder_.r.in_last = 1;
+    mtrace_recorder_.r.in_stride = 1;
     for (i = 0; i < MODEL_SAMPLES; i++) {
         model_step(i, &highest);
         assert_true(r->sample_count <= max_samples);
