@@ -33,8 +33,9 @@ static inline size_t test_needed(test_make_fn make, const void *inputs) {
     return asked.size;
 }
 
-/* The size that is asked for is enough at every address. Too little is refused: each address has a least size, less
-   than a cache line below `size`, and at the worst address at most one byte below. */
+/* The size that is asked for is enough at every address. Too little is refused: each address has a
+   least size, less than a cache line below `size`, and at the worst address at most one byte below.
+   */
 static inline void test_exact_memory(test_make_fn make, const void *inputs) {
     static unsigned char room[1 << 16];
     size_t size = test_needed(make, inputs), offset, worst = 0;
