@@ -674,9 +674,10 @@ static void *free_without_shard(void *block) {
     return free_stepped(block);
 }
 
-/* A snapshot has counted its room. Then a clear comes, and a new site whose account gets a number of
-   one retired before: so the rows fit. Its names came after the snapshot's copy of all names, so
-   they would stay in the tracer's memory. Such a copy is made again, with new room. */
+/* A snapshot has counted its room. Then a clear comes, and a new site whose account gets the number
+   of one retired before. So the rows fit, but the site's names lie behind the text that the snapshot
+   copies, and its row would point into the tracer's memory. Such a copy fails, and room is counted
+   anew. */
 static void test_snapshot_before_new_names(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site sites[4];
