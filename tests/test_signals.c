@@ -674,7 +674,7 @@ static void *free_without_shard(void *block) {
     return free_stepped(block);
 }
 
-/* A snapshot has counted its room. Then a clear comes, and a new site whose account gets the number
+/* A snapshot has counted its room. Then a clear comes, and a new site. Its account gets the number
    of one retired before. So the rows fit, but the site's names lie behind the text that the snapshot
    copies, and its row would point into the tracer's memory. Such a copy fails, and room is counted
    anew. */
