@@ -675,9 +675,9 @@ static void *free_without_shard(void *block) {
 }
 
 /* A snapshot has counted its room. Then a clear comes, and a new site. Its account gets the number
-   of one retired before. So the rows fit, but the site's names lie behind the text that the snapshot
-   copies, and its row would point into the tracer's memory. Such a copy fails, and room is counted
-   anew. */
+   of one retired before. So the rows fit, but the site's names lie behind the text that the
+   snapshot copies, and its row would point into the tracer's memory. Such a copy fails, and room
+   is counted anew. */
 static void test_snapshot_before_new_names(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site sites[4];
