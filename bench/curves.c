@@ -6,7 +6,7 @@
      curves full BITS          kinds of addresses in a table of 2^BITS slots, at growing load
      curves row BITS           a heap in one piece, tables of 2^10 to 2^BITS slots, half load
      curves hostile BITS       addresses chosen with knowledge of the hash
-     curves time OPERATIONS    churn of one table, at 3/4 load, in ten parts
+     curves time OPERATIONS    churn of one table, at 60 % load, in ten parts
 
    The tables hold made-up addresses, see base_malloc. Facts that do not depend on time are checked.
    Exit status 1: one of them does not hold. */
