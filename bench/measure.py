@@ -153,7 +153,7 @@ def instructions(workload, mode, count=50000):
     """The instructions of one operation: the difference of two counts, so that start and end cancel out."""
     totals = []
     for n in (count, 2 * count):
-        out = shell(f"valgrind --tool=callgrind --callgrind-out-file=/dev/null {BUILD}bench {workload} {mode} {n}")
+        out = shell(f"valgrind --tool=callgrind --callgrind-out-file={BUILD}callgrind.out {BUILD}bench {workload} {mode} {n}")
         totals.append(int(re.search(r"refs: *([\d,]+)", out).group(1).replace(",", "")))
     return round((totals[1] - totals[0]) / (2 * count))  # bench does everything twice
 
