@@ -50,7 +50,8 @@ static fiber second(void **blocks) {
 static bool outermost_is(void *block, const char *name) {
     mtrace_frame frames[4];
     mtrace_block found;
-    return mtrace_find_tracked(&found, 0, reinterpret_cast<uintptr_t>(block), frames, 4) == MTRACE_OK &&
+    return mtrace_find_tracked(&found, 0, reinterpret_cast<uintptr_t>(block), frames, 4) ==
+               MTRACE_OK &&
            std::strcmp(found.traceback.frames[0].function, name) == 0;
 }
 
@@ -69,8 +70,9 @@ int main() {
     mine = MT_MALLOC(8);
     one.handle.destroy();
     two.handle.destroy();
-    return outermost_is(a[0], "first") && outermost_is(a[1], "first") && outermost_is(b[0], "second") &&
-                   outermost_is(b[1], "second") && outermost_is(mine, "main")
+    return outermost_is(a[0], "first") && outermost_is(a[1], "first") &&
+                   outermost_is(b[0], "second") && outermost_is(b[1], "second") &&
+                   outermost_is(mine, "main")
                ? 0
                : 2;
 }
