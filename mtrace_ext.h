@@ -4181,7 +4181,7 @@ static inline void mtrace_line_leave_(const mtrace_line_token *token) {
    function's frame. It has the stack offsets of all return addresses between the two, and a hash
    of these addresses. When the same addresses are at the same offsets again, the frames are the
    same. Then the word at the last offset is the function's return address. */
-#if defined(__GNUC__) && defined(__linux__) && !defined(MTRACE_NO_UNWIND)
+#if defined(__GNUC__) && defined(__linux__) && MTRACE_HOSTED_ && !defined(MTRACE_NO_UNWIND)
 #define MTRACE_UNWINDS_ 1
 #include <unwind.h>
 /* Reads words of other frames, some of them not initialised. A sanitizer must allow it. */

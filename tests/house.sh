@@ -19,7 +19,7 @@ lines 7050>5400 mtrace_ext.h
 functions 701      7        43       mtrace.h
 functions 455      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 66>50    28       27       29       mtrace.h
+names 66>50    28       27       30       mtrace.h
 names 47       12       5        7        mtrace_ext.h
 # count: of them
 count 0        lines with #if or its like inside of functions
