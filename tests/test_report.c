@@ -970,8 +970,6 @@ static void test_bad_arguments(void **state) {
     desc.colours = (mtrace_colours)bad;
     assert_int_equal(mtrace_report(s, &desc), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_COLOURS_\n");
-    assert_int_equal(mtrace_print_diff(NULL, 3), MTRACE_ERR_ARGUMENT);
-    expect_reason("mtrace: bad argument: no old snapshot\n");
     assert_int_equal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
     assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_KEY_ONCE, 0), MTRACE_ERR_ARGUMENT);

@@ -450,15 +450,15 @@ static void test_result_texts(void **state) {
     int i, j;
     (void)state;
     assert_string_equal(mtrace_result_text(MTRACE_OK), "no error");
-    for (i = MTRACE_ERR_FULL_AT_EXIT; i <= MTRACE_OK; i++) {
+    for (i = MTRACE_ERR_BUSY; i <= MTRACE_OK; i++) {
         assert_true(strlen(mtrace_result_text((mtrace_result)i)) > 0);
         assert_string_not_equal(mtrace_result_text((mtrace_result)i), "unknown result");
-        for (j = MTRACE_ERR_FULL_AT_EXIT; j < i; j++) {
+        for (j = MTRACE_ERR_BUSY; j < i; j++) {
             assert_string_not_equal(mtrace_result_text((mtrace_result)i),
                                     mtrace_result_text((mtrace_result)j));
         }
     }
-    i = MTRACE_ERR_FULL_AT_EXIT - 1;
+    i = MTRACE_ERR_BUSY - 1;
     assert_string_equal(mtrace_result_text((mtrace_result)i), "unknown result");
 }
 
