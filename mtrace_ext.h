@@ -1280,11 +1280,12 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
 }
 
 /* The cache of names, with their offsets in the file. A name that has left the cache is written
-   again, so the file can have it twice. */
-enum { MTRACE_NAMER_SLOTS_ = 512 };
+   again, so the file can have it twice. The caches of names and locations are on the stack: 9 KiB,
+   on bare metal 768 bytes. */
+enum { MTRACE_NAMER_BITS_ = MTRACE_HOSTED_ ? 9 : 5, MTRACE_LOCATOR_BITS_ = MTRACE_HOSTED_ ? 8 : 6 };
 typedef struct mtrace_namer_ {
-    const char *names[MTRACE_NAMER_SLOTS_];
-    uint32_t offsets[MTRACE_NAMER_SLOTS_];
+    const char *names[1 << MTRACE_NAMER_BITS_];
+    uint32_t offsets[1 << MTRACE_NAMER_BITS_];
     uint64_t end;
     uint64_t text;     /* bytes of the names asked for, repeats included */
     mtrace_text_ *out; /* NULL: write nothing */
@@ -1292,7 +1293,7 @@ typedef struct mtrace_namer_ {
 
 static uint32_t mtrace_name_at_(mtrace_namer_ *n, const char *name) {
     uint32_t hash = (uint32_t)((uintptr_t)name ^ (uintptr_t)name >> 9) * 0x9E3779B1u;
-    uint32_t slot = hash >> 23; /* 512 slots */
+    uint32_t slot = hash >> (32 - MTRACE_NAMER_BITS_);
     if (name == NULL) {
         return MTRACE_FILE_NONE_;
     }
@@ -1325,10 +1326,9 @@ static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uin
 }
 
 /* The cache of locations, each with its number. Stacks share most of their frames. */
-enum { MTRACE_LOCATOR_SLOTS_ = 256 };
 typedef struct mtrace_locator_ {
-    const mtrace_frame *frames[MTRACE_LOCATOR_SLOTS_];
-    uint32_t numbers[MTRACE_LOCATOR_SLOTS_];
+    const mtrace_frame *frames[1 << MTRACE_LOCATOR_BITS_];
+    uint32_t numbers[1 << MTRACE_LOCATOR_BITS_];
     uint64_t end; /* the next number */
 } mtrace_locator_;
 
@@ -1382,7 +1382,7 @@ static uint32_t mtrace_file_location_slot_(const mtrace_frame *frame,
     const uint64_t golden = 0x9E3779B97F4A7C15u;
     uint64_t hash = (((uint64_t)at->names[1] << 32) + at->names[0]) * golden;
     hash = (hash ^ (((uint64_t)at->module << 32) + frame->line)) * golden;
-    return (uint32_t)((hash ^ frame->address) * golden >> 56); /* 256 slots */
+    return (uint32_t)((hash ^ frame->address) * golden >> (64 - MTRACE_LOCATOR_BITS_));
 }
 
 static mtrace_file_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {

@@ -124,9 +124,6 @@ static void print_sizes(void) {
 #define CHOSEN_(use) USE_##use
 #define CHOSEN(use)  CHOSEN_(use)
 
-void SysTick_Handler(void); /* the firmware's vector table names it */
-void SysTick_Handler(void) {}
-
 int main(void) {
     CHOSEN(USE)();
     return 0;

@@ -1,58 +1,39 @@
-/* A game on a microcontroller: no operating system, 64 KiB of RAM, reports through a serial port.
-   The tracer uses a static block, and its snapshots and statistics use others. The timer interrupt
-   may call it, because its lock disables interrupts. Exit status 0: all checks hold. */
+/* A game on a microcontroller with 16 KiB of RAM and no operating system. Reports go through a serial
+   port, a snapshot to a file of the host. The tracer uses a static block, and its snapshots and
+   statistics use others. The timer interrupt may call it, because its lock disables interrupts.
+   boards/ has the rest of the machine. Exit status 0: all checks hold. */
 
+#include "board.h"
+
+#include <fcntl.h>
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <unistd.h>
 
-/* ------------------------------------------------------------------ the tracer's lock: PRIMASK */
+/* ---------------------------------------------------------- the tracer's lock: interrupts are off */
 
-static uint32_t lock_primask; /* both are used with interrupts off only */
+static uint32_t lock_state; /* both are used with interrupts off only */
 static uint32_t lock_depth;
 
 static void lock(void) {
-    uint32_t primask;
-    __asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(primask) : : "memory");
+    uint32_t state = board_disable_interrupts();
     if (lock_depth++ == 0) {
-        lock_primask = primask;
+        lock_state = state;
     }
 }
 
 static void unlock(void) {
     if (--lock_depth == 0) {
-        __asm__ volatile("msr primask, %0" : : "r"(lock_primask) : "memory");
+        board_restore_interrupts(lock_state);
     }
 }
 
-#define MTRACE_LOCK()   lock()
-#define MTRACE_UNLOCK() unlock()
+#define MTRACE_LOCK()           lock()
+#define MTRACE_UNLOCK()         unlock()
+#define MTRACE_MAX_DOMAIN_NAMES 2
 #define MTRACE_IMPLEMENTATION
-#include "mtrace.h"
+#include "mtrace_ext.h" /* of its chapters only the one for files */
 
-/* -------------------------------------------------------------------------------- the machine */
-
-typedef struct uart {
-    volatile uint32_t data, state, control, interrupt, divider;
-} uart;
-
-typedef struct timer {
-    volatile uint32_t control, reload, value;
-} timer;
-
-#define UART0   ((uart *)0x40004000)
-#define SYSTICK ((timer *)0xE000E010)
-
-enum { UART_ENABLE_TX = 1, UART_TX_FULL = 1, TIMER_ON = 7 };
-
-static void uart_write(const char *text, size_t length, void *user) {
-    uart *port = user;
-    for (size_t i = 0; i < length; i++) {
-        while (port->state & UART_TX_FULL) {
-        }
-        port->data = (unsigned char)text[i];
-    }
-}
+#include "snapshot_text.h"
 
 /* --------------------------------------------------------------------------------- the levels */
 
@@ -100,8 +81,7 @@ typedef struct packet {
 static packet packets[4];
 static volatile uint32_t packets_received;
 
-void SysTick_Handler(void);
-void SysTick_Handler(void) {
+void timer_interrupt(void) {
     for (size_t i = 0; i < sizeof packets / sizeof *packets; i++) {
         if (!packets[i].used) {
             MT_TRACK(PACKETS, &packets[i], sizeof packets[i].bytes);
@@ -121,26 +101,36 @@ static void release_packets(void) {
     }
 }
 
-/* Allocates and frees while packets come in, then waits until the pool is full. */
-static void play(void) {
-    SYSTICK->reload = 999;
-    SYSTICK->value = 0;
-    SYSTICK->control = TIMER_ON;
+typedef struct bullet {
+    float x, speed;
+} bullet;
+
+/* Shoots while packets come in, then waits until the pool is full. Returns how far a bullet flew on
+   average. */
+static float play(void) {
+    float way = 0, shots = 0;
+    board_start_timer();
     while (packets_received < 2000) {
-        void *bullet = MT_MALLOC(24);
+        bullet *b = MT_NEW(bullet);
+        b->x = 1;
+        b->speed = 1.5f;
         release_packets();
-        MT_FREE(bullet);
+        b->x += b->speed;
+        way += b->x;
+        shots++;
+        MT_FREE(b);
     }
     while (!packets[0].used || !packets[1].used || !packets[2].used || !packets[3].used) {
     }
-    SYSTICK->control = 0;
+    board_stop_timer();
+    return way / shots;
 }
 
 /* --------------------------------------------------------------------------------- the program */
 
-static unsigned char tracer_memory[16 * 1024];
-static unsigned char before_memory[2 * 1024], level1_memory[2 * 1024], now_memory[2 * 1024];
-static unsigned char statistics_memory[4 * 1024];
+static unsigned char tracer_memory[3 * 1024];
+static unsigned char before_memory[768], level1_memory[1280], now_memory[1664];
+static unsigned char statistics_memory[2 * 1024];
 
 static mtrace_buffer before_room = {before_memory, sizeof before_memory};
 static mtrace_buffer level1_room = {level1_memory, sizeof level1_memory};
@@ -175,21 +165,35 @@ static const mtrace_rows *ask(const mtrace_snapshot *snapshot, const mtrace_snap
     return answer;
 }
 
+/* Adds to a file of the host, and says by -1 if that fails. */
+static void write_file(const char *bytes, size_t length, void *user) {
+    int *file = user;
+    if (*file >= 0 && write(*file, bytes, length) != (ssize_t)length) {
+        *file = -1;
+    }
+}
+
+static void send_snapshot(mtrace_snapshot *snapshot) {
+    int file = open("firmware.mtrace", O_WRONLY | O_CREAT | O_TRUNC, 0666);
+    mtrace_result result = mtrace_snapshot_dump_to(snapshot, write_file, &file);
+    check(result == MTRACE_OK, mtrace_result_text(result));
+    check(file >= 0 && close(file) == 0, "FAILED: the file on the host");
+}
+
 int main(void) {
-    UART0->divider = 16;
-    UART0->control = UART_ENABLE_TX;
+    board_start();
 
     mtrace_desc desc = {0};
     desc.memory = tracer_memory;
     desc.memory_size = sizeof tracer_memory;
     desc.borrow_names = true; /* they are in flash, so no copy is needed */
-    desc.write = uart_write;
-    desc.write_user = UART0;
+    desc.write = board_write;
     if (mtrace_start(&desc) != MTRACE_OK) {
         return 2;
     }
+    mtrace_name_domain(PACKETS, "packets");
 
-    level now;
+    level now = {0};
     const mtrace_rows *answer;
     mtrace_snapshot *before = take_snapshot(&before_room);
 
@@ -214,13 +218,20 @@ int main(void) {
     check(answer->rows[1].count_diff == 3 - 6, "FAILED: sprites fewer");
 
     unload_level(&now);
-    play();
+    check(play() == 2.5f, "FAILED: the bullets' way");
     mtrace_write_message("== Packets came in by interrupt: what each domain holds");
-    answer = ask(take_snapshot(&now_room), NULL, MTRACE_BY_DOMAIN, MTRACE_STYLE_TABLE);
+    mtrace_snapshot *end = take_snapshot(&now_room);
+    answer = ask(end, NULL, MTRACE_BY_DOMAIN, MTRACE_STYLE_TABLE);
     check(answer->rows[0].domain == PACKETS && answer->rows[0].size == 4 * 64 &&
               answer->rows[0].total_count == packets_received,
           "FAILED: the packets");
     check(answer->rows[1].domain == HEAP && answer->rows[1].count == 2, "FAILED: the heap");
+
+    mtrace_write_message("== The snapshot, which the host gets as a file");
+    check(print_snapshot(end, &statistics_room) == MTRACE_OK, "FAILED: its tables");
+    mtrace_write_message("== End of the snapshot");
+    send_snapshot(end);
+
     release_packets();
     check(mtrace_get_traced_memory().current == 21 + 13, "FAILED: more is held than the leaks");
 

@@ -1,11 +1,22 @@
 #!/bin/sh
-# run.sh: builds the image and runs it in qemu. The exit status is the firmware's.
+# run.sh [BOARD [FOLDER [OPTION...]]]: builds the image for a board (mps2-an385) and runs it in qemu. The firmware writes
+# its snapshot to FOLDER/firmware.mtrace. The exit status is the firmware's. Boards and options: see build.sh.
 set -eu
 
-here=$(dirname "$0")
+here=$(cd "$(dirname "$0")" && pwd)
+board=${1:-mps2-an385}
 build=$(mktemp -d)
 trap 'rm -rf "$build"' EXIT
+folder=${2:-$build}
+[ $# -lt 2 ] || shift
+[ $# -eq 0 ] || shift
 
-"$here/build.sh" "$build/firmware.elf"
-timeout 30 qemu-system-arm -M mps2-an385 -display none -monitor none -serial stdio \
+case $board in
+riscv32) machine="qemu-system-riscv32 -M virt -bios none" ;;
+*) machine="qemu-system-arm -M $board" ;;
+esac
+"$here/build.sh" "$board" "$build/firmware.elf" "$@"
+cd "$folder"
+# shellcheck disable=SC2086 # a list
+timeout 30 $machine -display none -monitor none -serial stdio \
     -semihosting-config enable=on,target=native -kernel "$build/firmware.elf" </dev/null

@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# The example for firmware on every board, in qemu: what it prints, its own checks, and its snapshot file, which a host
+# program reads and prints again.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+report() { # NAME STATUS [WHY]
+    if [ "$2" -eq 0 ]; then echo "ok $1"; else
+        echo "not ok $1${3:+: $3}"
+        failed=1
+    fi
+}
+prints() { # NAME EXTENDED-REGEX
+    grep -Eq "$2" "$out"
+    report "$board: $1" $? "no line $2"
+}
+
+gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -DMTRACE -I. examples/firmware/read.c -o "$tmp/read" -lm -lpthread
+report "the host's program is built" $?
+leak=$(grep -nF '/* the leak:' examples/firmware/main.c | cut -d: -f1)
+
+for board in microbit mps2-an385 mps2-an386 riscv32; do
+    out=$tmp/$board.txt
+    mkdir "$tmp/$board"
+    examples/firmware/run.sh "$board" "$tmp/$board" -g0 >"$out" 2>&1
+    status=$?
+    report "$board: its own checks" $status "status $status"
+    [ $status -eq 0 ] || tail -n 20 "$out"
+    prints "it says so" '^all checks hold'
+    prints "the leak is found" "^main\.c:$leak: warning: grew by \+21 B in \+1 block, allocated in load_level"
+    test "$(grep -c 'warning: ' "$out")" = 1
+    report "$board: one leak" $? "$(grep -c 'warning: ' "$out")"
+    prints "growth of a map" '^ +\+1\.41 KiB +2\.34 KiB +\+0 +1 .*main\.c:[0-9]+ load_level'
+    prints "an interrupt's packets" '^ +256 B +[0-9.]+ +4 +.* domain 1 packets'
+    prints "the size of its code" '^of the text, mtrace with xxHash: [0-9]{5} bytes$'
+
+    # Both prints of one snapshot are the same text.
+    sed -n '/^== The snapshot,/,/^== End/{/^==/d;p}' "$out" | tr -d '\r' >"$tmp/firmware"
+    "$tmp/read" "$tmp/$board/firmware.mtrace" >"$tmp/host" 2>&1
+    report "$board: the host reads its snapshot file" $? "$(head -n 1 "$tmp/host")"
+    grep -q "main\.c:$leak load_level" "$tmp/firmware" && diff "$tmp/firmware" "$tmp/host"
+    report "$board: the host prints its snapshot as the firmware did" $?
+done
+
+# What must fail does.
+! examples/firmware/build.sh nowhere "$tmp/none.elf" >"$tmp/log" 2>&1 && grep -q 'no board nowhere' "$tmp/log"
+report "an unknown board is an error" $?
+head -c 600 "$tmp/microbit/firmware.mtrace" >"$tmp/cut.mtrace"
+! "$tmp/read" "$tmp/cut.mtrace" >"$tmp/log" 2>&1 && grep -q 'ends too early' "$tmp/log"
+report "a snapshot file that was cut is an error" $?
+exit $failed
