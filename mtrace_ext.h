@@ -542,9 +542,9 @@ static void mtrace_lock_(uint32_t *word) {
     bool held = false;
     while (!held) {
         is_free = 0;
-        MTRACE_LOCK();
+        mtrace_user_lock_();
         held = MTRACE_CAS_(word, &is_free, 1u);
-        MTRACE_UNLOCK();
+        mtrace_user_unlock_();
         if (!held) {
             mtrace_yield_();
         }
@@ -552,9 +552,9 @@ static void mtrace_lock_(uint32_t *word) {
 }
 
 static void mtrace_unlock_(uint32_t *word) {
-    MTRACE_LOCK();
+    mtrace_user_lock_();
     MTRACE_SET_RELEASE_(word, 0u);
-    MTRACE_UNLOCK();
+    mtrace_user_unlock_();
 }
 
 /* The locks, in the order of taking. `profile` is held alone, except over a fork.
@@ -2770,16 +2770,16 @@ static void mtrace_sample_(void) {
 
 static uint32_t mtrace_recorder_state_(void) {
     uint32_t state;
-    MTRACE_LOCK(); /* empty where there are atomics */
+    mtrace_user_lock_(); /* empty where there are atomics */
     state = MTRACE_GET_ACQUIRE_(&mtrace_recorder_.state);
-    MTRACE_UNLOCK();
+    mtrace_user_unlock_();
     return state;
 }
 
 static void mtrace_recorder_set_state_(uint32_t state) {
-    MTRACE_LOCK();
+    mtrace_user_lock_();
     MTRACE_SET_RELEASE_(&mtrace_recorder_.state, state);
-    MTRACE_UNLOCK();
+    mtrace_user_unlock_();
 }
 
 bool mtrace_recorder_is_on(void) {
@@ -5263,9 +5263,9 @@ static mtrace_worker_ *mtrace_worker_take_(void) {
     size_t i;
     for (i = 0; i < p->worker_count && w == NULL; i++) {
         uint32_t idle = 0;
-        MTRACE_LOCK();
+        mtrace_user_lock_();
         w = MTRACE_CAS_(&p->workers[i].taken, &idle, 1) ? &p->workers[i] : NULL;
-        MTRACE_UNLOCK();
+        mtrace_user_unlock_();
     }
     if (w == NULL) {
         MTRACE_ADD_(&p->lost_calls, 1);

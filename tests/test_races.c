@@ -446,11 +446,11 @@ static void test_a_child_goes_on(void **state) {
 
 #ifdef LOCK_CONFIG_H /* a lock that is a mutex is held over a fork by its owner */
 static void take_lock(void) {
-    MTRACE_LOCK();
+    mtrace_user_lock_();
 }
 
 static void give_lock(void) {
-    MTRACE_UNLOCK();
+    mtrace_user_unlock_();
 }
 #endif
 

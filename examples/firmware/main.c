@@ -9,26 +9,10 @@
 #include <stdbool.h>
 #include <unistd.h>
 
-/* ---------------------------------------------------------- the tracer's lock: interrupts are off */
-
-static uint32_t lock_state; /* both are used with interrupts off only */
-static uint32_t lock_depth;
-
-static void lock(void) {
-    uint32_t state = board_disable_interrupts();
-    if (lock_depth++ == 0) {
-        lock_state = state;
-    }
-}
-
-static void unlock(void) {
-    if (--lock_depth == 0) {
-        board_restore_interrupts(lock_state);
-    }
-}
-
-#define MTRACE_LOCK()           lock()
-#define MTRACE_UNLOCK()         unlock()
+/* The tracer's lock: interrupts off, and back to what they were. */
+#define MTRACE_LOCK_STATE       uint32_t
+#define MTRACE_LOCK(state)      ((state) = board_disable_interrupts())
+#define MTRACE_UNLOCK(state)    board_restore_interrupts(state)
 #define MTRACE_MAX_DOMAIN_NAMES 2
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h" /* of its chapters only the one for files */

@@ -1,0 +1,337 @@
+/* The hooks of a port: a lock that saves its state and refuses to nest, the running task's scope.
+   Each configuration of the tests builds the same: this file's own hooks are all that it needs. */
+
+#undef MTRACE_CONFIG_FILE
+#undef MTRACE_SINGLE_THREAD
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#include <cmocka.h>
+#ifdef __cplusplus
+}
+#endif
+
+/* --- a machine: a irq_mask of interrupts, an interrupt that comes at the worst moment --- */
+
+typedef struct machine_state {
+    int saved; /* 0: interrupts are on */
+} machine_state;
+
+static int irq_mask, locks, lock_held;
+static void (*interrupt)(void); /* to be raised between the saving and the masking */
+
+static void lock(machine_state *state) {
+    void (*handler)(void) = interrupt;
+    state->saved = irq_mask;
+    if (handler != NULL && irq_mask == 0) {
+        interrupt = NULL;
+        irq_mask = 2;
+        handler();
+        irq_mask = 0;
+    }
+    irq_mask = 1;
+    assert_int_equal(lock_held, 0);
+    lock_held = 1;
+    locks++;
+}
+
+static void unlock(const machine_state *state) {
+    assert_int_equal(lock_held, 1);
+    lock_held = 0;
+    irq_mask = state->saved;
+}
+
+#define MTRACE_LOCK_STATE    machine_state
+#define MTRACE_LOCK(state)   lock(&(state))
+#define MTRACE_UNLOCK(state) unlock(&(state))
+
+/* --- tasks --- */
+
+typedef struct task {
+    struct mtrace_scope *scope;
+} task;
+
+static task *running;
+
+static struct mtrace_scope *running_scope(void) {
+    return running == NULL ? NULL : running->scope;
+}
+
+#define MTRACE_CONTEXT() running_scope()
+
+/* --- the allocator --- */
+
+static void *heap_malloc(size_t size) {
+    assert_int_equal(lock_held, 0);
+    return malloc(size);
+}
+
+static void *heap_calloc(size_t count, size_t size) {
+    assert_int_equal(lock_held, 0);
+    return calloc(count, size);
+}
+
+static void *heap_realloc(void *block, size_t size) {
+    assert_int_equal(lock_held, 0);
+    return realloc(block, size);
+}
+
+static void heap_free(void *block) {
+    assert_int_equal(lock_held, 0);
+    free(block);
+}
+
+#define MTRACE_BASE_MALLOC(size)         heap_malloc(size)
+#define MTRACE_BASE_CALLOC(count, size)  heap_calloc(count, size)
+#define MTRACE_BASE_REALLOC(block, size) heap_realloc(block, size)
+#define MTRACE_BASE_FREE(block)          heap_free(block)
+
+#define MTRACE_IMPLEMENTATION
+#include "../mtrace_ext.h"
+
+static unsigned char memory[1 << 16];
+
+static void write_text(const char *text, size_t length, void *user) {
+    char *out = (char *)user;
+    size_t used = strlen(out);
+    assert_int_equal(lock_held, 0);
+    assert_true(used + length < 4096);
+    memcpy(out + used, text, length);
+    out[used + length] = '\0';
+}
+
+static char written[4096];
+
+static void start(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    desc.memory = memory;
+    desc.memory_size = sizeof memory;
+    desc.foreign_free = MTRACE_FOREIGN_REPORT;
+    desc.frames = 4;
+    desc.write = write_text;
+    desc.write_user = written;
+    written[0] = '\0';
+    running = NULL;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+/* --- the lock --- */
+
+static void blocks_of_all_kinds(void) {
+    void *a = MT_MALLOC(10), *b = MT_CALLOC(3, 10);
+    char *c = MT_STRDUP("text");
+    MT_FREE(a);
+    b = MT_REALLOC(b, 100000);
+    MT_FREE(b);
+    MT_FREE(c);
+    a = MT_MALLOC_IN(3, 10);
+    MT_TRACK(2, &a, 1000);
+    MT_TRACK(2, &a, 2000);
+    MT_UNTRACK(2, &a);
+    MT_UNTRACK(2, &a);
+    MT_FREE(a);
+    MT_FREE(malloc(10)); /* foreign, reported */
+}
+
+static void scopes_of_all_kinds(void) {
+    mtrace_scope before = MT_SCOPE_PUSH(), saved;
+    void *block = MT_MALLOC(10);
+    saved = mtrace_scope_save();
+    mtrace_scope_pop(before);
+    mtrace_scope_restore(saved);
+    mtrace_scope_pop(before);
+    MT_FREE(block);
+}
+
+static void questions_of_all_kinds(void) {
+    void *block = MT_MALLOC(10);
+    mtrace_block found;
+    mtrace_snapshot *first = NULL, *second = NULL;
+    mtrace_rows *rows = NULL;
+    mtrace_name_domain(3, "three");
+    mtrace_find(&found, block);
+    (void)mtrace_get_traced_memory();
+    (void)mtrace_get_info();
+    (void)mtrace_site_intern("file", "function", "type", 1);
+    assert_int_equal(mtrace_snapshot_take(&first, true, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_filter(&second, first, NULL, 0, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&rows, first, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    mtrace_report(rows, NULL);
+    mtrace_rows_free(rows);
+    mtrace_print_top(3);
+    mtrace_print_peak(3);
+    mtrace_print_leaks();
+    mtrace_print_diff(first, 3);
+    (void)mtrace_growth(written, 0, first, 0);
+    mtrace_snapshot_free(first);
+    mtrace_snapshot_free(second);
+    assert_null(mtrace_check());
+    written[0] = '\0';
+    MT_FREE(block);
+}
+
+static void life_cycle(void) {
+    mtrace_pause();
+    mtrace_resume();
+    mtrace_reset_peak();
+    mtrace_clear();
+    mtrace_stop();
+    (void)mtrace_get_info();
+    mtrace_clear();
+    blocks_of_all_kinds(); /* stopped */
+    mtrace_scope_pop(MT_SCOPE_PUSH());
+    start();
+}
+
+static void (*const calls[])(void) = {blocks_of_all_kinds, scopes_of_all_kinds,
+                                      questions_of_all_kinds, life_cycle};
+enum { CALLS = sizeof calls / sizeof *calls };
+
+/* The lock and the heap above refuse if a call takes the lock twice, or keeps it in a callback. */
+static void test_the_lock_does_not_nest(void **state) {
+    size_t i;
+    (void)state;
+    start();
+    for (i = 0; i < CALLS; i++) {
+        int before = locks;
+        calls[i]();
+        assert_true(locks > before);
+        assert_int_equal(lock_held, 0);
+    }
+    mtrace_stop();
+}
+
+static void test_interrupts_stay_as_they_were(void **state) {
+    size_t i;
+    (void)state;
+    start();
+    for (i = 0; i < CALLS; i++) {
+        irq_mask = 0;
+        calls[i]();
+        assert_int_equal(irq_mask, 0);
+        irq_mask = 1;
+        calls[i]();
+        assert_int_equal(irq_mask, 1);
+    }
+    irq_mask = 0;
+    mtrace_stop();
+}
+
+static int interrupts;
+
+static void handler(void) {
+    static int key;
+    interrupts++;
+    MT_TRACK(1, &key, 10);
+    assert_int_equal(irq_mask, 2);
+}
+
+/* The interrupt's own calls must not change the state that the call under it has saved. */
+static void test_an_interrupt_while_the_state_is_saved(void **state) {
+    void *block;
+    (void)state;
+    start();
+    interrupts = 0;
+    interrupt = handler;
+    block = MT_MALLOC(10);
+    assert_int_equal(irq_mask, 0);
+    interrupt = handler;
+    MT_FREE(block);
+    assert_int_equal(irq_mask, 0);
+    assert_int_equal(interrupts, 2);
+    assert_int_equal(mtrace_get_traced_memory().current, 10);
+    mtrace_stop();
+}
+
+/* --- tasks --- */
+
+static uint32_t frames_of(const void *block) {
+    mtrace_frame frames[4];
+    mtrace_block found;
+    assert_int_equal(mtrace_find_tracked(&found, 0, (uintptr_t)block, frames, 4), MTRACE_OK);
+    return found.traceback.count;
+}
+
+static void *block_here(void) {
+    return MT_MALLOC(10);
+}
+
+static void test_each_task_has_its_scope(void **state) {
+    mtrace_scope scopes[2] = {MTRACE_ZERO_, MTRACE_ZERO_};
+    task a, b;
+    void *blocks[4];
+    int i;
+    (void)state;
+    a.scope = &scopes[0];
+    b.scope = &scopes[1];
+    start();
+    running = &a;
+    (void)MT_SCOPE_PUSH();
+    (void)MT_SCOPE_PUSH();
+    blocks[0] = block_here();
+    running = &b;
+    blocks[1] = block_here();
+    (void)MT_SCOPE_PUSH_IN(5);
+    running = &a;
+    blocks[2] = block_here();
+    running = &b;
+    blocks[3] = block_here();
+    assert_int_equal(frames_of(blocks[0]), 3);
+    assert_int_equal(frames_of(blocks[1]), 1);
+    assert_int_equal(frames_of(blocks[2]), 3);
+    assert_int_equal(frames_of(blocks[3]), 2);
+    for (i = 0; i < 4; i++) {
+        MT_FREE(blocks[i]);
+    }
+    mtrace_stop();
+}
+
+/* Before the scheduler runs, and in a task without a scope of its own: they share one. */
+static void test_no_task_runs(void **state) {
+    mtrace_scope scope = MTRACE_ZERO_, before;
+    task with, without;
+    void *block;
+    (void)state;
+    with.scope = &scope;
+    without.scope = NULL;
+    start();
+    before = MT_SCOPE_PUSH();
+    block = block_here();
+    assert_int_equal(frames_of(block), 2);
+    MT_FREE(block);
+    running = &with;
+    block = block_here();
+    assert_int_equal(frames_of(block), 1);
+    MT_FREE(block);
+    running = &without;
+    block = block_here();
+    assert_int_equal(frames_of(block), 2);
+    MT_FREE(block);
+    mtrace_scope_pop(before);
+    running = NULL;
+    block = block_here();
+    assert_int_equal(frames_of(block), 1);
+    MT_FREE(block);
+    mtrace_stop();
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_lock_does_not_nest),
+        cmocka_unit_test(test_interrupts_stay_as_they_were),
+        cmocka_unit_test(test_an_interrupt_while_the_state_is_saved),
+        cmocka_unit_test(test_each_task_has_its_scope),
+        cmocka_unit_test(test_no_task_runs),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
