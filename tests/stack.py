@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # stack.py CALLGRAPH IMAGE TOOLS: the most stack that each row of the limits on stdin can take. See stack.sh.
 #
-# gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). The most stack
-# of a function is its frame and the most of what it calls. Functions of the C library are not in the graph: their
-# frames are read from the image, as what their instructions push.
+# gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function takes
+# its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read from
+# the image, as what their instructions push.
 import re
 import subprocess
 import sys
@@ -106,7 +106,8 @@ class Graph:
         taken = {base(name) for name in read_taken(image, tools + "objdump") if name in self.frames}
         self.faults += [f"tests/stack.py does not know who calls {name} through a pointer"
                         for name in taken - known if not name.startswith(("stack_", "write_nowhere", "main"))]
-        self.faults += [f"no datum is the address of {name}: see POINTERS in tests/stack.py" for name in known - taken]
+        self.faults += [f"no datum is the address of {name}: see POINTERS in tests/stack.py"
+                        for name in known - taken]
 
     def called(self, name):
         for target in sorted(self.calls.get(name, ())):
