@@ -325,6 +325,51 @@ static void test_no_task_runs(void **state) {
     mtrace_stop();
 }
 
+/* --- call sites without a line --- */
+
+static void report(mtrace_style style) {
+    mtrace_snapshot *snapshot;
+    mtrace_rows *rows;
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    written[0] = '\0';
+    desc.style = style;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
+    mtrace_rows_free(rows);
+    mtrace_snapshot_free(snapshot);
+}
+
+static void assert_written(const char *text) {
+    if (strstr(written, text) == NULL) {
+        fail_msg("no \"%s\" in\n%s", text, written);
+    }
+}
+
+/* An allocator that knows its caller's address, and a task's name: no line number is shown. */
+static void test_sites_without_lines(void **state) {
+    mtrace_site code = mtrace_site_from_address((const void *)(uintptr_t)0x8004d84);
+    mtrace_site boot = MTRACE_ZERO_;
+    void *a, *b;
+    (void)state;
+    boot.file = "boot";
+    start();
+    a = mtrace_malloc_at(100, &code);
+    b = mtrace_malloc_at(50, &boot);
+    report(MTRACE_STYLE_TABLE);
+    assert_written(" pc:0x8004d84\n");
+    assert_written(" boot\n");
+    report(MTRACE_STYLE_WARNINGS);
+    assert_written("pc:0x8004d84: warning: ");
+    assert_written("boot: warning: ");
+    report(MTRACE_STYLE_PYTHON); /* as CPython */
+    assert_written("pc:0x8004d84: size=100 B");
+    assert_written("boot:0: size=50 B");
+    MT_FREE(a);
+    MT_FREE(b);
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_lock_does_not_nest),
@@ -332,6 +377,7 @@ int main(void) {
         cmocka_unit_test(test_an_interrupt_while_the_state_is_saved),
         cmocka_unit_test(test_each_task_has_its_scope),
         cmocka_unit_test(test_no_task_runs),
+        cmocka_unit_test(test_sites_without_lines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
