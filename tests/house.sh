@@ -19,7 +19,7 @@ lines 7050>5400 mtrace_ext.h
 functions 720      7        43       mtrace.h
 functions 455      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 67>50    28       27       31       mtrace.h
+names 68>50    28       27       31       mtrace.h
 names 47       12       5        7        mtrace_ext.h
 # count: of them
 count 0        lines with #if or its like inside of functions
@@ -27,9 +27,9 @@ count 1>0      pairs of functions with one body
 count 0        chapters in more than one place
 count 141>55   functions of mtrace.h that one MT_MALLOC reaches
 chapters mtrace.h 70 CONFIG, 20 VERSION, 150 COMPILER, 390 TYPES, 80 LIFE CYCLE, 60 QUERIES, 140 SNAPSHOTS,
-chapters mtrace.h 110 REPORTS, 30 CHECKS, 280 RECORDING, 280 MACROS, 700 PORTABILITY, 700 STRUCTURES, 260 GATE,
+chapters mtrace.h 110 REPORTS, 30 CHECKS, 320 RECORDING, 280 MACROS, 700 PORTABILITY, 700 STRUCTURES, 260 GATE,
 chapters mtrace.h 620 TEXT, 90 NAMES, 190 INTERN, 730 SITES, 470 TRACE TABLE, 180 SAMPLING, 520 COUNTERS, 630 RECORD,
-chapters mtrace.h 830 LIFECYCLE, 240 LOOKUP, 180 FILTER, 770 SNAPSHOT, 620 GROUP, 290 ROW TEXT, 550 TABLE, 200 DIRECT, 270 REPORT,
+chapters mtrace.h 830 LIFECYCLE, 240 LOOKUP, 180 FILTER, 770 SNAPSHOT, 620 GROUP, 310 ROW TEXT, 570 TABLE, 200 DIRECT, 270 REPORT,
 chapters mtrace.h 300 CHECK
 chapters mtrace_ext.h 90 PORTABILITY OF EXT, 260 SYSTEM, 430 CLOCK AND THREAD, 250 OUTPUT, 70 EXIT, 90 FILES,
 chapters mtrace_ext.h 400 DUMP, 450 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECORDER, 720 SAMPLES AND MARKS,
