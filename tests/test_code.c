@@ -136,7 +136,7 @@ static void test_recorded_ones_have_none(void **state) {
     assert_int_equal(test_find_traceback(&traceback, 0, (uintptr_t)block, frames, 2), MTRACE_OK);
     assert_null(traceback.frames[0].module);
     assert_int_equal(traceback.frames[0].address, 0);
-    assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);
+    s = test_take(false);
     p = mtrace_snapshot_get_parts(s);
     assert_int_equal(p.module_count, 0);
     assert_null(p.rows[p.row_count - 1].traceback.frames[0].module);
@@ -225,7 +225,7 @@ static void test_with_a_line(void **state) {
     test_expect_statistics(s, MTRACE_BY_FILE, "a.c 3 3");
     test_expect_statistics(s, MTRACE_BY_FUNCTION, "f@a.c 3 3");
     test_expect_statistics(s, MTRACE_BY_TRACEBACK, "a.c:7 3 3");
-    assert_int_equal(mtrace_snapshot_statistics(&by_line, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    by_line = test_rows(s, MTRACE_BY_LINE);
     assert_null(by_line->rows[0].module);
     assert_int_equal(by_line->rows[0].address, 0);
     mtrace_rows_free(by_line);
@@ -347,9 +347,8 @@ static void test_against_brute_force(void **state) {
         parts.module_count = MODULES;
         assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
         parts = mtrace_snapshot_get_parts(s);
-        assert_int_equal(mtrace_snapshot_statistics(&by_line, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
-        assert_int_equal(mtrace_snapshot_statistics(&by_traceback, s, MTRACE_BY_TRACEBACK, NULL),
-                         MTRACE_OK);
+        by_line = test_rows(s, MTRACE_BY_LINE);
+        by_traceback = test_rows(s, MTRACE_BY_TRACEBACK);
         assert_int_equal(by_line->count, count_places(parts.rows, ROWS, &most));
         assert_int_equal(by_line->rows[0].size, most);
         assert_int_equal(by_traceback->count, by_line->count);
@@ -398,7 +397,7 @@ static void expect_report(const test_trace *traces, size_t count, mtrace_key_typ
     desc.write_user = &out;
     out.length = 0;
     out.text[0] = '\0';
-    assert_int_equal(mtrace_snapshot_statistics(&rows, s, key_type, NULL), MTRACE_OK);
+    rows = test_rows(s, key_type);
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
     assert_string_equal(out.text, wanted);
     mtrace_rows_free(rows);

@@ -20,14 +20,8 @@ static int setup(void **state) {
     return 0;
 }
 
-static mtrace_snapshot *take(void) {
-    mtrace_snapshot *s;
-    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
-    return s;
-}
-
 static void expect_domains(const char *wanted) {
-    mtrace_snapshot *s = take();
+    mtrace_snapshot *s = test_take(true);
     test_sound();
     test_expect_statistics(s, MTRACE_BY_DOMAIN, wanted);
     mtrace_snapshot_free(s);
@@ -335,8 +329,7 @@ typedef struct heap {
 static uint32_t seed = 1;
 
 static uint32_t pick(uint32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)seed * n) >> 32);
+    return test_random(&seed, n);
 }
 
 static void heap_step(heap *h) {
@@ -366,7 +359,7 @@ static void heap_step(heap *h) {
 
 static void expect_heap(const heap *h) {
     uint64_t size[DOMAINS] = MTRACE_ZERO_, count[DOMAINS] = MTRACE_ZERO_;
-    mtrace_snapshot *s = take();
+    mtrace_snapshot *s = test_take(true);
     mtrace_rows *rows;
     uint32_t i;
     for (i = 0; i < BLOCKS; i++) {
@@ -378,7 +371,7 @@ static void expect_heap(const heap *h) {
         size[2] += h->tracked[i] ? 7 : 0;
         count[2] += h->tracked[i] ? 1 : 0;
     }
-    assert_int_equal(mtrace_snapshot_statistics(&rows, s, MTRACE_BY_DOMAIN, NULL), MTRACE_OK);
+    rows = test_rows(s, MTRACE_BY_DOMAIN);
     for (i = 0; i < rows->count; i++) {
         assert_true(rows->rows[i].domain < DOMAINS);
         assert_int_equal(rows->rows[i].size, size[rows->rows[i].domain]);
@@ -426,14 +419,14 @@ static void test_names(void **state) {
 }
 
 static void write_report(mtrace_style style, test_output *out) {
-    mtrace_snapshot *s = take();
+    mtrace_snapshot *s = test_take(true);
     mtrace_rows *rows;
     mtrace_report_desc desc = MTRACE_ZERO_;
     desc.style = style;
     desc.write = test_write;
     desc.write_user = out;
     out->length = 0;
-    assert_int_equal(mtrace_snapshot_statistics(&rows, s, MTRACE_BY_DOMAIN, NULL), MTRACE_OK);
+    rows = test_rows(s, MTRACE_BY_DOMAIN);
     assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
     mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
@@ -481,11 +474,11 @@ static void test_names_in_snapshots(void **state) {
     mtrace_snapshot *before, *first, *second;
     (void)state;
     assert_int_equal(MT_TRACK(1, 1, 10), MTRACE_OK);
-    before = take();
+    before = test_take(true);
     assert_int_equal(mtrace_name_domain(1, "one"), MTRACE_OK);
-    first = take();
+    first = test_take(true);
     assert_int_equal(mtrace_name_domain(1, "uno"), MTRACE_OK);
-    second = take();
+    second = test_take(true);
     mtrace_stop();
     test_expect_statistics(before, MTRACE_BY_DOMAIN, "1 10 1");
     test_expect_statistics(first, MTRACE_BY_DOMAIN, "1 (one) 10 1");
@@ -551,8 +544,8 @@ static void test_names_only_by_domain(void **state) {
     (void)state;
     assert_int_equal(mtrace_name_domain(1, "one"), MTRACE_OK);
     assert_int_equal(MT_TRACK(1, 1, 10), MTRACE_OK);
-    s = take();
-    assert_int_equal(mtrace_snapshot_statistics(&rows, s, MTRACE_BY_TRACEBACK, NULL), MTRACE_OK);
+    s = test_take(true);
+    rows = test_rows(s, MTRACE_BY_TRACEBACK);
     assert_int_equal(rows->count, 1);
     assert_null(rows->rows[0].domain_name);
     assert_int_equal(rows->rows[0].domain, 0);

@@ -115,7 +115,7 @@ static mtrace_snapshot *some_snapshot(void) {
     assert_int_equal(MT_TRACK(70000, 77, 1 << 20), MTRACE_OK);
     MT_FREE(MT_MALLOC(5000));
     held[4] = MT_REALLOC(MT_MALLOC(1), 2);
-    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
+    s = test_take(true);
     return s;
 }
 
@@ -207,20 +207,20 @@ static void test_in_used_memory(void **state) {
     (void)state;
     mtrace_snapshot_free(s);
     test_give_kept_back();
-    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
+    s = test_take(true);
     dump(&file, s);
     mtrace_snapshot_free(s);
     test_dirty_kept();
-    assert_int_equal(mtrace_snapshot_take(&again, true, NULL), MTRACE_OK);
+    again = test_take(true);
     dump(&other, again);
     assert_int_equal(file.size, other.size);
     assert_memory_equal(file.data, other.data, file.size);
     test_give_kept_back();
-    assert_int_equal(mtrace_snapshot_statistics(&fresh, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    fresh = test_rows(again, MTRACE_BY_LINE);
+    used = test_rows(again, MTRACE_BY_LINE);
     mtrace_rows_free(used);
     test_dirty_kept();
-    assert_int_equal(mtrace_snapshot_statistics(&used, again, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    used = test_rows(again, MTRACE_BY_LINE);
     assert_true(fresh->count > 1);
     assert_int_equal(fresh->count, used->count);
     for (i = 0; i < used->count; i++) {
@@ -373,7 +373,7 @@ static void test_many_names(void **state) {
         site.line = i;
         assert_int_equal(mtrace_track_at(1, i, i, &site), MTRACE_OK);
     }
-    assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);
+    s = test_take(false);
     dump(&file, s);
     file.most = 1;
     assert_int_equal(load(&back, &file), MTRACE_OK);
@@ -394,7 +394,7 @@ static void test_compare_files(void **state) {
     (void)state;
     MT_FREE(held[0]);
     held[0] = MT_MALLOC(333);
-    assert_int_equal(mtrace_snapshot_take(&later, true, NULL), MTRACE_OK);
+    later = test_take(true);
     dump(&file, s);
     dump(&other, later);
     assert_int_equal(load(&a, &file), MTRACE_OK);
@@ -581,7 +581,7 @@ static void ask(mtrace_snapshot *s) {
     desc.top = 3;
     for (i = 0; i < sizeof keys / sizeof *keys; i++) {
         out.length = 0;
-        assert_int_equal(mtrace_snapshot_statistics(&statistics, s, keys[i], NULL), MTRACE_OK);
+        statistics = test_rows(s, keys[i]);
         assert_int_equal(mtrace_report(statistics, &desc), MTRACE_OK);
         mtrace_rows_free(statistics);
     }

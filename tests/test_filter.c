@@ -511,7 +511,7 @@ static void test_the_rest_is_kept(void **state) {
     assert_int_equal(mtrace_track_at(0, 320, 100, &sites[0]), MTRACE_OK);
     assert_int_equal(mtrace_track_at(9, 640, 30, &sites[1]), MTRACE_OK);
     assert_int_equal(mtrace_untrack_at(0, 320, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_take(&s, false, NULL), MTRACE_OK);
+    s = test_take(false);
     mtrace_snapshot_set_view(s, MTRACE_VIEW_PEAK);
     less = filter(s, &f, 1);
     test_expect_statistics(less, MTRACE_BY_LINE, "a.c:1 100 1");

@@ -29,12 +29,6 @@ static int teardown(void **state) {
     return 0;
 }
 
-static mtrace_snapshot *take(void) {
-    mtrace_snapshot *snapshot;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
-    return snapshot;
-}
-
 /* --- traces: `count` of them, each with a key of its own --- */
 
 static uintptr_t next_key = 32;
@@ -129,7 +123,7 @@ static void expect_rows(const mtrace_rows *s, const char *wanted) {
 static void expect_statistics(const mtrace_snapshot *snapshot, mtrace_key_type key_type,
                               const char *wanted) {
     mtrace_rows *s;
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
+    s = test_rows(snapshot, key_type);
     assert_int_equal(s->key_type, key_type);
     assert_false(s->is_diff);
     expect_rows(s, wanted);
@@ -176,10 +170,10 @@ static void test_statistics_as_cpython(void **state) {
     mtrace_snapshot *s1, *s2;
     (void)state;
     trace_s1();
-    s1 = take();
+    s1 = test_take(true);
     mtrace_clear();
     trace_s2();
-    s2 = take();
+    s2 = test_take(true);
     expect_statistics(s1, MTRACE_BY_LINE,
                       "b.py:1 66 1 | a.py:2 30 3 | <unknown>:0 7 1 | a.py:5 2 1");
     expect_statistics(s2, MTRACE_BY_LINE, "a.py:5 5002 2 | c.py:578 400 1 | a.py:2 30 3");
@@ -209,11 +203,11 @@ static void test_compare_as_cpython(void **state) {
     mtrace_snapshot *s1, *s2, *empty;
     uintptr_t first = next_key;
     (void)state;
-    empty = take();
+    empty = test_take(true);
     expect_statistics(empty, MTRACE_BY_LINE, "");
     expect_compare(empty, empty, MTRACE_BY_LINE, "");
     trace_s1();
-    s1 = take();
+    s1 = test_take(true);
     for (; first < next_key; first += 32) {
         uint32_t domain;
         for (domain = 0; domain < 3; domain++) {
@@ -223,7 +217,7 @@ static void test_compare_as_cpython(void **state) {
     assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
     assert_int_equal(mtrace_get_traced_memory().current, 0);
     trace_s2();
-    s2 = take();
+    s2 = test_take(true);
     expect_compare_as_cpython(s1, s2);
     expect_compare(s1, empty, MTRACE_BY_FILE,
                    "b.py 66 +66 1 +1 | a.py 32 +32 4 +4 | <unknown> 7 +7 1 +1");
@@ -232,13 +226,13 @@ static void test_compare_as_cpython(void **state) {
     mtrace_snapshot_free(s2);
     mtrace_clear();
     trace_s2();
-    s2 = take();
+    s2 = test_take(true);
     expect_compare_as_cpython(s1, s2);
     mtrace_snapshot_free(s2);
     mtrace_stop();
     start();
     trace_s2();
-    s2 = take();
+    s2 = test_take(true);
     expect_compare_as_cpython(s1, s2);
     mtrace_snapshot_free(s2);
     mtrace_snapshot_free(s1);
@@ -332,10 +326,10 @@ static void expect_grouping(const grouping *g) {
     mtrace_snapshot *old, *now;
     size_t i;
     trace_list(g->old);
-    old = take();
+    old = test_take(true);
     mtrace_clear();
     trace_list(g->now);
-    now = take();
+    now = test_take(true);
     for (i = 0; g->wanted[i].rows != NULL; i++) {
         if (is_diff) {
             expect_compare(now, old, g->wanted[i].key_type, g->wanted[i].rows);
@@ -362,7 +356,7 @@ static void test_groupings(void **state) {
 static void expect_keys_only(const mtrace_snapshot *s, mtrace_key_type key_type) {
     mtrace_rows *statistics;
     size_t i;
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, key_type, NULL), MTRACE_OK);
+    statistics = test_rows(s, key_type);
     assert_true(statistics->count > 1);
     for (i = 0; i < statistics->count; i++) {
         const mtrace_row *r = &statistics->rows[i];
@@ -384,7 +378,7 @@ static void test_keys_not_fixed_are_zero(void **state) {
     int key_type;
     (void)state;
     trace_list(groupings[0].now);
-    s = take();
+    s = test_take(true);
     for (key_type = MTRACE_BY_LINE; key_type <= MTRACE_BY_SIZE_CLASS; key_type++) {
         expect_keys_only(s, (mtrace_key_type)key_type);
     }
@@ -392,9 +386,9 @@ static void test_keys_not_fixed_are_zero(void **state) {
 }
 
 static void test_size_classes_need_blocks(void **state) {
-    mtrace_snapshot *s = take(), *without;
+    mtrace_snapshot *s = test_take(true), *without;
     (void)state;
-    assert_int_equal(mtrace_snapshot_take(&without, false, NULL), MTRACE_OK);
+    without = test_take(false);
     expect_refused(MTRACE_ERR_NO_BLOCKS, without, NULL, false, MTRACE_BY_SIZE_CLASS);
     expect_refused(MTRACE_ERR_NO_BLOCKS, s, without, true, MTRACE_BY_SIZE_CLASS);
     expect_refused(MTRACE_ERR_NO_BLOCKS, without, s, true, MTRACE_BY_SIZE_CLASS);
@@ -411,7 +405,7 @@ static void test_views(void **state) {
     mtrace_rows *statistics;
     mtrace_site temporary = test_site("temporary.c", 1), held = test_site("held.c", 1);
     (void)state;
-    old = take();
+    old = test_take(true);
     assert_int_equal(mtrace_track_at(1, 1, 100, &held), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 2, 5000, &temporary), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 3, 5000, &temporary), MTRACE_OK);
@@ -419,7 +413,7 @@ static void test_views(void **state) {
     assert_int_equal(mtrace_untrack_at(1, 3, NULL), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 4, 70, &temporary), MTRACE_OK);
     assert_int_equal(mtrace_untrack_at(1, 4, NULL), MTRACE_OK);
-    s = take();
+    s = test_take(true);
     expect_statistics(s, MTRACE_BY_LINE, "held.c:1 100 1"); /* live */
     mtrace_snapshot_set_view(s, MTRACE_VIEW_PEAK);
     expect_statistics(s, MTRACE_BY_LINE, "temporary.c:1 10000 2 | held.c:1 100 1");
@@ -428,7 +422,7 @@ static void test_views(void **state) {
     expect_statistics(s, MTRACE_BY_LINE, "temporary.c:1 10070 3 | held.c:1 100 1");
     expect_compare(s, old, MTRACE_BY_LINE,
                    "temporary.c:1 10070 +10070 3 +3 | held.c:1 100 +100 1 +1");
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    statistics = test_rows(s, MTRACE_BY_FILE);
     assert_int_equal(statistics->view, MTRACE_VIEW_TOTAL);
     assert_int_equal(statistics->rows[0].peak_size, 10000);
     assert_int_equal(statistics->rows[0].peak_count, 2);
@@ -524,8 +518,8 @@ static void test_totals(void **state) {
     mtrace_row other;
     (void)state;
     trace_s1();
-    old = take();
-    assert_int_equal(mtrace_snapshot_statistics(&s, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    old = test_take(true);
+    s = test_rows(old, MTRACE_BY_LINE);
     assert_int_equal(s->total.size, 105);
     assert_int_equal(s->total.count, 6);
     assert_int_equal(s->total.size_diff, 0);
@@ -541,7 +535,7 @@ static void test_totals(void **state) {
     mtrace_rows_free(s);
     trace(1, 1000, "a.py", 5, 1);
     assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
-    now = take();
+    now = test_take(true);
     assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(s->total.size, 1098);
     assert_int_equal(s->total.count, 6);
@@ -578,16 +572,16 @@ static void test_counters_in_between(void **state) {
     (void)state;
     one = mtrace_realloc_at(one, 30, &site);
     mtrace_free_at(two, &site);
-    old = take();
+    old = test_take(true);
     one = mtrace_realloc_at(one, 300, &site);
     one = mtrace_realloc_at(one, 400, &site);
     mtrace_free_at(mtrace_malloc_at(1000, &site), &site);
-    now = take();
+    now = test_take(true);
     expect_counters(now, old, 1700, 3, 3, 2);
     mtrace_clear();
     two = mtrace_malloc_at(7, &site);
     two = mtrace_realloc_at(two, 8, &site);
-    cleared = take();
+    cleared = test_take(true);
     expect_counters(cleared, old, 15, 2, 1, 1);
     mtrace_free_at(one, &site);
     mtrace_free_at(two, &site);
@@ -604,12 +598,12 @@ static void test_dropped_rows(void **state) {
     const uint64_t big = (uint64_t)1 << 39; /* 512 GiB: not traced */
     (void)state;
     assert_int_equal(mtrace_track_at(1, 1, big, &site), MTRACE_ERR_FULL);
-    old = take();
+    old = test_take(true);
     expect_statistics(old, MTRACE_BY_LINE, "big.c:1 0 0");
     assert_int_equal(mtrace_track_at(1, 1, big + 5, &site), MTRACE_ERR_FULL);
     assert_int_equal(mtrace_track_at(1, 1, big, &site), MTRACE_ERR_FULL);
-    now = take();
-    assert_int_equal(mtrace_snapshot_statistics(&s, now, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    now = test_take(true);
+    s = test_rows(now, MTRACE_BY_LINE);
     assert_int_equal(s->rows[0].dropped_count, 3);
     assert_int_equal(s->rows[0].dropped_size, 3 * big + 5);
     assert_int_equal(s->info.dropped_count, 3);
@@ -665,10 +659,10 @@ static void test_callers_memory(void **state) {
     test_give_kept_back();
     own = mtrace_get_tracer_memory();
     trace_s1();
-    old = take();
+    old = test_take(true);
     mtrace_clear();
     trace_s2();
-    now = take();
+    now = test_take(true);
     with_snapshots = mtrace_get_tracer_memory();
     assert_true(with_snapshots > own);
     expect_exact_memory(now, NULL, MTRACE_BY_FILE, "a.py 5032 5 | c.py 400 1");
@@ -690,10 +684,10 @@ static void test_tracers_memory(void **state) {
     size_t before;
     (void)state;
     trace_s1();
-    s = take();
+    s = test_take(true);
     test_give_kept_back();
     before = mtrace_get_tracer_memory();
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    statistics = test_rows(s, MTRACE_BY_LINE);
     assert_int_equal(mtrace_get_tracer_memory(),
                      before + test_rows_size(s, NULL, MTRACE_BY_LINE) - TEST_LINE);
     mtrace_rows_free(statistics);
@@ -703,7 +697,7 @@ static void test_tracers_memory(void **state) {
 }
 
 static void test_bad_arguments(void **state) {
-    mtrace_snapshot *s = take();
+    mtrace_snapshot *s = test_take(true);
     volatile uint32_t bad = MTRACE_BY_TRACEBACK + 1;
     (void)state;
     expect_refused(MTRACE_ERR_ARGUMENT, NULL, NULL, false, MTRACE_BY_LINE);
@@ -740,8 +734,7 @@ typedef struct group {
 static uint32_t seed;
 
 static uint32_t pick(uint32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)seed * n) >> 32);
+    return test_random(&seed, n);
 }
 
 static void world_start(world *w) {
@@ -968,7 +961,7 @@ static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *
                     : group_places(groups, n, old_world, key_type, view, true);
         assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, key_type, NULL), MTRACE_OK);
     } else {
-        assert_int_equal(mtrace_snapshot_statistics(&s, now, key_type, NULL), MTRACE_OK);
+        s = test_rows(now, key_type);
     }
     expect_groups(s, groups, n);
     mtrace_rows_free(s);
@@ -1000,12 +993,12 @@ static void test_random_groups(void **state) {
         for (i = (int)pick(150); i > 0; i--) {
             world_step(&w);
         }
-        old = take();
+        old = test_take(true);
         old_world = w;
         for (i = (int)pick(100); i > 0; i--) {
             world_step(&w);
         }
-        now = take();
+        now = test_take(true);
         assert_int_equal(mtrace_get_info().dropped_count, 0);
         expect_every_view(now, &w, old, &old_world);
         mtrace_snapshot_free(now);

@@ -400,9 +400,8 @@ static void test_full_table_is_reported(void **state) {
     block = mtrace_malloc_at(70, other);
     test_traced(block, 70, "<other>", 0);
     assert_int_equal(mtrace_get_info().lost_sites, 0);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
-                     MTRACE_OK);
+    snapshot = test_take(false);
+    statistics = test_rows(snapshot, MTRACE_BY_LINE);
     assert_int_equal(statistics->count, 1);
     assert_string_equal(statistics->rows[0].file, "<other>");
     out.length = 0;

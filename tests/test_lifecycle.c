@@ -452,13 +452,12 @@ static void test_tracer_memory_of_system(void **state) {
     assert_int_equal(mtrace_get_tracer_memory(), held);
     test_give_kept_back();
     held = mtrace_get_tracer_memory();
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     assert_true(mtrace_get_tracer_memory() > held);
     assert_true(mtrace_get_tracer_memory() <= held + test_snapshot_size(false));
     assert_int_equal(mtrace_get_info().tracer_memory, mtrace_get_tracer_memory());
-    assert_int_equal(mtrace_snapshot_take(&with_blocks, true, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
-                     MTRACE_OK);
+    with_blocks = test_take(true);
+    statistics = test_rows(snapshot, MTRACE_BY_LINE);
     mtrace_stop();
     assert_true(mtrace_get_tracer_memory() > held); /* they outlive stop */
     assert_int_equal(statistics->total.size, 10);
@@ -476,12 +475,6 @@ static void test_tracer_memory_of_system(void **state) {
     MT_FREE(block);
 }
 
-static mtrace_snapshot *take(bool with_blocks) {
-    mtrace_snapshot *s;
-    assert_int_equal(mtrace_snapshot_take(&s, with_blocks, NULL), MTRACE_OK);
-    return s;
-}
-
 /* A start with 64 slots, and the bytes of the tracer's memory without any result. */
 static size_t start_without_results(void) {
     test_start(32, 16);
@@ -493,7 +486,7 @@ static size_t start_without_results(void) {
    the tracer's all the time. */
 static void test_block_is_kept(void **state) {
     size_t own = start_without_results(), size;
-    mtrace_snapshot *first = take(false);
+    mtrace_snapshot *first = test_take(false);
     int i;
     (void)state;
     size = mtrace_get_tracer_memory() - own;
@@ -502,7 +495,7 @@ static void test_block_is_kept(void **state) {
         mtrace_snapshot *s;
         assert_int_equal(test_kept_bytes(), size);
         assert_int_equal(mtrace_get_tracer_memory(), own + size);
-        s = take(false);
+        s = test_take(false);
         assert_true(s == first);
         assert_int_equal(test_kept_bytes(), 0);
         assert_int_equal(mtrace_get_tracer_memory(), own + size);
@@ -518,7 +511,7 @@ static void test_block_is_kept(void **state) {
    one that is too small goes back. */
 static void test_one_block_is_kept(void **state) {
     size_t own = start_without_results(), small, large;
-    mtrace_snapshot *s = take(false), *with_blocks = take(true), *copy;
+    mtrace_snapshot *s = test_take(false), *with_blocks = test_take(true), *copy;
     mtrace_rows *statistics;
     (void)state;
     mtrace_snapshot_free(s);
@@ -528,19 +521,18 @@ static void test_one_block_is_kept(void **state) {
     mtrace_snapshot_free(with_blocks);
     assert_int_equal(test_kept_bytes(), large);
     assert_int_equal(mtrace_get_tracer_memory(), own + large);
-    s = take(false); /* in the large one */
+    s = test_take(false); /* in the large one */
     assert_true(s == with_blocks);
     assert_int_equal(mtrace_get_tracer_memory(), own + large);
     assert_int_equal(mtrace_snapshot_filter(&copy, s, NULL, 0, NULL), MTRACE_OK);
     mtrace_snapshot_free(s);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, copy, MTRACE_BY_LINE, NULL),
-                     MTRACE_OK);
+    statistics = test_rows(copy, MTRACE_BY_LINE);
     assert_true((const void *)statistics == (const void *)s);
     mtrace_rows_free(statistics);
     mtrace_snapshot_free(copy);
     assert_true(test_kept_bytes() < large);
     assert_int_equal(mtrace_get_tracer_memory(), own + test_kept_bytes());
-    mtrace_snapshot_free(take(true));
+    mtrace_snapshot_free(test_take(true));
     assert_int_equal(test_kept_bytes(), large);
     assert_int_equal(mtrace_get_tracer_memory(), own + large);
     test_give_kept_back();
@@ -1103,8 +1095,8 @@ static uint64_t sum_of_rows(size_t *rows) {
     mtrace_rows *s;
     uint64_t sum = 0;
     size_t i;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    snapshot = test_take(false);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     *rows = s->count;
     for (i = 0; i < s->count; i++) {
         const mtrace_row *row = &s->rows[i];

@@ -31,8 +31,7 @@ static bool paused;
 static uint32_t seed;
 
 static uint32_t pick(uint32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)seed * n) >> 32);
+    return test_random(&seed, n);
 }
 
 static uint64_t pick_size(void) {
@@ -325,7 +324,7 @@ static void compare_rows(mtrace_snapshot *snapshot) {
     mtrace_rows *s;
     size_t i, rows = 0;
     int site;
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     for (site = 0; site < SITES; site++) {
         rows += site_totals[site].count != 0 || site_totals[site].dropped != 0 ? 1u : 0u;
     }
@@ -366,7 +365,7 @@ static void compare_all(void) {
     mtrace_snapshot *snapshot;
     assert_int_equal(info.foreign_frees, foreign);
     assert_int_equal(info.stale_replaced, stale);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    snapshot = test_take(true);
     compare_rows(snapshot);
     compare_blocks(snapshot);
     mtrace_snapshot_free(snapshot);

@@ -18,8 +18,7 @@ enum { ACTS = TEST_SANITIZED ? 1000 : 4000 };
 static uint32_t seed;
 
 static uint32_t pick(uint32_t n) {
-    seed = seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)seed * n) >> 32);
+    return test_random(&seed, n);
 }
 
 /* Mostly small. Now and then 64 KiB and more: shards count those apart. */
@@ -144,7 +143,7 @@ static void compare_rows(mtrace_snapshot *snapshot, bool all) {
     size_t i, rows = 0;
     int line;
     mtrace_snapshot_set_view(snapshot, all ? MTRACE_VIEW_TOTAL : MTRACE_VIEW_LIVE);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     for (i = 0; i < s->count; i++) {
         compare_row(&s->rows[i], figures_of(s->rows[i].line), all);
     }
@@ -164,7 +163,7 @@ static void compare(void) {
     assert_int_equal(info.live, live);
     assert_int_equal(info.foreign_frees, foreign);
     assert_int_equal(info.dropped_count, 0);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     compare_rows(snapshot, false);
     compare_rows(snapshot, true);
     mtrace_snapshot_free(snapshot);

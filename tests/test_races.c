@@ -230,11 +230,10 @@ static void *take_and_give_back(void *number) {
         mtrace_snapshot_parts parts;
         mtrace_rows *statistics;
         uint64_t rows, grouped;
-        assert_int_equal(mtrace_snapshot_take(&s, next_random(&seed) % 2 == 0, NULL), MTRACE_OK);
+        s = test_take(next_random(&seed) % 2 == 0);
         parts = mtrace_snapshot_get_parts(s);
         rows = sum_of(parts.rows, parts.row_count);
-        assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL),
-                         MTRACE_OK);
+        statistics = test_rows(s, MTRACE_BY_LINE);
         grouped = sum_of(statistics->rows, statistics->count);
         give_way(1);
         assert_true(rows == sum_of(parts.rows, parts.row_count));

@@ -1,44 +1,27 @@
 /* A realloc takes its trace, calls the allocator, and records the result. Here the allocator itself
    changes the tracer in between, as another thread could. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#ifdef __cplusplus
-extern "C" {
-#endif
-#include <cmocka.h>
-#ifdef __cplusplus
-}
-#endif
+static void *base_realloc(void *block, size_t size);
+#define MTRACE_BASE_REALLOC(block, size) base_realloc(block, size)
 
-static void (*meanwhile)(void);
-static bool fails;
+#include "support/test.h"
+#include "support/tools.h"
 
-static void *realloc_meanwhile(void *block, size_t size) {
-    if (meanwhile != NULL) {
-        meanwhile();
+static void (*during_realloc)(void);
+
+static void *base_realloc(void *block, size_t size) {
+    if (during_realloc != NULL) {
+        during_realloc();
     }
-    return fails ? NULL : realloc(block, size);
+    return test_fails(size) ? NULL : realloc(block, size);
 }
 
-#define MTRACE_BASE_MALLOC(size)         malloc(size)
-#define MTRACE_BASE_CALLOC(count, size)  calloc(count, size)
-#define MTRACE_BASE_REALLOC(block, size) realloc_meanwhile(block, size)
-#define MTRACE_BASE_FREE(block)          free(block)
-#define MTRACE_IMPLEMENTATION
-#include "mtrace.h"
-
-static void start(void) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    desc.max_blocks = 32;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-}
+static void nothing(void) {}
 
 static void stop(void) {
     mtrace_stop();
@@ -46,7 +29,7 @@ static void stop(void) {
 
 static void restart(void) {
     mtrace_stop();
-    start();
+    test_start(32, 0);
 }
 
 static void clear(void) {
@@ -58,12 +41,12 @@ static void clear_twice(void) {
     mtrace_clear();
 }
 
-static void clear_and_pause(void) {
-    mtrace_clear();
+static void pause_tracing(void) {
     (void)mtrace_pause();
 }
 
-static void pause_it(void) {
+static void clear_and_pause(void) {
+    mtrace_clear();
     (void)mtrace_pause();
 }
 
@@ -73,60 +56,67 @@ static void expect(size_t live, size_t bytes) {
     assert_int_equal(info.live, live);
     assert_int_equal(info.foreign_frees, 0);
     assert_int_equal(mtrace_get_traced_memory().current, bytes);
-    assert_null(mtrace_check());
+    test_sound();
 }
 
-/* One of 100 bytes grows to 200 while `act` happens, beside one of 30 from before. */
-static void *grow(void (*act)(void), bool failing, void **other) {
+/* A block of 100 bytes grows to 200 while `act` happens, beside one of 30 from before. */
+static void *grow(void (*act)(void), bool fails, void **other) {
     void *block, *moved;
-    start();
+    test_start(32, 0);
     *other = MT_MALLOC(30);
     block = MT_MALLOC(100);
-    meanwhile = act;
-    fails = failing;
+    during_realloc = act;
+    test_fail_next = fails ? 1 : 0;
     moved = MT_REALLOC(block, 200);
-    meanwhile = NULL;
-    fails = false;
-    return failing ? block : moved;
+    during_realloc = NULL;
+    assert_int_equal(moved == NULL, fails);
+    return fails ? block : moved;
 }
 
-typedef struct story {
+typedef struct change {
+    const char *name;
     void (*act)(void);
-    bool failing;
-    size_t live, bytes; /* after the realloc */
-} story;
+    size_t live, bytes;               /* after the realloc */
+    size_t live_failed, bytes_failed; /* after one that failed */
+} change;
 
-static void test_meanwhile(void **state) {
-    static const story stories[] = {
-        {NULL, false, 2, 230},         {NULL, true, 2, 130},      {pause_it, false, 2, 230},
-        {pause_it, true, 2, 130},      {clear, false, 1, 200},    {clear, true, 0, 0},
-        {clear_twice, false, 1, 200},  {clear_twice, true, 0, 0}, {clear_and_pause, false, 0, 0},
-        {clear_and_pause, true, 0, 0}, {restart, false, 1, 200},  {restart, true, 0, 0},
-        {stop, false, 0, 0},           {stop, true, 0, 0},
-    };
+static const change changes[] = {{"nothing", nothing, 2, 230, 2, 130},
+                                 {"pause", pause_tracing, 2, 230, 2, 130},
+                                 {"clear", clear, 1, 200, 0, 0},
+                                 {"clear twice", clear_twice, 1, 200, 0, 0},
+                                 {"clear and pause", clear_and_pause, 0, 0, 0, 0},
+                                 {"restart", restart, 1, 200, 0, 0},
+                                 {"stop", stop, 0, 0, 0, 0}};
+
+static void expect_change(const change *c, bool fails) {
+    size_t live = fails ? c->live_failed : c->live, bytes = fails ? c->bytes_failed : c->bytes;
+    void *other, *block = grow(c->act, fails, &other);
+    expect(live, bytes);
+    if (live == 2) {
+        MT_FREE(other);
+        expect(1, bytes - 30);
+    } else {
+        free(other);
+    }
+    if (live > 0) {
+        MT_FREE(block);
+        expect(0, 0);
+    } else {
+        free(block);
+    }
+    mtrace_stop();
+}
+
+static void test_changes_during_realloc(void **state) {
     size_t i;
     (void)state;
-    for (i = 0; i < sizeof stories / sizeof *stories; i++) {
-        const story *s = &stories[i];
-        void *other, *block = grow(s->act, s->failing, &other);
-        expect(s->live, s->bytes);
-        if (s->live == 2) {
-            MT_FREE(other);
-            expect(1, s->bytes - 30);
-        } else {
-            free(other);
-        }
-        if (s->live > 0) {
-            MT_FREE(block);
-            expect(0, 0);
-        } else {
-            free(block);
-        }
-        mtrace_stop();
+    for (i = 0; TEST_ROWS(i, changes); i++) {
+        expect_change(&changes[i], false);
+        expect_change(&changes[i], true);
     }
 }
 
 int main(void) {
-    static const struct CMUnitTest tests[] = {cmocka_unit_test(test_meanwhile)};
+    static const struct CMUnitTest tests[] = {TEST(test_changes_during_realloc)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

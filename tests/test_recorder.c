@@ -156,7 +156,7 @@ static void test_sites_as_filters(void **state) {
         desc.max_marks = 1;
         assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
         mtrace_recorder_stop();
-        assert_int_equal(mtrace_snapshot_take(&all, false, NULL), MTRACE_OK);
+        all = test_take(false);
         assert_int_equal(mtrace_snapshot_filter(&some, all, &f, 1, NULL), MTRACE_OK);
         for (row = 0; row < mtrace_snapshot_get_parts(some).row_count; row++) {
             expected += mtrace_snapshot_get_parts(some).rows[row].size;

@@ -52,7 +52,7 @@ static mtrace_row row_of(const mtrace_snapshot *snapshot, uint32_t line) {
 static mtrace_row row_now(uint32_t line) {
     mtrace_snapshot *snapshot = NULL;
     mtrace_row row;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     row = row_of(snapshot, line);
     mtrace_snapshot_free(snapshot);
     return row;
@@ -249,7 +249,7 @@ static void test_growth_cannot_be_told(void **state) {
     char message[200];
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    old = test_take(false);
     assert_true(mtrace_growth(message, sizeof message, old, 1000) == UINT64_MAX);
     assert_string_equal(message,
                         "cannot tell whether memory grew: sampling, figures are estimates");
@@ -275,15 +275,14 @@ static void test_reports_show_errors(void **state) {
     int sampled;
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    old = test_take(false);
     for (key = 0, sampled = 0; sampled < 7; key += 16) {
         assert_int_equal(mtrace_track_at(1, key, 4096, &site_a), MTRACE_OK);
         sampled += mtrace_find_tracked(&found, 1, key, NULL, 0) == MTRACE_OK;
     }
     assert_int_equal(mtrace_track_at(1, 7, 2 * INTERVAL, &site_b), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
-                     MTRACE_OK);
+    snapshot = test_take(true);
+    statistics = test_rows(snapshot, MTRACE_BY_LINE);
     assert_int_equal(statistics->rows[0].size, 7 * 67605);
     assert_int_equal(statistics->rows[0].count, 116); /* 7 x 16.505 = 115.5 */
     /* 2 % above the 173,364 that the variance of these samples comes to */
@@ -311,8 +310,7 @@ static void test_reports_show_errors(void **state) {
     assert_non_null(strstr(out.text, " dropped_size size_diff_error where\n"));
     mtrace_rows_free(diff);
     mtrace_rows_free(statistics);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_SIZE_CLASS, NULL),
-                     MTRACE_OK);
+    statistics = test_rows(snapshot, MTRACE_BY_SIZE_CLASS);
     assert_int_equal(statistics->count, 2);
     assert_int_equal(statistics->rows[0].size, 7 * 67605);
     assert_int_equal(statistics->rows[0].count, 116);
@@ -338,13 +336,12 @@ static void test_no_errors_of_peaks(void **state) {
     track_all(&site_a, 3000, 10, 0x10000);
     for (i = 0; i < 2; i++) {
         mtrace_snapshot *now;
-        assert_int_equal(mtrace_snapshot_take(&now, false, NULL), MTRACE_OK);
+        now = test_take(false);
         parts = mtrace_snapshot_get_parts(now);
         parts.view = views[i];
         assert_int_equal(mtrace_snapshot_make(&snapshot, &parts, NULL), MTRACE_OK);
         mtrace_snapshot_free(now);
-        assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, MTRACE_BY_LINE, NULL),
-                         MTRACE_OK);
+        statistics = test_rows(snapshot, MTRACE_BY_LINE);
         assert_true(statistics->rows[0].size > 0);
         assert_int_equal(statistics->rows[0].estimated_size, 0);
         report(statistics, MTRACE_STYLE_TABLE, &out);
@@ -369,18 +366,18 @@ static void test_errors_of_comparisons(void **state) {
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
     track_all(&site_a, 3000, 10, 0x10000);
     before = row_now(1).estimated_size;
-    assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
+    old = test_take(false);
     track_all(&site_a, 3000, 10, 0x20000);
     after = row_now(1).estimated_size;
     assert_true(before > 0 && after > before);
-    assert_int_equal(mtrace_snapshot_take(&now, false, NULL), MTRACE_OK);
+    now = test_take(false);
     assert_int_equal(mtrace_snapshot_compare_to(&diff, now, old, MTRACE_BY_LINE, NULL), MTRACE_OK);
     assert_int_equal(diff->rows[0].estimated_size, before + after);
     assert_int_equal(diff->total.estimated_size, before + after);
     mtrace_rows_free(diff);
     mtrace_stop();
     test_start(32, 8);
-    assert_int_equal(mtrace_snapshot_take(&exact, false, NULL), MTRACE_OK);
+    exact = test_take(false);
     assert_int_equal(mtrace_snapshot_compare_to(&diff, exact, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
     assert_int_equal(diff->info.sample_interval, INTERVAL);
@@ -487,7 +484,7 @@ static void assert_error_of(size_fn size_of, uint64_t count) {
         truth += variance_of((double)size, (double)size, MIX_INTERVAL);
         assert_int_equal(mtrace_track_at(1, (uintptr_t)(16 * i + 16), size, &site_a), MTRACE_OK);
     }
-    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    snapshot = test_take(true);
     sum = sqrt(accumulated(snapshot));
     error = (double)root(row_of(snapshot, 1).estimated_size, MIX_INTERVAL);
     assert_true(sum > 0);

@@ -74,9 +74,9 @@ static void test_handler_records(void **state) {
     assert_int_equal(setitimer(ITIMER_REAL, &off, NULL), 0);
     test_sound();
     assert_int_equal(mtrace_get_info().dropped_count, 0);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_DOMAIN, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_DOMAIN);
     assert_int_equal(s->count, 2);
     assert_int_equal(s->rows[0].domain == 1 ? s->rows[0].size : s->rows[1].size, main_bytes);
     assert_int_equal(s->rows[0].domain == 2 ? s->rows[0].size : s->rows[1].size, tracked_bytes);
@@ -292,9 +292,9 @@ static void test_destructors_allocate(void **state) {
     }
     assert_int_equal(mtrace_get_traced_memory().current, 0);
     assert_int_equal(mtrace_get_traced_memory().peak, 100064);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     assert_int_equal(s->total.total_count, ENDS * 2 * TIMES * 2 + ENDS / 2);
     assert_int_equal(s->total.frees, s->total.total_count);
     mtrace_rows_free(s);
@@ -567,9 +567,9 @@ static void check_peak_rows(uint64_t size, uint64_t count) {
     mtrace_rows *s;
     uint64_t sizes = 0, counts = 0;
     size_t i;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_PEAK);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     for (i = 0; i < s->count; i++) {
         sizes += s->rows[i].size;
         counts += s->rows[i].count;

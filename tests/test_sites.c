@@ -358,7 +358,7 @@ static void test_names_are_borrowed(void **state) {
     assert_ptr_equal(found.file, file);
     assert_ptr_equal(found.function, function);
     assert_ptr_equal(found.type, type);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
+    snapshot = test_take(true);
     assert_int_equal(mtrace_snapshot_block(&found, snapshot, 0), MTRACE_OK);
     assert_ptr_equal(found.file, file);
     mtrace_snapshot_free(snapshot);
@@ -409,8 +409,8 @@ static void test_same_place_is_one_account(void **state) {
 static void assert_rows(mtrace_key_type key_type, size_t rows) {
     mtrace_snapshot *snapshot;
     mtrace_rows *s;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, key_type, NULL), MTRACE_OK);
+    snapshot = test_take(false);
+    s = test_rows(snapshot, key_type);
     assert_int_equal(s->count, rows);
     assert_int_equal(s->total.count, 7);
     mtrace_rows_free(s);
@@ -684,8 +684,8 @@ static size_t rows_by(mtrace_key_type key) {
     mtrace_snapshot *snapshot = NULL;
     mtrace_rows *statistics = NULL;
     size_t count;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, snapshot, key, NULL), MTRACE_OK);
+    snapshot = test_take(false);
+    statistics = test_rows(snapshot, key);
     count = statistics->count;
     mtrace_rows_free(statistics);
     mtrace_snapshot_free(snapshot);
@@ -733,7 +733,7 @@ static uint64_t held_by_unknown(uint32_t line) {
     mtrace_snapshot *snapshot = NULL;
     uint64_t sum = 0;
     size_t i;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     for (i = 0; i < mtrace_snapshot_get_parts(snapshot).row_count; i++) {
         const mtrace_row *row = &mtrace_snapshot_get_parts(snapshot).rows[i];
         bool is = strncmp(row->file, "<unknown ", 9) == 0 && row->line == line;

@@ -58,7 +58,7 @@ static int teardown(void **state) {
 
 static mtrace_snapshot *take(bool with_blocks) {
     mtrace_snapshot *snapshot = NULL;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, with_blocks, NULL), MTRACE_OK);
+    snapshot = test_take(with_blocks);
     assert_non_null(snapshot);
     return snapshot;
 }
@@ -66,7 +66,7 @@ static mtrace_snapshot *take(bool with_blocks) {
 static mtrace_rows *by_line(mtrace_snapshot *s, mtrace_view view) {
     mtrace_rows *statistics;
     mtrace_snapshot_set_view(s, view);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    statistics = test_rows(s, MTRACE_BY_LINE);
     mtrace_snapshot_set_view(s, MTRACE_VIEW_LIVE);
     return statistics;
 }
@@ -395,7 +395,7 @@ static void expect_stack_block(const mtrace_snapshot *s) {
     assert_string_equal(block.function, "stack_function");
     assert_string_equal(block.type, "stack_type");
     assert_int_equal(block.line, 12);
-    assert_int_equal(mtrace_snapshot_statistics(&statistics, s, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    statistics = test_rows(s, MTRACE_BY_LINE);
     assert_int_equal(statistics->count, 1);
     assert_int_equal(statistics->rows[0].size, 123);
     assert_string_equal(statistics->rows[0].file, "stack.c");
@@ -545,7 +545,7 @@ static void test_tracers_memory(void **state) {
     (void)state;
     assert_int_equal(before, sizeof tracer_memory);
     assert_int_equal(mtrace_track_at(1, 1, 10, &a), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_take(&s, true, NULL), MTRACE_OK);
+    s = test_take(true);
     held = system_held;
     assert_true(held > 0);
     assert_int_equal(mtrace_get_tracer_memory(), before + held);

@@ -122,9 +122,9 @@ static mtrace_row total_allocated(void) {
     mtrace_snapshot *snapshot;
     mtrace_rows *s;
     mtrace_row total;
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     total = s->total;
     mtrace_rows_free(s);
     mtrace_snapshot_free(snapshot);
@@ -177,8 +177,8 @@ static void *ask(void *unused) {
         mtrace_rows *s;
         mtrace_block block;
         size_t j;
-        assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
-        assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+        snapshot = test_take(true);
+        s = test_rows(snapshot, MTRACE_BY_LINE);
         for (j = 0; j < s->count; j++) {
             assert_true(s->rows[j].count <= most);
             assert_true(s->rows[j].size <= most * 3000);
@@ -417,9 +417,9 @@ static void compare_peak(const uint64_t *at_peak, uint64_t peak, uint64_t high) 
     test_sound();
     assert_int_equal(mtrace_get_traced_memory().peak, peak);
     assert_in_range(mtrace_get_info().high_water, mtrace_get_info().live, high);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    snapshot = test_take(false);
     mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     for (i = 0; i < s->count; i++) {
         assert_int_equal(s->rows[i].peak_size, at_peak[s->rows[i].line]);
     }
@@ -576,8 +576,8 @@ static void test_short_threads_then_workers(void **state) {
         assert_int_equal(pthread_join(threads[i], NULL), 0);
     }
     pthread_barrier_destroy(&at_once);
-    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_statistics(&s, snapshot, MTRACE_BY_LINE, NULL), MTRACE_OK);
+    snapshot = test_take(false);
+    s = test_rows(snapshot, MTRACE_BY_LINE);
     assert_int_equal(s->count, AT_ONCE); /* short.c holds nothing */
     for (i = 0; i < s->count; i++) {
         compare_worker(&s->rows[i]);

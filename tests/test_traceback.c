@@ -379,7 +379,7 @@ static void test_largest_figures(void **state) {
     assert_true(found->rows[0].size_diff == -INT64_MAX);
     assert_int_equal(found->rows[0].count_diff, -2);
     mtrace_rows_free(found);
-    assert_int_equal(mtrace_snapshot_statistics(&found, s, MTRACE_BY_SIZE_CLASS, NULL), MTRACE_OK);
+    found = test_rows(s, MTRACE_BY_SIZE_CLASS);
     assert_int_equal(mtrace_report(found, &desc), MTRACE_OK);
     assert_non_null(strstr(out.text, "\n16,777,216.00 TiB"));
     assert_non_null(strstr(out.text, "up to 16777216 TiB\n"));
@@ -422,7 +422,7 @@ static void test_parts_of_a_real_one(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_name_domain(5, "five"), MTRACE_OK);
     allocate_in_scopes();
-    assert_int_equal(mtrace_snapshot_take(&taken, true, NULL), MTRACE_OK);
+    taken = test_take(true);
     parts = mtrace_snapshot_get_parts(taken);
     assert_int_equal(mtrace_snapshot_make(&made, &parts, NULL), MTRACE_OK);
     memset(texts, 0, sizeof texts);

@@ -25,7 +25,7 @@ static void *held;
 static void begin(void) {
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
     held = MT_MALLOC(100);
-    assert_int_equal(mtrace_snapshot_take(&shown, true, NULL), MTRACE_OK);
+    shown = test_take(true);
 }
 
 static mtrace_result to_dump(const char *name) {

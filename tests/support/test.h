@@ -93,10 +93,12 @@ TEST_EXTERN void test_dirty_kept(void);     /* the next result finds no zeros in
 TEST_EXTERN size_t test_scope_homes(uint32_t homes[], size_t room);
 TEST_EXTERN uint32_t test_scope_line(void); /* the line that the innermost scope is known by */
 
-#define MTRACE_BASE_MALLOC(size)         (test_fails(size) ? NULL : malloc(size))
-#define MTRACE_BASE_CALLOC(count, size)  (test_fails(size) ? NULL : calloc(count, size))
+#define MTRACE_BASE_MALLOC(size)        (test_fails(size) ? NULL : malloc(size))
+#define MTRACE_BASE_CALLOC(count, size) (test_fails(size) ? NULL : calloc(count, size))
+#define MTRACE_BASE_FREE(block)         free(block)
+#ifndef MTRACE_BASE_REALLOC /* a test may have its own */
 #define MTRACE_BASE_REALLOC(block, size) (test_fails(size) ? NULL : realloc(block, size))
-#define MTRACE_BASE_FREE(block)          free(block)
+#endif
 #define MTRACE_BASE_ALIGNED_ALLOC(alignment, size)                                                 \
     (test_fails(size) ? NULL : test_aligned(alignment, size))
 
@@ -136,6 +138,12 @@ static inline void test_write(const char *text, size_t length, void *user) {
     out->text[out->length] = '\0';
 }
 
+/* One of 0 to n - 1; a seed gives the same ones each time. */
+static inline uint32_t test_random(uint32_t *seed, uint32_t n) {
+    *seed = *seed * 1664525u + 1013904223u;
+    return (uint32_t)(((uint64_t)*seed * n) >> 32);
+}
+
 /* A call site of one's own making. */
 static inline mtrace_site test_site(const char *file, uint32_t line) {
     mtrace_site site = MTRACE_ZERO_;
@@ -152,6 +160,72 @@ static inline mtrace_result test_find_traceback(mtrace_traceback *out, uint32_t 
     *out = block.traceback;
     return result;
 }
+
+/* --- tables: the name of a row is printed if its test fails there --- */
+
+static const char *test_row_name;
+
+static inline bool test_at_row(bool is_row, const char *name) {
+    test_row_name = is_row ? name : NULL;
+    return is_row;
+}
+
+/* for (i = 0; TEST_ROWS(i, table); i++): the row of i is entered; false behind the last one. */
+#define TEST_ROWS(i, table)                                                                        \
+    ((i) < sizeof(table) / sizeof *(table) ? test_at_row(true, (table)[i].name)                    \
+                                           : test_at_row(false, NULL))
+
+/* A teardown. */
+static inline int test_name_row(void **state) {
+    (void)state;
+    if (test_row_name != NULL) {
+        print_message("in the row: %s\n", test_row_name);
+    }
+    test_row_name = NULL;
+    return 0;
+}
+#define TEST_OF_ROWS(function) cmocka_unit_test_teardown(function, test_name_row)
+
+/* --- calls that must succeed --- */
+
+static inline void test_start_scoped(size_t max_blocks, size_t max_sites, uint32_t frames) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    desc.max_blocks = max_blocks;
+    desc.max_sites = max_sites;
+    desc.frames = frames;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+/* Small tables, so that the check after each step costs nothing. 0: as many as usual. */
+static inline void test_start(size_t max_blocks, size_t max_sites) {
+    test_start_scoped(max_blocks, max_sites, 0);
+}
+
+static inline mtrace_snapshot *test_take(bool with_blocks) {
+    mtrace_snapshot *snapshot;
+    assert_int_equal(mtrace_snapshot_take(&snapshot, with_blocks, NULL), MTRACE_OK);
+    return snapshot;
+}
+
+static inline mtrace_rows *test_rows(const mtrace_snapshot *snapshot, mtrace_key_type key_type) {
+    mtrace_rows *rows;
+    assert_int_equal(mtrace_snapshot_statistics(&rows, snapshot, key_type, NULL), MTRACE_OK);
+    return rows;
+}
+
+static inline const char *test_report(test_output *out, const mtrace_rows *rows,
+                                      mtrace_style style) {
+    mtrace_report_desc desc = MTRACE_ZERO_;
+    desc.style = style;
+    desc.write = test_write;
+    desc.write_user = out;
+    out->length = 0;
+    out->text[0] = '\0';
+    assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
+    return out->text;
+}
+
+/* --- questions with a size for an answer --- */
 
 /* The bytes that a snapshot, and rows of snapshots, ask for. */
 static inline size_t test_snapshot_size(bool with_blocks) {

@@ -34,20 +34,11 @@
 
 /* After each test, failed or not: the next one finds a stopped tracer. */
 static inline int test_stop_after(void **state) {
-    (void)state;
     test_fail_next = 0;
     mtrace_stop();
-    return 0;
+    return test_name_row(state);
 }
 #define TEST(function) cmocka_unit_test_teardown(function, test_stop_after)
-
-/* Small tables, so that the check after each step costs nothing. */
-static inline void test_start(size_t max_blocks, size_t max_sites) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    desc.max_blocks = max_blocks;
-    desc.max_sites = max_sites;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-}
 
 /* The library is sound and says exactly this. */
 static inline void test_held(uint64_t current, uint64_t peak, size_t live) {
