@@ -179,7 +179,7 @@ static inline bool test_at_row(bool is_row, const char *name) {
 static inline int test_name_row(void **state) {
     (void)state;
     if (test_row_name != NULL) {
-        print_message("in the row: %s\n", test_row_name);
+        printf("in the row: %s\n", test_row_name);
     }
     test_row_name = NULL;
     return 0;
