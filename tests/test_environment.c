@@ -5,6 +5,7 @@
 #define _XOPEN_SOURCE 700
 #endif
 #include "support/test.h"
+#include "support/files.h"
 
 #include "../mtrace_ext.h"
 
@@ -137,31 +138,29 @@ static int python(const char *value, unsigned *frames) {
 
 /* Each value means the same as in CPython: a number of frames, off, or an error at the start. */
 static void test_values_as_cpython(void **state) {
-    static const char *const values[] = {
-        "",
-        "0",
-        "1",
-        "5",
-        "65535",
-        "65536",
-        "1073741824",
-        "2147483648",
-        "-1",
-        "-0",
-        "+3",
-        " 4",
-        "4 ",
-        "x",
-        "5x",
-        "0x10",
-        "1.0",
-        "00012",
-        "999999",
-        "1e3",
-        " ",
-        "--1",
-        "18446744073709551617",
-    };
+    static const char *const values[] = {"",
+                                         "0",
+                                         "1",
+                                         "5",
+                                         "65535",
+                                         "65536",
+                                         "1073741824",
+                                         "2147483648",
+                                         "-1",
+                                         "-0",
+                                         "+3",
+                                         " 4",
+                                         "4 ",
+                                         "x",
+                                         "5x",
+                                         "0x10",
+                                         "1.0",
+                                         "00012",
+                                         "999999",
+                                         "1e3",
+                                         " ",
+                                         "--1",
+                                         "18446744073709551617"};
     size_t i;
     (void)state;
     for (i = 0; i < sizeof values / sizeof *values; i++) {
@@ -181,36 +180,48 @@ static void test_values_as_cpython(void **state) {
     }
 }
 
-static void expect_child(const char *environment, int status, const char *output) {
-    char text[4096];
-    assert_int_equal(child(environment, text, sizeof text), status);
-    assert_string_equal(text, output);
-}
-
-static void test_off_by_default(void **state) {
-    (void)state;
-    expect_child("env -u MTRACE", 0, "0 0\n");
-    expect_child("MTRACE_REPORT=top", 0, "0 0\n");
-}
-
 static void test_messages(void **state) {
+    static const struct {
+        const char *name; /* the environment */
+        int status;
+        const char *output;
+    } children[] = {
+        {"env -u MTRACE", 0, "0 0\n"},
+        {"MTRACE_REPORT=top", 0, "0 0\n"},
+        {"MTRACE=x", 1, "MTRACE: invalid number of frames\nMTRACE: bad argument\n"},
+        {"MTRACE=70000", 1,
+         "MTRACE: the number of frames must be in range [1; 65535]\nMTRACE: bad argument\n"},
+        {"MTRACE=1 MTRACE_REPORT=top,tap", 1,
+         "MTRACE_REPORT: tap: not one of top, top=N, peak, peak=N, leaks, dump=FILE, pickle=FILE, "
+         "profile, profile=FILE, record=FILE (.dat, .json, .csv or .svg)\nMTRACE: bad argument\n"},
+        {"MTRACE=1 MTRACE_REPORT=peak,top=ten", 1,
+         "MTRACE_REPORT: top=ten: write top, top=N\nMTRACE: bad argument\n"},
+        {"MTRACE=1 MTRACE_REPORT=record=x.txt", 1,
+         "MTRACE_REPORT: record=x.txt: write record=FILE (.dat, .json, .csv or .svg)\n"
+         "MTRACE: bad argument\n"},
+        {"MTRACE=1 MTRACE_REPORT=dump=%x", 1,
+         "MTRACE_REPORT: dump=%x: write dump=FILE; in FILE %p is the process, %% a percent sign\n"
+         "MTRACE: bad argument\n"},
+        {"MTRACE=2 MTRACE_REPORT=leaks", 0,
+         "1 2\nleak.c:7: warning: 100 B in 1 block not freed, allocated in f\n"},
+        {"MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
+         "1 1\nMTRACE_REPORT: dump=/nowhere/at/all: cannot read or write the file: No such file or "
+         "directory\n"},
+        /* the next ones come even so */
+        {"MTRACE=1 MTRACE_REPORT=pickle=/nowhere/at/all,leaks", 0,
+         "1 1\nMTRACE_REPORT: pickle=/nowhere/at/all: cannot read or write the file: No such file "
+         "or directory\nleak.c:7: warning: 100 B in 1 block not freed, allocated in f\n"},
+        {"MTRACE=1 MTRACE_REPORT=profile=/nowhere/at/all", 0,
+         "1 1\nprofiling\nMTRACE_REPORT: profile=/nowhere/at/all: cannot read or write the file: "
+         "No such file or directory\n"},
+    };
+    size_t i;
     (void)state;
-    expect_child("MTRACE=x", 1, "MTRACE: invalid number of frames\nMTRACE: bad argument\n");
-    expect_child("MTRACE=70000", 1,
-                 "MTRACE: the number of frames must be in range [1; 65535]\n"
-                 "MTRACE: bad argument\n");
-    expect_child("MTRACE=1 MTRACE_REPORT=top,tap", 1,
-                 "MTRACE_REPORT: tap: not one of top, top=N, peak, peak=N, leaks, dump=FILE, "
-                 "pickle=FILE, profile, profile=FILE, record=FILE (.dat, .json, .csv or .svg)\n"
-                 "MTRACE: bad argument\n");
-    expect_child("MTRACE=1 MTRACE_REPORT=peak,top=ten", 1,
-                 "MTRACE_REPORT: top=ten: write top, top=N\nMTRACE: bad argument\n");
-    expect_child("MTRACE=1 MTRACE_REPORT=record=x.txt", 1,
-                 "MTRACE_REPORT: record=x.txt: write record=FILE (.dat, .json, .csv or .svg)\n"
-                 "MTRACE: bad argument\n");
-    expect_child("MTRACE=1 MTRACE_REPORT=dump=%x", 1,
-                 "MTRACE_REPORT: dump=%x: write dump=FILE; in FILE %p is the process, %% a percent "
-                 "sign\nMTRACE: bad argument\n");
+    for (i = 0; TEST_ROWS(i, children); i++) {
+        char text[4096];
+        assert_int_equal(child(children[i].name, text, sizeof text), children[i].status);
+        assert_string_equal(text, children[i].output);
+    }
 }
 
 static void test_bad_reports(void **state) {
@@ -250,21 +261,11 @@ static void test_bad_reports(void **state) {
 static void test_reports_at_exit(void **state) {
     char text[4096];
     (void)state;
-    expect_child("MTRACE=2 MTRACE_REPORT=leaks", 0,
-                 "1 2\nleak.c:7: warning: 100 B in 1 block not freed, allocated in f\n");
     assert_int_equal(child("MTRACE=2 MTRACE_REPORT=top=3,peak,leaks", text, sizeof text), 0);
     assert_non_null(
         strstr(text, "mtrace: 100 B in 1 block held, 100 B at the peak; 1 of 1 line\n"));
     assert_non_null(strstr(text, "mtrace: 100 B in 1 block held at the peak; 1 of 1 line\n"));
     assert_non_null(strstr(text, "leak.c:7: warning: "));
-    expect_child("MTRACE=1 MTRACE_REPORT=dump=/nowhere/at/all", 0,
-                 "1 1\nMTRACE_REPORT: dump=/nowhere/at/all: cannot read or write the file: "
-                 "No such file or directory\n");
-    /* the next ones come even so */
-    expect_child("MTRACE=1 MTRACE_REPORT=pickle=/nowhere/at/all,leaks", 0,
-                 "1 1\nMTRACE_REPORT: pickle=/nowhere/at/all: cannot read or write the file: "
-                 "No such file or directory\n"
-                 "leak.c:7: warning: 100 B in 1 block not freed, allocated in f\n");
 }
 
 /* `profile` starts the line profile, and no other word does. */
@@ -276,29 +277,11 @@ static void test_profile_at_exit(void **state) {
     assert_non_null(
         strstr(text, ": 1 call; 100 B held before, 2.10 KiB at the peak, 100 B after\n"));
     assert_non_null(strstr(text, "2.10 KiB        1       1  100 % ##########"));
-    expect_child("MTRACE=1 MTRACE_REPORT=profile=/nowhere/at/all", 0,
-                 "1 1\nprofiling\nMTRACE_REPORT: profile=/nowhere/at/all: cannot read or write the "
-                 "file: No such file or directory\n");
     assert_int_equal(child("MTRACE=1 MTRACE_REPORT=top,peak=3,leaks", text, sizeof text), 0);
     assert_null(strstr(text, "profiling"));
 }
 
 /* --- files of a folder of the test's own --- */
-
-static char folder[] = "/tmp/mtrace-exit-XXXXXX";
-
-static int make_folder(void **state) {
-    (void)state;
-    memcpy(strchr(folder, '\0') - 6, "XXXXXX", 6);
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
 
 static void test_files_at_exit(void **state) {
     char environment[256], path[64], text[4096];
@@ -306,9 +289,9 @@ static void test_files_at_exit(void **state) {
     (void)state;
     TEST_NEEDS_POSIX();
     snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a,pickle=%s/b",
-             folder, folder);
+             test_folder, test_folder);
     assert_int_equal(child(environment, text, sizeof text), 0);
-    snprintf(path, sizeof path, "%s/a", folder);
+    snprintf(path, sizeof path, "%s/a", test_folder);
     assert_int_equal(mtrace_snapshot_load(&s, path, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
     mtrace_snapshot_free(s);
@@ -316,7 +299,7 @@ static void test_files_at_exit(void **state) {
     snprintf(environment, sizeof environment,
              "python3 -c 'import tracemalloc as t; s = t.Snapshot.load(\"%s/b\"); "
              "print(s.statistics(\"lineno\")[0], s.traceback_limit)'",
-             folder);
+             test_folder);
     assert_int_equal(run(environment, text, sizeof text), 0);
     assert_string_equal(text, "leak.c:7: size=100 B, count=1, average=100 B 1\n");
 }
@@ -357,7 +340,7 @@ static void test_once(void **state) {
 /* The files in it, sorted: "a b ". */
 static void expect_files(const char *expected) {
     char command[128], text[4096];
-    snprintf(command, sizeof command, "ls -A %s | tr '\\n' ' '", folder);
+    snprintf(command, sizeof command, "ls -A %s | tr '\\n' ' '", test_folder);
     assert_int_equal(run(command, text, sizeof text), 0);
     assert_string_equal(text, expected);
 }
@@ -370,7 +353,7 @@ static void test_process_in_names(void **state) {
     (void)state;
     TEST_NEEDS_POSIX();
     snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a%%%%b-%%p.%%p",
-             folder);
+             test_folder);
     snprintf(command, sizeof command, "echo $$; %s exec '%s' forks 2>&1", environment, program);
     assert_int_equal(run(command, text, sizeof text), 0);
     pid = strtol(text, NULL, 10);
@@ -379,7 +362,7 @@ static void test_process_in_names(void **state) {
     snprintf(expected, sizeof expected, "a%%b-%ld.%ld ", pid, pid);
     expect_files(expected);
     snprintf(command, sizeof command, "rm %s/*; export %s; '%s' forks; '%s' forks; ls %s | wc -l",
-             folder, environment, program, program, folder);
+             test_folder, environment, program, program, test_folder);
     assert_int_equal(run(command, text, sizeof text), 0);
     assert_int_equal(strtol(text, NULL, 10), 2);
 }
@@ -392,7 +375,7 @@ static void test_all_names(void **state) {
     snprintf(environment, sizeof environment,
              "MTRACE=1 MTRACE_REPORT=dump=%s/d%%%%,pickle=%s/k%%%%,profile=%s/l%%%%,record=%s/"
              "r%%%%.svg,top",
-             folder, folder, folder, folder);
+             test_folder, test_folder, test_folder, test_folder);
     assert_int_equal(child(environment, text, sizeof text), 0);
     assert_non_null(strstr(text, "mtrace: 100 B in 1 block held"));
     expect_files("d% k% l% r%.svg ");
@@ -404,7 +387,7 @@ static void test_all_names(void **state) {
 static void expect_head(const char *name, const char *head) {
     char path[256], text[64];
     FILE *f;
-    snprintf(path, sizeof path, "%s/%s", folder, name);
+    snprintf(path, sizeof path, "%s/%s", test_folder, name);
     f = fopen(path, "rb");
     assert_non_null(f);
     memset(text, 0, sizeof text);
@@ -419,13 +402,14 @@ static void test_record(void **state) {
     char environment[512], text[4096];
     (void)state;
     TEST_NEEDS_POSIX();
-    snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=record=%s/a.dat", folder);
+    snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=record=%s/a.dat",
+             test_folder);
     assert_int_equal(play(environment, "holds", text, sizeof text), 0);
     assert_string_equal(text, "");
     expect_head("a.dat", "CMDLINE ");
     snprintf(environment, sizeof environment,
              "MTRACE=1 MTRACE_REPORT=record=%s/a.json,leaks,record=%s/a.csv,record=%s/a.svg",
-             folder, folder, folder);
+             test_folder, test_folder, test_folder);
     assert_int_equal(play(environment, "holds", text, sizeof text), 0);
     assert_string_equal(text, warning);
     expect_head("a.json", "{\"");
@@ -433,7 +417,7 @@ static void test_record(void **state) {
     expect_head("a.svg", "<svg ");
     expect_files("a.csv a.dat a.json a.svg ");
     snprintf(environment, sizeof environment,
-             "tail -n 1 %s/a.csv | cut -d, -f2,3,4 | tr -d '\\r\\n'", folder);
+             "tail -n 1 %s/a.csv | cut -d, -f2,3,4 | tr -d '\\r\\n'", test_folder);
     assert_int_equal(run(environment, text, sizeof text), 0);
     assert_string_equal(text, "100,100,100");
 }
@@ -497,7 +481,7 @@ static void test_source_lines_of_no_file(void **state) {
     char path[64];
     (void)state;
     TEST_NEEDS_POSIX();
-    snprintf(path, sizeof path, "%s/fifo", folder);
+    snprintf(path, sizeof path, "%s/fifo", test_folder);
     assert_int_equal(mkfifo(path, 0600), 0);
     alarm(20);
     expect_line(path, 1, NULL);
@@ -520,13 +504,12 @@ static void test_traceback_with_lines(void **state) {
     assert_non_null(strstr(text, "\n    frame.line = __LINE__; /* here */\n"));
 }
 
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, make_folder, remove_folder)
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, test_make_folder, test_remove_folder)
 
 int main(int argc, char **argv) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_values_as_cpython),
-        cmocka_unit_test(test_off_by_default),
-        cmocka_unit_test(test_messages),
+        TEST_OF_ROWS(test_messages),
         cmocka_unit_test(test_bad_reports),
         cmocka_unit_test(test_reports_at_exit),
         cmocka_unit_test(test_profile_at_exit),

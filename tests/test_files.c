@@ -41,8 +41,7 @@ typedef struct bytes {
 } bytes;
 
 static bytes file, other;
-static char folder[] = "/tmp/mtrace-files-XXXXXX";
-static char path[64];
+static char path[512];
 
 static void append(const char *text, size_t length, void *user) {
     bytes *b = (bytes *)user;
@@ -92,17 +91,16 @@ static void *held[8];
 
 static void *in_scopes(size_t size) {
     mtrace_site outer = test_site("outer.c", 3), inner = test_site("inner.c", 4);
-    mtrace_scope way = mtrace_scope_push_at(&outer);
+    mtrace_scope before = mtrace_scope_push_at(&outer);
     void *block;
     mtrace_scope_push_in_at(7, &inner);
     block = MT_MALLOC(size);
-    mtrace_scope_pop(way);
+    mtrace_scope_pop(before);
     return block;
 }
 
 static mtrace_snapshot *some_snapshot(void) {
     mtrace_desc desc = MTRACE_ZERO_;
-    mtrace_snapshot *s;
     desc.max_blocks = 32;
     desc.frames = 5;
     desc.serials = true;
@@ -115,8 +113,7 @@ static mtrace_snapshot *some_snapshot(void) {
     assert_int_equal(MT_TRACK(70000, 77, 1 << 20), MTRACE_OK);
     MT_FREE(MT_MALLOC(5000));
     held[4] = MT_REALLOC(MT_MALLOC(1), 2);
-    s = test_take(true);
-    return s;
+    return test_take(true);
 }
 
 static void done(mtrace_snapshot *s) {
@@ -305,7 +302,7 @@ static void test_code_comes_back(void **state) {
 }
 
 /* More locations than the writer remembers, in stacks that share their callers. */
-static void test_many_places(void **state) {
+static void test_many_locations(void **state) {
     enum { ROWS = 500, DEPTH = 8 };
     static mtrace_frame frames[ROWS][DEPTH];
     static mtrace_row rows[ROWS];
@@ -505,24 +502,9 @@ static void assert_whole_or_refused(void) {
     refused(&file, MTRACE_ERR_CORRUPT);
 }
 
-static void test_cut_anywhere(void **state) {
-    mtrace_snapshot *s = some_snapshot();
-    (void)state;
-    dump(&file, s);
-    assert_whole_or_refused();
-    done(s);
-    s = code_snapshot();
-    dump(&file, s);
-    assert_whole_or_refused();
-    mtrace_snapshot_free(s);
-    decode(&file, version_1);
-    assert_whole_or_refused();
-}
-
-static void assert_every_bit_counts(const mtrace_snapshot *s) {
+static void assert_every_bit_counts(void) {
     mtrace_snapshot *out;
     size_t bit;
-    dump(&file, s);
     for (bit = 0; bit < 8 * file.size; bit++) {
         unsigned char flip = (unsigned char)(1u << bit % 8);
         file.data[bit / 8] = (unsigned char)(file.data[bit / 8] ^ flip);
@@ -534,34 +516,31 @@ static void assert_every_bit_counts(const mtrace_snapshot *s) {
     mtrace_snapshot_free(out);
 }
 
-static void test_every_bit_counts(void **state) {
-    mtrace_snapshot *s = some_snapshot();
-    (void)state;
-    assert_every_bit_counts(s);
-    done(s);
-    s = code_snapshot();
-    assert_every_bit_counts(s);
-    mtrace_snapshot_free(s);
-}
-
 static void test_said_why(void **state) {
+    static const struct {
+        const char *name;
+        size_t at; /* SIZE_MAX: the last byte */
+        unsigned char flip;
+        bool sealed;
+        mtrace_result result;
+    } changes[] = {{"another magic", 0, 1, false, MTRACE_ERR_NOT_SNAPSHOT},
+                   {"version 3", 8, 1, false, MTRACE_ERR_VERSION},
+                   {"version 0", 8, 2, false, MTRACE_ERR_VERSION},
+                   {"another hash", SIZE_MAX, 1, false, MTRACE_ERR_CORRUPT},
+                   {"a flag of a later version", 12, 2, true, MTRACE_ERR_CORRUPT}};
     mtrace_snapshot *s = some_snapshot();
+    size_t i;
     (void)state;
-    dump(&file, s);
-    file.data[0] = 'x';
-    refused(&file, MTRACE_ERR_NOT_SNAPSHOT);
-    dump(&file, s);
-    file.data[8] = 3;
-    refused(&file, MTRACE_ERR_VERSION);
-    file.data[8] = 0;
-    refused(&file, MTRACE_ERR_VERSION);
-    dump(&file, s);
-    file.data[file.size - 1] ^= 1;
-    refused(&file, MTRACE_ERR_CORRUPT);
-    dump(&file, s);
-    file.data[12] |= 2; /* a flag of another age */
-    seal(&file);
-    refused(&file, MTRACE_ERR_CORRUPT);
+    for (i = 0; TEST_ROWS(i, changes); i++) {
+        unsigned char *byte;
+        dump(&file, s);
+        byte = &file.data[changes[i].at == SIZE_MAX ? file.size - 1 : changes[i].at];
+        *byte = (unsigned char)(*byte ^ changes[i].flip);
+        if (changes[i].sealed) {
+            seal(&file);
+        }
+        refused(&file, changes[i].result);
+    }
     done(s);
 }
 
@@ -646,18 +625,33 @@ static void assert_harmless(void) {
     assert_true(good > 100 && bad > 100);
 }
 
-static void test_hostile(void **state) {
+/* With lines, with code, and of version 1. */
+static void for_each_file(void (*check)(void)) {
     mtrace_snapshot *s = some_snapshot();
-    (void)state;
     dump(&file, s);
-    assert_harmless();
+    check();
     done(s);
     s = code_snapshot();
     dump(&file, s);
-    assert_harmless();
+    check();
     mtrace_snapshot_free(s);
     decode(&file, version_1);
-    assert_harmless();
+    check();
+}
+
+static void test_cut_anywhere(void **state) {
+    (void)state;
+    for_each_file(assert_whole_or_refused);
+}
+
+static void test_every_bit_counts(void **state) {
+    (void)state;
+    for_each_file(assert_every_bit_counts);
+}
+
+static void test_hostile(void **state) {
+    (void)state;
+    for_each_file(assert_harmless);
 }
 
 /* Headers that promise more than there is, or than there can be. */
@@ -718,7 +712,7 @@ static void make_of_one_name(bytes *b, size_t length, size_t rows, uint64_t at, 
 
 /* A file of one row with that number of frames. All are code at offset 0 of a module with a path of
    `length` bytes. */
-static void make_of_one_place(bytes *b, size_t length, size_t frames) {
+static void make_of_one_location(bytes *b, size_t length, size_t frames) {
     size_t module = HEADER + length + 1, location = module + MODULE;
     size_t row = location + LOCATION + FRAME * frames;
     memset(b, 0, sizeof *b);
@@ -752,33 +746,34 @@ static void test_bad_code(void **state) {
         FRAME_AT = LOCATION_AT + LOCATION
     };
     static const struct {
+        const char *name;
         size_t at;
         uint64_t value;
         size_t size;
         bool good;
     } changes[] = {
-        {MODULE_AT + 24, 0, 1, true},             /* as it was */
-        {MODULE_AT, 1, 4, false},                 /* a path that begins within a name */
-        {MODULE_AT, UINT32_MAX, 4, false},        /* no path */
-        {MODULE_AT + 4, 32, 4, true},             /* a build id of zeros */
-        {MODULE_AT + 4, 33, 4, false},            /* one that is too long */
-        {MODULE_AT + 24, 1, 1, false},            /* bytes behind its end */
-        {MODULE_AT + 55, 1, 1, false},            /* */
-        {MODULE_AT + 8, UINT64_MAX, 8, true},     /* any load address */
-        {LOCATION_AT, 0, 4, false},               /* a file of code without a line */
-        {LOCATION_AT + 8, 1, 4, false},           /* a line without a file */
-        {LOCATION_AT + 12, 0, 4, false},          /* no module and no address, nor a file */
-        {LOCATION_AT + 12, 2, 4, false},          /* a module that is not there */
-        {LOCATION_AT + 12, UINT32_MAX, 4, false}, /* */
-        {LOCATION_AT + 16, UINT64_MAX, 8, true},  /* any address */
-        {FRAME_AT, 1, 4, false},                  /* a location that is not there */
-        {FRAME_AT, UINT32_MAX, 4, false},
+        {"as it was", MODULE_AT + 24, 0, 1, true},
+        {"a path that begins within a name", MODULE_AT, 1, 4, false},
+        {"no path", MODULE_AT, UINT32_MAX, 4, false},
+        {"a build id of zeros", MODULE_AT + 4, 32, 4, true},
+        {"one that is too long", MODULE_AT + 4, 33, 4, false},
+        {"bytes behind its end", MODULE_AT + 24, 1, 1, false},
+        {"bytes far behind its end", MODULE_AT + 55, 1, 1, false},
+        {"any load address", MODULE_AT + 8, UINT64_MAX, 8, true},
+        {"a file of code without a line", LOCATION_AT, 0, 4, false},
+        {"a line without a file", LOCATION_AT + 8, 1, 4, false},
+        {"no module and no address, nor a file", LOCATION_AT + 12, 0, 4, false},
+        {"a module that is not there", LOCATION_AT + 12, 2, 4, false},
+        {"the last module that is not there", LOCATION_AT + 12, UINT32_MAX, 4, false},
+        {"any address", LOCATION_AT + 16, UINT64_MAX, 8, true},
+        {"a location that is not there", FRAME_AT, 1, 4, false},
+        {"the last location that is not there", FRAME_AT, UINT32_MAX, 4, false},
     };
     mtrace_snapshot *s;
     size_t i;
     (void)state;
-    for (i = 0; i < sizeof changes / sizeof *changes; i++) {
-        make_of_one_place(&file, 5, 1);
+    for (i = 0; TEST_ROWS(i, changes); i++) {
+        make_of_one_location(&file, 5, 1);
         set_number(&file, changes[i].at, changes[i].value, changes[i].size);
         seal(&file);
         if (changes[i].good) {
@@ -792,6 +787,7 @@ static void test_bad_code(void **state) {
 }
 
 static uint64_t written;
+
 static void count_bytes(const char *text, size_t length, void *user) {
     (void)text;
     (void)user;
@@ -801,7 +797,7 @@ static void count_bytes(const char *text, size_t length, void *user) {
 /* The number behind the last location's, where the frames would pass for one. */
 static void test_frames_as_a_location(void **state) {
     (void)state;
-    make_of_one_place(&file, 5, 6);
+    make_of_one_location(&file, 5, 6);
     file.data[HEADER] = 0; /* names: "", "aaaa" */
     set_number(&file, HEADER + 6 + MODULE + LOCATION, 1, 4);
     seal(&file);
@@ -817,15 +813,15 @@ static void test_frames_of_a_small_file(void **state) {
     mtrace_row rows[2];
     size_t count;
     (void)state;
-    make_of_one_place(&file, 5, MANY);
+    make_of_one_location(&file, 5, MANY);
     test_largest = 0;
     assert_int_equal(load(&s, &file), MTRACE_OK);
     assert_true(test_largest < 11 * file.size);
     mtrace_snapshot_free(s);
-    make_of_one_place(&file, 1200, MANY);
+    make_of_one_location(&file, 1200, MANY);
     refused(&file, MTRACE_ERR_CORRUPT);
     for (count = 16000; count < MANY; count += 1000) {
-        make_of_one_place(&file, 2 * LENGTH, count);
+        make_of_one_location(&file, 2 * LENGTH, count);
         if (load(&s, &file) != MTRACE_OK) {
             break;
         }
@@ -835,7 +831,7 @@ static void test_frames_of_a_small_file(void **state) {
         mtrace_snapshot_free(s);
     }
     assert_int_equal(count, 18000);
-    make_of_one_place(&file, 2 * LENGTH, count - 1000);
+    make_of_one_location(&file, 2 * LENGTH, count - 1000);
     assert_int_equal(load(&s, &file), MTRACE_OK);
     parts = mtrace_snapshot_get_parts(s);
     rows[0] = rows[1] = parts.rows[0];
@@ -967,7 +963,8 @@ static void test_io_errors(void **state) {
     assert_int_equal(mtrace_snapshot_load_from(&out, lies, NULL, NULL), MTRACE_ERR_IO);
     assert_int_equal(mtrace_snapshot_load(&out, "/nowhere/at/all", NULL), MTRACE_ERR_IO);
     assert_int_equal(errno, ENOENT);
-    assert_int_equal(mtrace_snapshot_load(&out, folder, NULL), MTRACE_ERR_IO); /* a directory */
+    assert_int_equal(mtrace_snapshot_load(&out, test_folder, NULL),
+                     MTRACE_ERR_IO); /* a directory */
     assert_int_equal(mtrace_snapshot_dump(s, "/nowhere/at/all"), MTRACE_ERR_IO);
     assert_int_equal(errno, ENOENT);
     assert_int_equal(mtrace_snapshot_dump_pickle(s, "/nowhere/at/all"), MTRACE_ERR_IO);
@@ -993,14 +990,14 @@ static void test_full_disk(void **state) {
     test_limit_file_size(100);
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
     test_limit_file_size(RLIM_INFINITY);
-    assert_int_equal(test_files_in(folder), 1);
+    assert_int_equal(test_files_in(test_folder), 1);
     assert_int_equal(mtrace_snapshot_load(&out, path, NULL), MTRACE_OK);
     same_snapshot(s, out);
     mtrace_snapshot_free(out);
     assert_int_equal(unlink(path), 0);
     assert_int_equal(mkdir(path, 0700), 0); /* nothing can be renamed to it */
     assert_int_equal(mtrace_snapshot_dump(s, path), MTRACE_ERR_IO);
-    assert_int_equal(test_files_in(folder), 1);
+    assert_int_equal(test_files_in(test_folder), 1);
     assert_int_equal(rmdir(path), 0);
     done(s);
 }
@@ -1038,17 +1035,12 @@ static void test_killed_writer(void **state) {
 }
 
 static int make_folder(void **state) {
-    (void)state;
     test_measures = true;
-    snprintf(path, sizeof path, "%s/snapshot", mkdtemp(folder));
+    if (test_make_folder(state) != 0) {
+        return -1;
+    }
+    snprintf(path, sizeof path, "%s", test_in_folder("snapshot"));
     return 0;
-}
-
-static int remove_folder(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
 }
 
 int main(void) {
@@ -1056,7 +1048,7 @@ int main(void) {
         cmocka_unit_test(test_comes_back),
         cmocka_unit_test(test_in_used_memory),
         cmocka_unit_test(test_code_comes_back),
-        cmocka_unit_test(test_many_places),
+        cmocka_unit_test(test_many_locations),
         cmocka_unit_test(test_comes_back_from_a_file),
         cmocka_unit_test(test_many_names),
         cmocka_unit_test(test_compare_files),
@@ -1064,11 +1056,11 @@ int main(void) {
         cmocka_unit_test(test_estimates_come_back),
         cmocka_unit_test(test_cut_anywhere),
         cmocka_unit_test(test_every_bit_counts),
-        cmocka_unit_test(test_said_why),
+        TEST_OF_ROWS(test_said_why),
         cmocka_unit_test(test_hostile),
         cmocka_unit_test(test_promises),
         cmocka_unit_test(test_names_that_overlap),
-        cmocka_unit_test(test_bad_code),
+        TEST_OF_ROWS(test_bad_code),
         cmocka_unit_test(test_frames_as_a_location),
         cmocka_unit_test(test_frames_of_a_small_file),
         cmocka_unit_test(test_text_of_a_small_file),
@@ -1078,5 +1070,5 @@ int main(void) {
         cmocka_unit_test(test_full_disk),
         cmocka_unit_test(test_killed_writer),
     };
-    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+    return cmocka_run_group_tests(tests, make_folder, test_remove_folder);
 }

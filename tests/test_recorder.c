@@ -4,12 +4,12 @@
 #define _XOPEN_SOURCE 700
 #endif
 #include "support/test.h"
+#include "support/threads.h"
 #include "support/tools.h"
 
 #include "../mtrace_ext.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sys/resource.h>
 
 #ifdef MTRACE_SINGLE_THREAD
@@ -32,6 +32,11 @@ static mtrace_recorder_desc by_hand(void) {
     return desc;
 }
 
+static void start_recorder(const mtrace_recorder_desc *desc) {
+    test_start(2048, 1024);
+    assert_int_equal(mtrace_recorder_start(desc), MTRACE_OK);
+}
+
 /* Holds exactly so much in a domain, from a line that is the domain's own. */
 static void hold(uint32_t domain, uint64_t bytes) {
     mtrace_site site = test_site("hold.c", domain);
@@ -44,25 +49,29 @@ static uint64_t last(size_t word) {
     return r->samples[(r->sample_count - 1) * r->words + word];
 }
 
+static void expect_last(uint64_t current, uint64_t peak, uint64_t max) {
+    assert_int_equal(last(MTRACE_W_CURRENT_), current);
+    assert_int_equal(last(MTRACE_W_PEAK_), peak);
+    assert_int_equal(last(MTRACE_W_MAX_), max);
+}
+
+static void tick_and_expect(uint64_t current, uint64_t peak, uint64_t max) {
+    mtrace_recorder_tick();
+    expect_last(current, peak, max);
+}
+
 /* --- samples --- */
 
 static void test_samples_are_the_tracers(void **state) {
     mtrace_recorder_desc desc = by_hand();
     mtrace_recorder_info info;
     (void)state;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
-    assert_int_equal(last(MTRACE_W_CURRENT_), 0);
+    start_recorder(&desc);
+    expect_last(0, 0, 0);
     hold(1, 5000);
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CURRENT_), 5000);
-    assert_int_equal(last(MTRACE_W_PEAK_), 5000);
-    assert_int_equal(last(MTRACE_W_MAX_), 5000);
+    tick_and_expect(5000, 5000, 5000);
     hold(1, 300);
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_CURRENT_), 300);
-    assert_int_equal(last(MTRACE_W_PEAK_), 5000);
-    assert_int_equal(last(MTRACE_W_MAX_), 300);
+    tick_and_expect(300, 5000, 300);
     hold(1, 400);
     assert_true(mtrace_recorder_is_on());
     mtrace_recorder_stop();
@@ -81,6 +90,12 @@ static void test_samples_are_the_tracers(void **state) {
 
 static void test_domains_and_sites(void **state) {
     static const uint32_t domains[] = {1, 2, 3};
+    static const struct {
+        const char *name;
+        uint64_t bytes;
+    } series[] = {
+        {"domain 1", 100}, {"audio", 20}, {"domain 3", 3}, {"ho*.c:2", 20}, {"not domain 2", 103}};
+    size_t i;
     char file[] = "ho*.c";
     mtrace_filter sites[2];
     mtrace_recorder_desc desc = by_hand();
@@ -106,31 +121,25 @@ static void test_domains_and_sites(void **state) {
     hold(3, 3);
     mtrace_recorder_tick();
     assert_int_equal(last(MTRACE_W_CURRENT_), 123);
-    assert_int_equal(last(MTRACE_W_SELECTED_), 100);
-    assert_int_equal(last(MTRACE_W_SELECTED_ + 1), 20);
-    assert_int_equal(last(MTRACE_W_SELECTED_ + 2), 3);
-    assert_int_equal(last(MTRACE_W_SELECTED_ + 3), 20);
-    assert_int_equal(last(MTRACE_W_SELECTED_ + 4), 103);
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_].name, "domain 1");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 1].name, "audio");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 2].name, "domain 3");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 3].name, "ho*.c:2");
-    assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + 4].name, "not domain 2");
+    for (i = 0; TEST_ROWS(i, series); i++) {
+        assert_int_equal(last(MTRACE_W_SELECTED_ + i), series[i].bytes);
+        assert_string_equal(mtrace_recorder_.r.series[MTRACE_W_SELECTED_ + i].name, series[i].name);
+    }
 }
 
 /* Of which lines a filter takes the bytes is what mtrace_snapshot_filter says. */
 static void test_sites_as_filters(void **state) {
     static const char *const patterns[] = {NULL, "*", "a?py", "a.pyc", "f", "g*", "[!f]"};
-    mtrace_scope way;
+    mtrace_scope before;
     mtrace_desc started = MTRACE_ZERO_;
     mtrace_site outer = test_site("outer.c", 1), inner = test_site("a.py", 2);
     unsigned i;
     (void)state;
     started.frames = 3;
     assert_int_equal(mtrace_start(&started), MTRACE_OK);
-    way = mtrace_scope_push_at(&outer);
+    before = mtrace_scope_push_at(&outer);
     assert_int_equal(mtrace_track_at(4, 1, 1000, &inner), MTRACE_OK);
-    mtrace_scope_pop(way);
+    mtrace_scope_pop(before);
     inner.function = "gamma";
     inner.type = "int";
     inner.cache = 0;
@@ -174,35 +183,28 @@ static void test_peaks_between_samples(void **state) {
     hold(1, 9000);
     hold(1, 10);
     assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
-    assert_int_equal(last(MTRACE_W_MAX_), 10); /* that was before */
+    expect_last(10, 9000, 10); /* that peak was before */
     hold(1, 9500);
     hold(1, 20);
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_MAX_), 9500);
-    assert_int_equal(last(MTRACE_W_CURRENT_), 20);
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_MAX_), 20);
+    tick_and_expect(20, 9500, 9500);
+    tick_and_expect(20, 9500, 20);
     mtrace_reset_peak();
     hold(1, 700);
     hold(1, 30);
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_MAX_), 700);
+    tick_and_expect(30, 700, 700);
     mtrace_clear();
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_MAX_), 0);
+    tick_and_expect(0, 0, 0);
     mtrace_stop();
-    mtrace_recorder_tick();
-    assert_int_equal(last(MTRACE_W_PEAK_), 0);
+    tick_and_expect(0, 0, 0);
     test_start(2048, 64);
     hold(1, 50);
     hold(1, 5);
     mtrace_recorder_stop();
-    assert_int_equal(last(MTRACE_W_MAX_), 50);
-    assert_int_equal(last(MTRACE_W_CURRENT_), 5);
+    expect_last(5, 50, 50);
     assert_int_equal(mtrace_recorder_get_info().peak, 9500);
 }
 
-static void test_tracer_goes_and_comes(void **state) {
+static void test_tracer_stops_and_restarts(void **state) {
     static const uint32_t domain = 1;
     mtrace_recorder_desc desc = by_hand();
     size_t room;
@@ -210,8 +212,7 @@ static void test_tracer_goes_and_comes(void **state) {
     (void)state;
     desc.domains = &domain;
     desc.domain_count = 1;
-    test_start(2048, 1024);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     room = mtrace_recorder_.snapshot.size;
     for (i = 1; i <= 900; i++) { /* a snapshot needs more than there is */
         mtrace_site site = test_site("many.c", i);
@@ -234,8 +235,7 @@ static void test_tracer_goes_and_comes(void **state) {
 
 static uint32_t random_state = 12345;
 static uint32_t random_below(uint32_t bound) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 8) % bound;
+    return test_random(&random_state, bound);
 }
 
 enum { MODEL_SAMPLES = 10000, MODEL_WORDS = MTRACE_W_SELECTED_ + 2 };
@@ -293,8 +293,7 @@ static void thin(size_t max_samples, size_t each) {
     desc.domains = domains;
     desc.domain_count = 2;
     desc.max_samples = max_samples;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     mtrace_recorder_.r.sample_count = 0; /* without the first: the model has none */
     mtrace_recorder_.r.in_stride = 1;
     for (i = 0; i < MODEL_SAMPLES; i++) {
@@ -314,17 +313,17 @@ static void thin(size_t max_samples, size_t each) {
 }
 
 static void test_thinning_keeps_every_maximum(void **state) {
+    static const struct {
+        const char *name;
+        size_t max_samples, each;
+    } sizes[] = {{"16 samples", 16, 1024}, {"17", 17, 1024}, {"3", 3, 4096}, {"2", 2, 8192}};
+    size_t i;
     (void)state;
-    thin(16, 1024);
-}
-
-static void test_thinning_odd_sizes(void **state) {
-    (void)state;
-    thin(17, 1024);
-    recorder_after(state);
-    thin(3, 4096);
-    recorder_after(state);
-    thin(2, 8192);
+    for (i = 0; TEST_ROWS(i, sizes); i++) {
+        thin(sizes[i].max_samples, sizes[i].each);
+        mtrace_recorder_free();
+        mtrace_stop();
+    }
 }
 
 static void span(const char *name, uint64_t start, uint64_t length) {
@@ -348,8 +347,7 @@ static void test_marks_thinned(void **state) {
     mtrace_recorder_desc desc = by_hand();
     (void)state;
     desc.max_marks = 6;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     span("a", 10, 50);
     mtrace_recorder_mark("b");
     span("c", 10, 0);
@@ -379,8 +377,7 @@ static void test_one_mark(void **state) {
     (void)state;
     desc.max_marks = 1;
     desc.max_samples = 2;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     span("a", 10, 50);
     mtrace_recorder_mark("b");
     expect_marks("b");
@@ -392,8 +389,7 @@ static void test_instants_go_first(void **state) {
     mtrace_recorder_desc desc = by_hand();
     (void)state;
     desc.max_marks = 2;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     span("a", 10, 0);
     mtrace_recorder_mark("b");
     mtrace_recorder_mark("c");
@@ -402,26 +398,30 @@ static void test_instants_go_first(void **state) {
 
 /* --- names --- */
 
-static void expect_name(const char *given, const char *kept) {
-    char name[MTRACE_MARK_NAME_];
-    mtrace_copy_name_(name, sizeof name, given);
-    assert_string_equal(name, kept);
-}
-
 static void test_names(void **state) {
+    static const struct {
+        const char *name, *kept;
+    } names[] = {
+        {NULL, ""},
+        {"a\nb\x7f\tc\xc2\x9b", "a b  c "},
+        {"\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80"},
+        {"\xff\xc3x\xc0\x80\xed\xa0\x80\xef\xbf\xbf\xf4\x90\x80\x80\xe2\x82", "??x??"
+                                                                              "???"
+                                                                              "???"
+                                                                              "????"
+                                                                              "??"},
+        {"1234567890123456789012345678901234567890123456789",
+         "12345678901234567890123456789012345678901234567"},
+        {"123456789012345678901234567890123456789012345\xe2\x82\xac",
+         "123456789012345678901234567890123456789012345"},
+    };
+    size_t i;
     (void)state;
-    expect_name(NULL, "");
-    expect_name("a\nb\x7f\tc\xc2\x9b", "a b  c ");
-    expect_name("\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80", "\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80");
-    expect_name("\xff\xc3x\xc0\x80\xed\xa0\x80\xef\xbf\xbf\xf4\x90\x80\x80\xe2\x82", "??x??"
-                                                                                     "???"
-                                                                                     "???"
-                                                                                     "????"
-                                                                                     "??");
-    expect_name("1234567890123456789012345678901234567890123456789",
-                "12345678901234567890123456789012345678901234567");
-    expect_name("123456789012345678901234567890123456789012345\xe2\x82\xac",
-                "123456789012345678901234567890123456789012345");
+    for (i = 0; TEST_ROWS(i, names); i++) {
+        char name[MTRACE_MARK_NAME_];
+        mtrace_copy_name_(name, sizeof name, names[i].name);
+        assert_string_equal(name, names[i].kept);
+    }
 }
 
 /* --- formats: the text of small, known data --- */
@@ -806,15 +806,13 @@ static void run_threads(mtrace_recorder_desc *desc) {
     assert_int_equal(mtrace_recorder_start(desc), MTRACE_OK);
     for (i = 0; i < THREADS; i++) {
         numbers[i] = (uint32_t)i + 1;
-        assert_int_equal(pthread_create(&threads[i], NULL, tick_and_mark, &numbers[i]), 0);
     }
+    test_threads_begin(threads, THREADS, tick_and_mark, numbers, sizeof *numbers);
     for (i = 0; i < 70; i++) {
         assert_int_equal(mtrace_recorder_write((mtrace_recorder_format)(i % 7), ignore, &bytes),
                          MTRACE_OK);
     }
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_threads_end(threads, THREADS);
     mtrace_recorder_stop();
     info = mtrace_recorder_get_info();
     assert_true(bytes > 0);
@@ -867,16 +865,12 @@ static void test_starts_and_stops(void **state) {
     size_t i, bytes = 0;
     (void)state;
     test_start(2048, 64);
-    for (i = 0; i < 2; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, start_and_stop, NULL), 0);
-    }
+    test_threads_begin(threads, 2, start_and_stop, NULL, 0);
     for (i = 0; i < 35; i++) {
         assert_int_equal(mtrace_recorder_write((mtrace_recorder_format)(i % 7), ignore, &bytes),
                          MTRACE_OK);
     }
-    for (i = 0; i < 2; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_threads_end(threads, 2);
     assert_false(mtrace_recorder_is_on());
     assert_true(bytes > 0);
 }
@@ -913,8 +907,7 @@ static void test_fork(void **state) {
     desc.interval = 4;
     desc.write = write_slowly;
     desc.write_user = &bytes;
-    test_start(2048, 64);
-    assert_int_equal(mtrace_recorder_start(&desc), MTRACE_OK);
+    start_recorder(&desc);
     for (i = 0; i < 20; i++) {
         assert_int_equal(test_in_child(record_in_child), 0);
     }
@@ -943,9 +936,8 @@ int main(void) {
         RECORDER_TEST(test_domains_and_sites),
         RECORDER_TEST(test_sites_as_filters),
         RECORDER_TEST(test_peaks_between_samples),
-        RECORDER_TEST(test_tracer_goes_and_comes),
+        RECORDER_TEST(test_tracer_stops_and_restarts),
         RECORDER_TEST(test_thinning_keeps_every_maximum),
-        RECORDER_TEST(test_thinning_odd_sizes),
         RECORDER_TEST(test_marks_thinned),
         RECORDER_TEST(test_one_mark),
         RECORDER_TEST(test_instants_go_first),

@@ -5,10 +5,10 @@
 #define _POSIX_C_SOURCE 200112L
 #include "support/test.h"
 
+#include "support/threads.h"
 #include "support/tools.h"
 
 #include <math.h>
-#include <pthread.h>
 
 #define INTERVAL 65536 /* no enum: C++20 frowns on doubles with those */
 
@@ -25,7 +25,7 @@ static mtrace_result start_sampling(size_t interval, uint64_t seed) {
     return mtrace_start(&desc);
 }
 
-static void test_what_does_not_go(void **state) {
+static void test_bad_intervals(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
     assert_int_equal(start_sampling(1023, 0), MTRACE_ERR_ARGUMENT);
@@ -50,10 +50,8 @@ static mtrace_row row_of(const mtrace_snapshot *snapshot, uint32_t line) {
 }
 
 static mtrace_row row_now(uint32_t line) {
-    mtrace_snapshot *snapshot = NULL;
-    mtrace_row row;
-    snapshot = test_take(false);
-    row = row_of(snapshot, line);
+    mtrace_snapshot *snapshot = test_take(false);
+    mtrace_row row = row_of(snapshot, line);
     mtrace_snapshot_free(snapshot);
     return row;
 }
@@ -244,7 +242,7 @@ static void test_reproducible(void **state) {
     assert_true(samples_of(78, again) != n || memcmp(first, again, n * sizeof *first) != 0);
 }
 
-static void test_growth_cannot_be_told(void **state) {
+static void test_growth_is_not_known(void **state) {
     mtrace_snapshot *old;
     char message[200];
     (void)state;
@@ -256,22 +254,41 @@ static void test_growth_cannot_be_told(void **state) {
     mtrace_snapshot_free(old);
 }
 
-static void report(const mtrace_rows *statistics, mtrace_style style, test_output *out) {
-    mtrace_report_desc desc = MTRACE_ZERO_;
-    memset(out, 0, sizeof *out);
-    desc.style = style;
-    desc.write = test_write;
-    desc.write_user = out;
-    assert_int_equal(mtrace_report(statistics, &desc), MTRACE_OK);
+/* Seven samples of 4 KiB: each stands for 16.5 blocks, 67,656 bytes. */
+static void expect_seven_samples(const mtrace_row *row) {
+    assert_int_equal(row->size, 7 * 67605);
+    assert_int_equal(row->count, 116); /* 7 x 16.505 = 115.5 */
+    /* 2 % above the 173,364 that the variance of these samples comes to */
+    assert_int_equal(mtrace_standard_error(row, INTERVAL), 176108);
 }
 
-/* Seven samples of 4 KiB in rows of known estimates: each stands for 16.5 blocks, 67,656 bytes. */
 static void test_reports_show_errors(void **state) {
+    static const struct {
+        const char *name; /* a part of the report */
+        bool is_diff;
+        mtrace_style style;
+    } parts[] = {
+        {"      SIZE           +-   COUNT     AT PEAK  WHERE\n"
+         "462.14 KiB +-171.98 KiB     116  462.14 KiB  sampling.c:1 f\n"
+         "128.00 KiB      +-0 B         1  128.00 KiB  sampling.c:2 f\n",
+         false, MTRACE_STYLE_TABLE},
+        {"; sampled every 64.0 KiB: figures are estimates, +- one standard error\n", false,
+         MTRACE_STYLE_TABLE},
+        {"sampling.c:1: warning: 462 KiB in 116 blocks (+-172 KiB) not freed, allocated in f\n",
+         false, MTRACE_STYLE_WARNINGS},
+        {" dropped_size size_error where\n", false, MTRACE_STYLE_LINES},
+        {" 0 0 176108 sampling.c:1 f\n", false, MTRACE_STYLE_LINES},
+        {"       DIFF           +-     DIFF   COUNT  WHERE\n"
+         "+462.14 KiB +-171.98 KiB     +116     116  sampling.c:1 f\n",
+         true, MTRACE_STYLE_TABLE},
+        {" dropped_size size_diff_error where\n", true, MTRACE_STYLE_LINES},
+    };
     static test_output out;
     mtrace_snapshot *snapshot, *old;
-    mtrace_rows *statistics, *diff;
+    mtrace_rows *rows, *diff;
     mtrace_block found;
     uintptr_t key;
+    size_t i;
     int sampled;
     (void)state;
     assert_int_equal(start_sampling(INTERVAL, 1), MTRACE_OK);
@@ -282,43 +299,23 @@ static void test_reports_show_errors(void **state) {
     }
     assert_int_equal(mtrace_track_at(1, 7, 2 * INTERVAL, &site_b), MTRACE_OK);
     snapshot = test_take(true);
-    statistics = test_rows(snapshot, MTRACE_BY_LINE);
-    assert_int_equal(statistics->rows[0].size, 7 * 67605);
-    assert_int_equal(statistics->rows[0].count, 116); /* 7 x 16.505 = 115.5 */
-    /* 2 % above the 173,364 that the variance of these samples comes to */
-    assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
-    report(statistics, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text,
-                           "      SIZE           +-   COUNT     AT PEAK  WHERE\n"
-                           "462.14 KiB +-171.98 KiB     116  462.14 KiB  sampling.c:1 f\n"
-                           "128.00 KiB      +-0 B         1  128.00 KiB  sampling.c:2 f\n"));
-    assert_non_null(strstr(
-        out.text, "; sampled every 64.0 KiB: figures are estimates, +- one standard error\n"));
-    report(statistics, MTRACE_STYLE_WARNINGS, &out);
-    assert_non_null(strstr(out.text, "sampling.c:1: warning: 462 KiB in 116 blocks (+-172 KiB) not "
-                                     "freed, allocated in f\n"));
-    report(statistics, MTRACE_STYLE_LINES, &out);
-    assert_non_null(strstr(out.text, " dropped_size size_error where\n"));
-    assert_non_null(strstr(out.text, " 0 0 176108 sampling.c:1 f\n"));
+    rows = test_rows(snapshot, MTRACE_BY_LINE);
+    expect_seven_samples(&rows->rows[0]);
     assert_int_equal(mtrace_snapshot_compare_to(&diff, snapshot, old, MTRACE_BY_LINE, NULL),
                      MTRACE_OK);
-    report(diff, MTRACE_STYLE_TABLE, &out);
-    assert_non_null(strstr(out.text,
-                           "       DIFF           +-     DIFF   COUNT  WHERE\n"
-                           "+462.14 KiB +-171.98 KiB     +116     116  sampling.c:1 f\n"));
-    report(diff, MTRACE_STYLE_LINES, &out);
-    assert_non_null(strstr(out.text, " dropped_size size_diff_error where\n"));
+    for (i = 0; TEST_ROWS(i, parts); i++) {
+        assert_non_null(strstr(test_report(&out, parts[i].is_diff ? diff : rows, parts[i].style),
+                               parts[i].name));
+    }
     mtrace_rows_free(diff);
-    mtrace_rows_free(statistics);
-    statistics = test_rows(snapshot, MTRACE_BY_SIZE_CLASS);
-    assert_int_equal(statistics->count, 2);
-    assert_int_equal(statistics->rows[0].size, 7 * 67605);
-    assert_int_equal(statistics->rows[0].count, 116);
-    assert_int_equal(mtrace_standard_error(&statistics->rows[0], INTERVAL), 176108);
-    assert_int_equal(statistics->rows[1].estimated_size, 0);
-    report(statistics, MTRACE_STYLE_TABLE, &out);
+    mtrace_rows_free(rows);
+    rows = test_rows(snapshot, MTRACE_BY_SIZE_CLASS);
+    assert_int_equal(rows->count, 2);
+    expect_seven_samples(&rows->rows[0]);
+    assert_int_equal(rows->rows[1].estimated_size, 0);
+    test_report(&out, rows, MTRACE_STYLE_TABLE);
     assert_non_null(strstr(out.text, "462.14 KiB +-171.98 KiB     116           -  "));
-    mtrace_rows_free(statistics);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(snapshot);
     mtrace_snapshot_free(old);
 }
@@ -344,12 +341,12 @@ static void test_no_errors_of_peaks(void **state) {
         statistics = test_rows(snapshot, MTRACE_BY_LINE);
         assert_true(statistics->rows[0].size > 0);
         assert_int_equal(statistics->rows[0].estimated_size, 0);
-        report(statistics, MTRACE_STYLE_TABLE, &out);
+        test_report(&out, statistics, MTRACE_STYLE_TABLE);
         assert_non_null(strstr(out.text, "      SIZE      %     COUNT     AT PEAK  "));
         assert_non_null(strstr(out.text, "; sampled every 64.0 KiB: figures are estimates\n"));
-        report(statistics, MTRACE_STYLE_LINES, &out);
+        test_report(&out, statistics, MTRACE_STYLE_LINES);
         assert_non_null(strstr(out.text, " dropped_size where\n"));
-        report(statistics, MTRACE_STYLE_WARNINGS, &out);
+        test_report(&out, statistics, MTRACE_STYLE_WARNINGS);
         assert_null(strstr(out.text, "+-"));
         mtrace_rows_free(statistics);
         mtrace_snapshot_free(snapshot);
@@ -382,7 +379,7 @@ static void test_errors_of_comparisons(void **state) {
                      MTRACE_OK);
     assert_int_equal(diff->info.sample_interval, INTERVAL);
     assert_int_equal(diff->rows[0].estimated_size, before);
-    report(diff, MTRACE_STYLE_TABLE, &out);
+    test_report(&out, diff, MTRACE_STYLE_TABLE);
     assert_non_null(strstr(out.text, "figures are estimates, +- one standard error\n"));
     mtrace_rows_free(diff);
     mtrace_snapshot_free(exact);
@@ -397,55 +394,33 @@ static uint64_t root(uint64_t estimated_size, size_t interval) {
 }
 
 static void test_standard_errors(void **state) {
+    static const struct {
+        const char *name;
+        uint64_t estimated_size;
+        size_t interval;
+        uint64_t error;
+    } errors[] = {{"0", 0, 1, 0},
+                  {"1", 1, 1, 1},
+                  {"2", 2, 1, 1},
+                  {"3", 3, 1, 2},
+                  {"6", 6, 1, 2},
+                  {"7", 7, 1, 3},
+                  {"not sampled", 7, 0, 0},
+                  {"1,011.9", 1000, 1024, 1012},
+                  {"2^62", (uint64_t)1 << 40, (size_t)1 << 22, (uint64_t)1 << 31},
+                  {"2^64 - 1", UINT64_MAX, 1, (uint64_t)1 << 32},
+                  {"2^88", UINT64_MAX, (size_t)1 << 24, (uint64_t)1 << 44},
+                  {"2^64", (uint64_t)1 << 45, (size_t)1 << 19, (uint64_t)1 << 32}};
+    size_t i;
     (void)state;
-    assert_int_equal(root(0, 1), 0);
-    assert_int_equal(root(1, 1), 1);
-    assert_int_equal(root(2, 1), 1);
-    assert_int_equal(root(3, 1), 2);
-    assert_int_equal(root(6, 1), 2);
-    assert_int_equal(root(7, 1), 3);
-    assert_int_equal(root(7, 0), 0);
-    assert_int_equal(root(1000, 1024), 1012); /* 1,011.9 */
-    assert_int_equal(root((uint64_t)1 << 40, (size_t)1 << 22), (uint64_t)1 << 31);
-    assert_true(root(UINT64_MAX, 1) == (uint64_t)1 << 32);
-    assert_true(root(UINT64_MAX, (size_t)1 << 24) == (uint64_t)1 << 44);
-    assert_true(root((uint64_t)1 << 45, (size_t)1 << 19) == (uint64_t)1 << 32);
+    for (i = 0; TEST_ROWS(i, errors); i++) {
+        assert_true(root(errors[i].estimated_size, errors[i].interval) == errors[i].error);
+    }
 }
 
 /* --- six mixtures of sizes: the error from one counter, and the exact one --- */
 
 #define MIX_INTERVAL 524288
-
-typedef uint64_t (*size_fn)(uint64_t number, uint64_t *random);
-
-static uint64_t tiny(uint64_t number, uint64_t *random) {
-    (void)number;
-    (void)random;
-    return 64;
-}
-
-static uint64_t small(uint64_t number, uint64_t *random) {
-    (void)number;
-    (void)random;
-    return 1024;
-}
-
-static uint64_t middle(uint64_t number, uint64_t *random) {
-    (void)number;
-    (void)random;
-    return 65536;
-}
-
-static uint64_t half_an_interval(uint64_t number, uint64_t *random) {
-    (void)number;
-    (void)random;
-    return MIX_INTERVAL / 2;
-}
-
-static uint64_t tiny_and_large(uint64_t number, uint64_t *random) {
-    (void)random;
-    return number % 1667 == 0 ? (uint64_t)1 << 20 : 64;
-}
 
 static double uniform(uint64_t *random) {
     *random = *random * 6364136223846793005u + 1442695040888963407u;
@@ -453,10 +428,29 @@ static double uniform(uint64_t *random) {
 }
 
 /* exp(7 + 2 x), x of the normal distribution (Box and Muller). */
-static uint64_t lognormal(uint64_t number, uint64_t *random) {
+static uint64_t lognormal(uint64_t *random) {
     double u = uniform(random), v = uniform(random);
-    (void)number;
     return (uint64_t)exp(7 + 2 * sqrt(-2 * log(u)) * cos(6.28318530717958648 * v)) + 1;
+}
+
+typedef struct mixture {
+    const char *name;
+    uint64_t count;
+    uint64_t size;  /* 0: random */
+    uint64_t large; /* every 1,667th block; 0: none is */
+} mixture;
+
+static const mixture mixtures[] = {{"tiny blocks", 200000, 64, 0},
+                                   {"small ones", 50000, 1024, 0},
+                                   {"random ones", 60000, 0, 0},
+                                   {"middle ones", 2000, 65536, 0},
+                                   {"half an interval", 400, MIX_INTERVAL / 2, 0},
+                                   {"tiny and large ones", 100000, 64, (uint64_t)1 << 20}};
+
+static uint64_t size_in(const mixture *m, uint64_t number, uint64_t *random) {
+    return m->size == 0                          ? lognormal(random)
+           : m->large != 0 && number % 1667 == 0 ? m->large
+                                                 : m->size;
 }
 
 /* The variance as it adds up over the samples. */
@@ -474,13 +468,13 @@ static double accumulated(const mtrace_snapshot *s) {
 
 /* The error from the counter is at most 14 % above the one that the samples add up to, and never
    below it; and it is near the one that all blocks, not only the samples, have. */
-static void assert_error_of(size_fn size_of, uint64_t count) {
+static void assert_error_of(const mixture *m) {
     uint64_t random = 1, i;
     mtrace_snapshot *snapshot;
     double truth = 0, sum, error;
     assert_int_equal(start_sampling(MIX_INTERVAL, 1), MTRACE_OK);
-    for (i = 0; i < count; i++) {
-        uint64_t size = size_of(i, &random);
+    for (i = 0; i < m->count; i++) {
+        uint64_t size = size_in(m, i, &random);
         truth += variance_of((double)size, (double)size, MIX_INTERVAL);
         assert_int_equal(mtrace_track_at(1, (uintptr_t)(16 * i + 16), size, &site_a), MTRACE_OK);
     }
@@ -495,13 +489,11 @@ static void assert_error_of(size_fn size_of, uint64_t count) {
 }
 
 static void test_errors_of_six_mixtures(void **state) {
+    size_t i;
     (void)state;
-    assert_error_of(tiny, 200000);
-    assert_error_of(small, 50000);
-    assert_error_of(lognormal, 60000);
-    assert_error_of(middle, 2000);
-    assert_error_of(half_an_interval, 400);
-    assert_error_of(tiny_and_large, 100000);
+    for (i = 0; TEST_ROWS(i, mixtures); i++) {
+        assert_error_of(&mixtures[i]);
+    }
 }
 
 static void *allocate_and_free(void *argument) {
@@ -521,7 +513,6 @@ static void *allocate_and_free(void *argument) {
 
 /* More of them than there are shards. */
 static void test_threads(void **state) {
-    pthread_t threads[20];
     mtrace_row row;
     double expected = 20 * 200 * 100.0, variance = 0;
     int i;
@@ -530,12 +521,7 @@ static void test_threads(void **state) {
         variance += 20 * 200 * variance_of(10 + i * 20, 1, 4096);
     }
     assert_int_equal(start_sampling(4096, 3), MTRACE_OK);
-    for (i = 0; i < 20; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, allocate_and_free, NULL), 0);
-    }
-    for (i = 0; i < 20; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_in_threads(20, allocate_and_free, NULL, 0);
     test_sound();
     row = row_now(1);
     assert_int_equal(row.size + row.count + row.estimated_size, 0);
@@ -602,14 +588,14 @@ static void test_exact_again(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(test_what_does_not_go),
+        TEST(test_bad_intervals),
         TEST(test_standard_errors),
         TEST(test_exact_again),
         TEST(test_large_blocks_are_exact),
         TEST(test_unbiased),
         TEST(test_chances),
         TEST(test_reproducible),
-        TEST(test_growth_cannot_be_told),
+        TEST(test_growth_is_not_known),
         TEST(test_errors_of_six_mixtures),
         TEST(test_reports_show_errors),
         TEST(test_no_errors_of_peaks),
@@ -618,11 +604,11 @@ int main(void) {
         TEST(test_memory),
         TEST(test_clear),
     };
-    const struct CMUnitTest where_it_cannot[] = {
-        TEST(test_what_does_not_go), /* start says so */
+    const struct CMUnitTest without_sampling[] = {
+        TEST(test_bad_intervals), /* start says so */
         TEST(test_standard_errors),
         TEST(test_exact_again),
     };
     return test_can_sample() ? cmocka_run_group_tests(tests, NULL, NULL)
-                             : cmocka_run_group_tests(where_it_cannot, NULL, NULL);
+                             : cmocka_run_group_tests(without_sampling, NULL, NULL);
 }

@@ -17,8 +17,6 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
-static char folder[] = "/tmp/mtrace-writers-XXXXXX";
-
 static mtrace_snapshot *shown;
 static void *held;
 
@@ -65,18 +63,10 @@ static void writers_begin(void) {
 static void writers_end(void) {
     mtrace_profile_stop();
     mtrace_recorder_free();
-    assert_int_equal(test_files_in(folder), 0);
+    assert_int_equal(test_files_in(test_folder), 0);
     mtrace_snapshot_free(shown);
     MT_FREE(held);
     mtrace_stop();
-}
-
-static const char *in_folder(const char *name) {
-    static char names[4][128];
-    static int next;
-    next = (next + 1) % 4;
-    snprintf(names[next], sizeof names[next], "%s/%s", folder, name);
-    return names[next];
 }
 
 static mode_t mode_of(const char *name) {
@@ -99,37 +89,41 @@ static long size_of(const char *name) {
     return (long)info.st_size;
 }
 
+static void expect_refused(writer write, const char *name, int reason) {
+    assert_int_equal(write(name), MTRACE_ERR_IO);
+    assert_int_equal(errno, reason);
+}
+
 static void test_links(void **state) {
     int i;
     (void)state;
     writers_begin();
     for (i = 0; i < WRITERS; i++) {
-        assert_int_equal(symlink("target", in_folder("link")), 0);
-        assert_int_equal(writers[i](in_folder("link")), MTRACE_OK); /* creates it */
-        assert_true(size_of(in_folder("target")) > 10);
-        write_text(in_folder("target"), "old");
-        assert_int_equal(writers[i](in_folder("link")), MTRACE_OK);
-        assert_true(S_ISLNK(mode_of(in_folder("link"))));
-        assert_true(size_of(in_folder("target")) > 10);
-        assert_int_equal(unlink(in_folder("target")), 0);
-        assert_int_equal(unlink(in_folder("link")), 0);
-        assert_int_equal(symlink("link", in_folder("link")), 0); /* no end */
-        assert_int_equal(writers[i](in_folder("link")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ELOOP);
-        assert_int_equal(unlink(in_folder("link")), 0);
+        assert_int_equal(symlink("target", test_in_folder("link")), 0);
+        assert_int_equal(writers[i](test_in_folder("link")), MTRACE_OK); /* creates it */
+        assert_true(size_of(test_in_folder("target")) > 10);
+        write_text(test_in_folder("target"), "old");
+        assert_int_equal(writers[i](test_in_folder("link")), MTRACE_OK);
+        assert_true(S_ISLNK(mode_of(test_in_folder("link"))));
+        assert_true(size_of(test_in_folder("target")) > 10);
+        assert_int_equal(unlink(test_in_folder("target")), 0);
+        assert_int_equal(unlink(test_in_folder("link")), 0);
+        assert_int_equal(symlink("link", test_in_folder("link")), 0); /* no end */
+        expect_refused(writers[i], test_in_folder("link"), ELOOP);
+        assert_int_equal(unlink(test_in_folder("link")), 0);
     }
     writers_end();
 }
 
 /* Devices of the test's own, like /dev/null and /dev/full, through links as well. */
 static bool devices_begin(void) {
-    return mknod(in_folder("null"), S_IFCHR | 0666, makedev(1, 3)) == 0 &&
-           mknod(in_folder("full"), S_IFCHR | 0666, makedev(1, 7)) == 0;
+    return mknod(test_in_folder("null"), S_IFCHR | 0666, makedev(1, 3)) == 0 &&
+           mknod(test_in_folder("full"), S_IFCHR | 0666, makedev(1, 7)) == 0;
 }
 
 static void devices_end(void) {
-    unlink(in_folder("null"));
-    unlink(in_folder("full"));
+    unlink(test_in_folder("null"));
+    unlink(test_in_folder("full"));
 }
 
 static void test_devices(void **state) {
@@ -137,18 +131,16 @@ static void test_devices(void **state) {
     (void)state;
     writers_begin();
     assert_true(devices_begin());
-    assert_int_equal(symlink("full", in_folder("link")), 0);
+    assert_int_equal(symlink("full", test_in_folder("link")), 0);
     for (i = 0; i < WRITERS; i++) {
-        assert_int_equal(writers[i](in_folder("null")), MTRACE_OK);
-        assert_true(S_ISCHR(mode_of(in_folder("null"))));
-        assert_int_equal(writers[i](in_folder("full")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENOSPC);
-        assert_true(S_ISCHR(mode_of(in_folder("full"))));
-        assert_int_equal(writers[i](in_folder("link")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENOSPC);
-        assert_int_equal(test_files_in(folder), 3);
+        assert_int_equal(writers[i](test_in_folder("null")), MTRACE_OK);
+        assert_true(S_ISCHR(mode_of(test_in_folder("null"))));
+        expect_refused(writers[i], test_in_folder("full"), ENOSPC);
+        assert_true(S_ISCHR(mode_of(test_in_folder("full"))));
+        expect_refused(writers[i], test_in_folder("link"), ENOSPC);
+        assert_int_equal(test_files_in(test_folder), 3);
     }
-    assert_int_equal(unlink(in_folder("link")), 0);
+    assert_int_equal(unlink(test_in_folder("link")), 0);
     devices_end();
     writers_end();
 }
@@ -175,13 +167,12 @@ static void test_fifos(void **state) {
     writers_begin();
     sent.size = 0;
     assert_int_equal(mtrace_snapshot_dump_to(shown, send, NULL), MTRACE_OK);
-    assert_int_equal(mkfifo(in_folder("fifo"), 0600), 0);
+    assert_int_equal(mkfifo(test_in_folder("fifo"), 0600), 0);
     for (i = 0; i < WRITERS; i++) {
-        assert_int_equal(writers[i](in_folder("fifo")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENXIO);
-        reader = open(in_folder("fifo"), O_RDONLY | O_NONBLOCK);
+        expect_refused(writers[i], test_in_folder("fifo"), ENXIO);
+        reader = open(test_in_folder("fifo"), O_RDONLY | O_NONBLOCK);
         assert_true(reader >= 0);
-        assert_int_equal(writers[i](in_folder("fifo")), MTRACE_OK);
+        assert_int_equal(writers[i](test_in_folder("fifo")), MTRACE_OK);
         length = read(reader, got, sizeof got);
         assert_true(length > 10);
         assert_int_equal(close(reader), 0);
@@ -189,9 +180,9 @@ static void test_fifos(void **state) {
             assert_int_equal(length, sent.size);
             assert_memory_equal(got, sent.data, sent.size);
         }
-        assert_true(S_ISFIFO(mode_of(in_folder("fifo"))));
+        assert_true(S_ISFIFO(mode_of(test_in_folder("fifo"))));
     }
-    assert_int_equal(unlink(in_folder("fifo")), 0);
+    assert_int_equal(unlink(test_in_folder("fifo")), 0);
     writers_end();
 }
 
@@ -210,18 +201,18 @@ static void test_modes(void **state) {
     (void)state;
     writers_begin();
     for (i = 0; i < WRITERS; i++) {
-        assert_int_equal(writers[i](in_folder("new")), MTRACE_OK);
-        assert_int_equal(mode_of(in_folder("new")) & 07777, 0640);
+        assert_int_equal(writers[i](test_in_folder("new")), MTRACE_OK);
+        assert_int_equal(mode_of(test_in_folder("new")) & 07777, 0640);
         for (j = 0; j < sizeof modes / sizeof *modes; j++) {
-            assert_int_equal(chmod(in_folder("new"), modes[j]), 0);
-            assert_int_equal(stat(in_folder("new"), &before), 0);
-            assert_int_equal(writers[i](in_folder("new")), MTRACE_OK);
-            assert_int_equal(stat(in_folder("new"), &after), 0);
+            assert_int_equal(chmod(test_in_folder("new"), modes[j]), 0);
+            assert_int_equal(stat(test_in_folder("new"), &before), 0);
+            assert_int_equal(writers[i](test_in_folder("new")), MTRACE_OK);
+            assert_int_equal(stat(test_in_folder("new"), &after), 0);
             assert_int_equal(after.st_mode & 07777, modes[j]);
             assert_int_equal(after.st_uid, before.st_uid);
             assert_int_not_equal(after.st_ino, before.st_ino);
         }
-        assert_int_equal(unlink(in_folder("new")), 0);
+        assert_int_equal(unlink(test_in_folder("new")), 0);
     }
     umask(mask);
     writers_end();
@@ -236,13 +227,13 @@ static void test_owner(void **state) {
     (void)state;
     writers_begin();
     for (i = 0; i < WRITERS; i++) {
-        write_text(in_folder("theirs"), "old");
-        assert_int_equal(chown(in_folder("theirs"), owner, group), 0);
-        assert_int_equal(writers[i](in_folder("theirs")), MTRACE_OK);
-        assert_int_equal(stat(in_folder("theirs"), &info), 0);
+        write_text(test_in_folder("theirs"), "old");
+        assert_int_equal(chown(test_in_folder("theirs"), owner, group), 0);
+        assert_int_equal(writers[i](test_in_folder("theirs")), MTRACE_OK);
+        assert_int_equal(stat(test_in_folder("theirs"), &info), 0);
         assert_int_equal(info.st_uid, owner);
         assert_int_equal(info.st_gid, group);
-        assert_int_equal(unlink(in_folder("theirs")), 0);
+        assert_int_equal(unlink(test_in_folder("theirs")), 0);
     }
     writers_end();
 }
@@ -254,35 +245,29 @@ static void test_refused(void **state) {
     int i;
     (void)state;
     writers_begin();
-    assert_int_equal(mkdir(in_folder("directory"), 0500), 0);
-    write_text(in_folder("file"), "old");
+    assert_int_equal(mkdir(test_in_folder("directory"), 0500), 0);
+    write_text(test_in_folder("file"), "old");
     memset(name, 'n', sizeof name);
-    memcpy(name, in_folder("n"), strlen(in_folder("n")));
+    memcpy(name, test_in_folder("n"), strlen(test_in_folder("n")));
     name[sizeof name - 1] = '\0';
     for (i = 0; i < WRITERS; i++) {
-        assert_int_equal(writers[i](in_folder("directory")), MTRACE_ERR_IO);
-        assert_int_equal(errno, EISDIR);
-        assert_int_equal(writers[i](in_folder("none/x")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENOENT);
-        assert_int_equal(writers[i](in_folder("file/x")), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENOTDIR);
-        assert_int_equal(writers[i](name), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENAMETOOLONG);
-        assert_int_equal(writers[i](""), MTRACE_ERR_IO);
-        assert_int_equal(errno, ENOENT);
+        expect_refused(writers[i], test_in_folder("directory"), EISDIR);
+        expect_refused(writers[i], test_in_folder("none/x"), ENOENT);
+        expect_refused(writers[i], test_in_folder("file/x"), ENOTDIR);
+        expect_refused(writers[i], name, ENAMETOOLONG);
+        expect_refused(writers[i], "", ENOENT);
         if (self == 0) { /* who may everything */
-            assert_int_equal(chown(in_folder("directory"), 65534, 65534), 0);
-            assert_int_equal(chmod(folder, 0711), 0);
+            assert_int_equal(chown(test_in_folder("directory"), 65534, 65534), 0);
+            assert_int_equal(chmod(test_folder, 0711), 0);
             assert_int_equal(seteuid(65534), 0);
         }
-        assert_int_equal(writers[i](in_folder("directory/x")), MTRACE_ERR_IO);
-        assert_int_equal(errno, EACCES);
+        expect_refused(writers[i], test_in_folder("directory/x"), EACCES);
         assert_int_equal(seteuid(self), 0);
-        assert_int_equal(test_files_in(folder), 2);
-        assert_int_equal(size_of(in_folder("file")), 3);
+        assert_int_equal(test_files_in(test_folder), 2);
+        assert_int_equal(size_of(test_in_folder("file")), 3);
     }
-    assert_int_equal(unlink(in_folder("file")), 0);
-    assert_int_equal(rmdir(in_folder("directory")), 0);
+    assert_int_equal(unlink(test_in_folder("file")), 0);
+    assert_int_equal(rmdir(test_in_folder("directory")), 0);
     writers_end();
 }
 
@@ -292,9 +277,9 @@ static void test_long_name(void **state) {
     int i;
     (void)state;
     writers_begin();
-    snprintf(name, sizeof name, "%s/", folder);
+    snprintf(name, sizeof name, "%s/", test_folder);
     memset(name + strlen(name), 'n', 255);
-    name[strlen(folder) + 1 + 255] = '\0';
+    name[strlen(test_folder) + 1 + 255] = '\0';
     for (i = 0; i < WRITERS; i++) {
         assert_int_equal(writers[i](name), MTRACE_OK);
         assert_int_equal(unlink(name), 0);
@@ -305,7 +290,7 @@ static void test_long_name(void **state) {
 /* --- the file beside it, seen when the disk is full --- */
 
 static struct {
-    char name[256]; /* in the folder, beside `name` */
+    char name[256]; /* in the test_folder, beside `name` */
     mode_t mode;
     int seen;
     int flags; /* of its descriptor */
@@ -334,7 +319,7 @@ const char *__tsan_default_options(void) {
 #endif
 
 static void look_beside(int number) {
-    DIR *dir = opendir(folder);
+    DIR *dir = opendir(test_folder);
     struct dirent *entry;
     (void)number;
     while ((entry = readdir(dir)) != NULL) {
@@ -342,7 +327,7 @@ static void look_beside(int number) {
         if (entry->d_name[0] == '.' && strlen(entry->d_name) < 3) {
             continue;
         }
-        if (strcmp(entry->d_name, "old") != 0 && stat(in_folder(entry->d_name), &info) == 0) {
+        if (strcmp(entry->d_name, "old") != 0 && stat(test_in_folder(entry->d_name), &info) == 0) {
             snprintf(beside.name, sizeof beside.name, "%s", entry->d_name);
             beside.mode = info.st_mode & 07777;
             beside.flags = flags_of(info.st_ino);
@@ -361,8 +346,8 @@ static void test_beside(void **state) {
     int i, round;
     (void)state;
     writers_begin();
-    write_text(in_folder("old"), "old");
-    assert_int_equal(chmod(in_folder("old"), 0604), 0);
+    write_text(test_in_folder("old"), "old");
+    assert_int_equal(chmod(test_in_folder("old"), 0604), 0);
     memset(&look, 0, sizeof look);
     look.sa_handler = look_beside;
     assert_int_equal(sigaction(SIGXFSZ, &look, &usual), 0);
@@ -370,21 +355,20 @@ static void test_beside(void **state) {
         for (round = 0; round < 3; round++) {
             beside.seen = 0;
             test_limit_file_size(0);
-            assert_int_equal(writers[i](in_folder("old")), MTRACE_ERR_IO);
-            assert_int_equal(errno, EFBIG);
+            expect_refused(writers[i], test_in_folder("old"), EFBIG);
             test_limit_file_size(RLIM_INFINITY);
             assert_int_equal(beside.seen, 1);
             assert_string_not_equal(beside.name, before);
             assert_int_equal(beside.mode, 0604);
             assert_int_equal(beside.flags, FD_CLOEXEC);
             memcpy(before, beside.name, sizeof before);
-            assert_int_equal(test_files_in(folder), 1);
-            assert_int_equal(size_of(in_folder("old")), 3);
+            assert_int_equal(test_files_in(test_folder), 1);
+            assert_int_equal(size_of(test_in_folder("old")), 3);
         }
     }
     assert_int_equal(sigaction(SIGXFSZ, &usual, NULL), 0);
     umask(mask);
-    assert_int_equal(unlink(in_folder("old")), 0);
+    assert_int_equal(unlink(test_in_folder("old")), 0);
     writers_end();
 }
 
@@ -394,19 +378,19 @@ static void test_appended(void **state) {
     long once;
     (void)state;
     begin();
-    assert_int_equal(symlink("target", in_folder("link")), 0);
+    assert_int_equal(symlink("target", test_in_folder("link")), 0);
     desc.after_every_call = true;
-    desc.report.path = in_folder("link");
+    desc.report.path = test_in_folder("link");
     desc.report.style = MTRACE_PROFILE_CLASSIC;
     assert_int_equal(mtrace_profile_start(&desc), MTRACE_OK);
     measured();
-    once = size_of(in_folder("target"));
+    once = size_of(test_in_folder("target"));
     assert_true(once > 10);
     measured();
-    assert_true(size_of(in_folder("target")) > once);
-    assert_true(S_ISLNK(mode_of(in_folder("link"))));
-    assert_int_equal(unlink(in_folder("link")), 0);
-    assert_int_equal(unlink(in_folder("target")), 0);
+    assert_true(size_of(test_in_folder("target")) > once);
+    assert_true(S_ISLNK(mode_of(test_in_folder("link"))));
+    assert_int_equal(unlink(test_in_folder("link")), 0);
+    assert_int_equal(unlink(test_in_folder("target")), 0);
     writers_end();
 }
 
@@ -481,20 +465,8 @@ static void test_report_to_a_file(void **state) {
     fclose(stream);
 }
 
-static int make_folder(void **state) {
-    (void)state;
-    return mkdtemp(folder) == NULL;
-}
-
-static int remove_folder(void **state) {
-    char command[128];
-    (void)state;
-    snprintf(command, sizeof command, "rm -r %s", folder);
-    return system(command);
-}
-
 static bool devices_can_be_made(void) {
-    bool can = make_folder(NULL) == 0 && devices_begin();
+    bool can = test_make_folder(NULL) == 0 && devices_begin();
     devices_end();
     return can;
 }
@@ -515,5 +487,5 @@ int main(void) {
         cmocka_unit_test(test_write_file),
         cmocka_unit_test(test_report_to_a_file),
     };
-    return cmocka_run_group_tests(tests, NULL, remove_folder);
+    return cmocka_run_group_tests(tests, NULL, test_remove_folder);
 }
