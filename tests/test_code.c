@@ -1,5 +1,5 @@
-/* Frames that are code: a place is a module and an offset in it. Snapshots made of parts are copied
-   with their modules, grouped, compared, filtered and reported. */
+/* Frames that are code: a location is a module and an offset in it. Snapshots made of parts are
+   copied with their modules, grouped, compared, filtered and reported. */
 
 #include "support/test.h"
 #include "support/traces.h"
@@ -90,7 +90,7 @@ static void test_bad_parts(void **state) {
     parts.row_count = 1;
     parts.modules = table;
     parts.module_count = 2;
-    expect_bad(&parts); /* a place in the source has a file */
+    expect_bad(&parts); /* a location in the source has a file */
     frame.module = table + 1;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
     mtrace_snapshot_free(s);
@@ -148,14 +148,14 @@ static void test_recorded_ones_have_none(void **state) {
 
 /* --- groups --- */
 
-static const test_trace places[] = {
-    {1, 0, 100, "1+0x10", 1, NULL},     /* the same place, in a module */
+static const test_trace locations[] = {
+    {1, 0, 100, "1+0x10", 1, NULL},     /* the same location, in a module */
     {2, 0, 10, "2+0x10", 1, NULL},      /* that was loaded again */
     {1, 0, 200, "3+0x10", 1, NULL},     /* another build of it */
     {1, 0, 50, "4+0x10", 1, NULL},      /* without build ids: */
     {1, 0, 5, "5+0x10", 1, NULL},       /* the same path and size, */
     {1, 0, 60, "6+0x10", 1, NULL},      /* another size */
-    {1, 0, 30, "1+0x11", 1, NULL},      /* another place */
+    {1, 0, 30, "1+0x11", 1, NULL},      /* another location */
     {1, 0, 40, "0+0x10", 1, NULL},      /* in no module */
     {1, 0, 20, "/lib/m.so:0", 1, NULL}, /* a source file of that name */
     {1, 0, 1, "f@1+0x20", 1, NULL},     /* with a name, */
@@ -163,34 +163,19 @@ static const test_trace places[] = {
     {1, 0, 3, "f@3+0x20", 1, NULL},     /* and another build's */
 };
 
-static void test_by_line(void **state) {
-    mtrace_snapshot *s = MAKE(places);
+static void test_groups(void **state) {
+    static const char *const by_line =
+        "/lib/m.so+0x10 200 1 | /lib/m.so+0x10 120 3 | /lib/n.so+0x10 60 1 | "
+        "/lib/n.so+0x10 55 2 | <unknown>+0x10 40 1 | /lib/m.so+0x11 30 1 | "
+        "/lib/m.so:0 20 1 | /lib/m.so+0x20 3 1 | /new/m.so+0x21 2 1 | "
+        "/lib/m.so+0x20 1 1";
+    mtrace_snapshot *s = MAKE(locations);
     (void)state;
-    test_expect_statistics(s, MTRACE_BY_LINE,
-                           "/lib/m.so+0x10 200 1 | /lib/m.so+0x10 120 3 | /lib/n.so+0x10 60 1 | "
-                           "/lib/n.so+0x10 55 2 | <unknown>+0x10 40 1 | /lib/m.so+0x11 30 1 | "
-                           "/lib/m.so:0 20 1 | /lib/m.so+0x20 3 1 | /new/m.so+0x21 2 1 | "
-                           "/lib/m.so+0x20 1 1");
-    test_expect_statistics(s, MTRACE_BY_TRACEBACK,
-                           "/lib/m.so+0x10 200 1 | /lib/m.so+0x10 120 3 | /lib/n.so+0x10 60 1 | "
-                           "/lib/n.so+0x10 55 2 | <unknown>+0x10 40 1 | /lib/m.so+0x11 30 1 | "
-                           "/lib/m.so:0 20 1 | /lib/m.so+0x20 3 1 | /new/m.so+0x21 2 1 | "
-                           "/lib/m.so+0x20 1 1");
-    mtrace_snapshot_free(s);
-}
-
-static void test_by_file(void **state) {
-    mtrace_snapshot *s = MAKE(places);
-    (void)state;
+    test_expect_statistics(s, MTRACE_BY_LINE, by_line);
+    test_expect_statistics(s, MTRACE_BY_TRACEBACK, by_line);
     test_expect_statistics(s, MTRACE_BY_FILE,
                            "/lib/m.so 203 2 | /lib/m.so 153 6 | /lib/n.so 60 1 | /lib/n.so 55 2 | "
                            "<unknown> 40 1 | /lib/m.so 20 1");
-    mtrace_snapshot_free(s);
-}
-
-static void test_by_function(void **state) {
-    mtrace_snapshot *s = MAKE(places);
-    (void)state;
     test_expect_statistics(s, MTRACE_BY_FUNCTION,
                            "NULL@/lib/m.so+0x10 200 1 | NULL@/lib/m.so+0x10 120 3 | "
                            "NULL@/lib/n.so+0x10 60 1 | NULL@/lib/n.so+0x10 55 2 | "
@@ -268,12 +253,11 @@ static void test_compare(void **state) {
     mtrace_snapshot_free(old);
 }
 
-/* --- brute force: random places, each compared with each --- */
+/* --- brute force: random locations, each compared with each --- */
 
 static uint32_t random_state;
 static uint32_t random_below(uint32_t n) {
-    random_state = random_state * 1664525u + 1013904223u;
-    return (random_state >> 16) % n;
+    return test_random(&random_state, n);
 }
 
 static bool same_module(const mtrace_module *a, const mtrace_module *b) {
@@ -285,7 +269,7 @@ static bool same_module(const mtrace_module *a, const mtrace_module *b) {
                                   : strcmp(a->path, b->path) == 0 && a->size == b->size);
 }
 
-static bool same_place(const mtrace_frame *a, const mtrace_frame *b) {
+static bool same_location(const mtrace_frame *a, const mtrace_frame *b) {
     if (a->line != b->line || a->line != 0) {
         return a->line == b->line && strcmp(a->file, b->file) == 0;
     }
@@ -294,13 +278,13 @@ static bool same_place(const mtrace_frame *a, const mtrace_frame *b) {
 }
 
 /* Rows that are the first of their location, and the largest sum of one location. */
-static size_t count_places(const mtrace_row *rows, size_t count, uint64_t *most) {
+static size_t count_locations(const mtrace_row *rows, size_t count, uint64_t *most) {
     size_t i, j, n = 0;
     for (*most = 0, i = 0; i < count; i++) {
         bool first = true;
         uint64_t sum = 0;
         for (j = 0; j < count; j++) {
-            bool same = same_place(rows[i].traceback.frames, rows[j].traceback.frames);
+            bool same = same_location(rows[i].traceback.frames, rows[j].traceback.frames);
             first = first && (j >= i || !same);
             sum += same ? rows[j].size : 0;
         }
@@ -349,7 +333,7 @@ static void test_against_brute_force(void **state) {
         parts = mtrace_snapshot_get_parts(s);
         by_line = test_rows(s, MTRACE_BY_LINE);
         by_traceback = test_rows(s, MTRACE_BY_TRACEBACK);
-        assert_int_equal(by_line->count, count_places(parts.rows, ROWS, &most));
+        assert_int_equal(by_line->count, count_locations(parts.rows, ROWS, &most));
         assert_int_equal(by_line->rows[0].size, most);
         assert_int_equal(by_traceback->count, by_line->count);
         assert_int_equal(by_traceback->rows[0].size, most);
@@ -508,9 +492,7 @@ int main(void) {
         cmocka_unit_test(test_filtered_one_keeps_its_modules),
         cmocka_unit_test(test_bad_parts),
         cmocka_unit_test(test_recorded_ones_have_none),
-        cmocka_unit_test(test_by_line),
-        cmocka_unit_test(test_by_file),
-        cmocka_unit_test(test_by_function),
+        cmocka_unit_test(test_groups),
         cmocka_unit_test(test_with_a_line),
         cmocka_unit_test(test_cumulative),
         cmocka_unit_test(test_compare),

@@ -80,7 +80,7 @@ static void test_realloc_in(void **state) {
 
 /* UINT32_MAX is no domain of a scope: it stays that of the scope around. */
 static void test_scope_in_no_domain(void **state) {
-    mtrace_scope way = MT_SCOPE_PUSH_IN(5);
+    mtrace_scope before = MT_SCOPE_PUSH_IN(5);
     void *block;
     (void)state;
     (void)MT_SCOPE_PUSH_IN(UINT32_MAX);
@@ -88,7 +88,7 @@ static void test_scope_in_no_domain(void **state) {
     expect_block(block, 5, 10);
     block = MT_REALLOC(block, 20);
     expect_block(block, 5, 20);
-    MT_SCOPE_POP(way);
+    MT_SCOPE_POP(before);
     MT_FREE(block);
 }
 
@@ -136,7 +136,7 @@ static void test_evaluated_once(void **state) {
     MT_FREE(other);
 }
 
-static void *in_one_place(uint32_t domain) {
+static void *at_one_site(uint32_t domain) {
     return MT_MALLOC_IN(domain, 10);
 }
 
@@ -146,7 +146,7 @@ static void test_accounts(void **state) {
     size_t i;
     (void)state;
     for (i = 0; i < 9; i++) {
-        blocks[i] = in_one_place((uint32_t)i % 3);
+        blocks[i] = at_one_site((uint32_t)i % 3);
     }
     assert_int_equal(mtrace_get_info().sites, 3);
     expect_domains("2 30 3 | 1 30 3 | 0 30 3");
@@ -284,7 +284,7 @@ static void test_full_site_table(void **state) {
     mtrace_stop();
     test_start(32, 3);
     for (i = 0; i < 5; i++) {
-        blocks[i] = in_one_place((uint32_t)i + 1);
+        blocks[i] = at_one_site((uint32_t)i + 1);
     }
     assert_int_equal(mtrace_get_info().lost_sites, 2);
     expect_domains("5 10 1 | 4 10 1 | 3 10 1 | 2 10 1 | 1 10 1"); /* each has its "<other>" */
@@ -418,18 +418,13 @@ static void test_names(void **state) {
     expect_domains("7 (gpu) 10 1 | 8 5 1 | 0 (heap) 1 1");
 }
 
-static void write_report(mtrace_style style, test_output *out) {
+static const char *domain_report(mtrace_style style, test_output *out) {
     mtrace_snapshot *s = test_take(true);
-    mtrace_rows *rows;
-    mtrace_report_desc desc = MTRACE_ZERO_;
-    desc.style = style;
-    desc.write = test_write;
-    desc.write_user = out;
-    out->length = 0;
-    rows = test_rows(s, MTRACE_BY_DOMAIN);
-    assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
+    mtrace_rows *rows = test_rows(s, MTRACE_BY_DOMAIN);
+    test_report(out, rows, style);
     mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
+    return out->text;
 }
 
 static void test_names_in_reports(void **state) {
@@ -438,16 +433,16 @@ static void test_names_in_reports(void **state) {
     assert_int_equal(mtrace_name_domain(7, "gpu textures"), MTRACE_OK);
     assert_int_equal(MT_TRACK(7, 1, 10), MTRACE_OK);
     assert_int_equal(MT_TRACK(8, 1, 5), MTRACE_OK);
-    write_report(MTRACE_STYLE_TABLE, &out);
+    domain_report(MTRACE_STYLE_TABLE, &out);
     assert_non_null(strstr(out.text, "15 B in 2 blocks held, 15 B at the peak; 2 of 2 domains\n"));
     assert_non_null(strstr(out.text, "      10 B    domain 7 gpu textures\n"));
     assert_non_null(strstr(out.text, "       5 B    domain 8\n"));
-    write_report(MTRACE_STYLE_PYTHON, &out);
+    domain_report(MTRACE_STYLE_PYTHON, &out);
     assert_string_equal(out.text, "domain 7 gpu textures: size=10 B, count=1, average=10 B\n"
                                   "domain 8: size=5 B, count=1, average=5 B\n");
-    write_report(MTRACE_STYLE_LINES, &out);
+    domain_report(MTRACE_STYLE_LINES, &out);
     assert_non_null(strstr(out.text, "\n10 1 +0 +0 10 1 10 1 0 0 0 0 domain 7 gpu textures\n"));
-    write_report(MTRACE_STYLE_WARNINGS, &out);
+    domain_report(MTRACE_STYLE_WARNINGS, &out);
     assert_string_equal(out.text, "domain 7 gpu textures: warning: 10 B in 1 block not freed\n"
                                   "domain 8: warning: 5 B in 1 block not freed\n");
 }

@@ -6,6 +6,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "support/test.h"
+#include "support/exact_memory.h"
 #include "support/tools.h"
 #include "support/traces.h"
 
@@ -16,70 +17,30 @@ typedef struct pair {
     const char *pattern;
 } pair;
 
+/* A ^ is no negation. Nothing is between c and a: "[!c-a]" is any character. */
+/* clang-format off */
 static const pair matching[] = {
-    {"", ""},
-    {"", "*"},
-    {NULL, "*"},
-    {"", NULL},
-    {"abc", "abc"},
-    {"abc", "a*"},
-    {"abc", "abc*"},
-    {"abc", "a*c"},
-    {"abcdcx", "a*cx"},
-    {"abcde", "a*c*e"},
-    {"abcbdefeg", "a*bd*eg"},
-    {"a.c", "[ab].c"},
-    {"b.c", "[ab].c"},
-    {"b.c", "[!a]*"},
-    {".c", "[!a]*"},
-    {"[a", "[a"},
-    {"]x", "[]a]x"},
-    {"ax", "[]a]x"},
-    {"ax", "[a-c]x"},
-    {"cx", "[a-c]x"},
-    {"zx", "[!c-a]x"}, /* nothing is between c and a: any character but those */
-    {"a\\*", "a\\*"},
-    {"a\\bc", "a\\*"},
-    {"/x/y.c", "*.c"},
-    {".c", "*.c"},
-    {"a\nb", "a*b"},
-    {"a\nb", "a?b"},
-    {"^", "[^a]"}, /* no negation */
-    {"a", "[^a]"},
-    {"a", "[!^]"},
-    {"a*c", "a[*]c"},
-    {"a-c", "a[-]c"},
-    {"[", "[[]"},
-    {"[]", "[]"},
-    {"[!]", "[!]"},
+    {"", ""}, {"", "*"}, {NULL, "*"}, {"", NULL}, {"abc", "abc"}, {"abc", "a*"}, {"abc", "abc*"},
+    {"abc", "a*c"}, {"abcdcx", "a*cx"}, {"abcde", "a*c*e"}, {"abcbdefeg", "a*bd*eg"},
+    {"a.c", "[ab].c"}, {"b.c", "[ab].c"}, {"b.c", "[!a]*"}, {".c", "[!a]*"}, {"[a", "[a"},
+    {"]x", "[]a]x"}, {"ax", "[]a]x"}, {"ax", "[a-c]x"}, {"cx", "[a-c]x"}, {"zx", "[!c-a]x"},
+    {"a\\*", "a\\*"}, {"a\\bc", "a\\*"}, {"/x/y.c", "*.c"}, {".c", "*.c"}, {"a\nb", "a*b"},
+    {"a\nb", "a?b"}, {"^", "[^a]"}, {"a", "[^a]"}, {"a", "[!^]"}, {"a*c", "a[*]c"},
+    {"a-c", "a[-]c"}, {"[", "[[]"}, {"[]", "[]"}, {"[!]", "[!]"},
     {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaab",
      "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"}};
+/* clang-format on */
 
-static const pair different[] = {{"abc", ""},
-                                 {"", "abc"},
-                                 {"", "?"},
-                                 {NULL, "?"},
-                                 {"abc", "abcd"},
-                                 {"abc", "def"},
-                                 {"abc", "b*"},
-                                 {"abc", "abcd*"},
-                                 {"abb", "a*c"},
-                                 {"abcdce", "a*cx"},
-                                 {"abcdd", "a*c*e"},
-                                 {"abcbdefef", "a*bd*eg"},
-                                 {"a.c", "[!a]*"},
-                                 {"a", "[a"},
-                                 {"cx", "[c-a]x"},
-                                 {"ax", "[c-a]x"},
-                                 {"a*", "a\\*"},
-                                 {"b", "[^a]"},
-                                 {"^", "[!^]"},
-                                 {"ab", "a"},
-                                 {"ab", "b"},
-                                 {"d", "[a-c]"},
-                                 {"", "[!a]"},
-                                 {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
-                                  "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"}};
+/* clang-format off */
+static const pair different[] = {
+    {"abc", ""}, {"", "abc"}, {"", "?"}, {NULL, "?"}, {"abc", "abcd"}, {"abc", "def"},
+    {"abc", "b*"}, {"abc", "abcd*"}, {"abb", "a*c"}, {"abcdce", "a*cx"}, {"abcdd", "a*c*e"},
+    {"abcbdefef", "a*bd*eg"}, {"a.c", "[!a]*"}, {"a", "[a"}, {"cx", "[c-a]x"}, {"ax", "[c-a]x"},
+    {"a*", "a\\*"}, {"b", "[^a]"}, {"^", "[!^]"}, {"ab", "a"}, {"ab", "b"}, {"d", "[a-c]"},
+    {"", "[!a]"},
+    {"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+     "*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*a*b"}};
+/* clang-format on */
 
 static void expect_match(const char *name, const char *pattern, bool wanted) {
     if (mtrace_match(name, pattern) != wanted) {
@@ -568,16 +529,11 @@ static void test_no_field_is_ignored(void **state) {
 
 /* --- the caller's memory --- */
 
-static mtrace_result try_memory(const mtrace_snapshot *s, unsigned char *at, size_t size) {
+static mtrace_result filter_in(mtrace_buffer *memory, const void *snapshot) {
+    const mtrace_snapshot *s = (const mtrace_snapshot *)snapshot;
     mtrace_filter f = of_file(true, "b.py");
-    mtrace_buffer memory = MTRACE_ZERO_;
-    mtrace_snapshot *out = (mtrace_snapshot *)(void *)at;
-    mtrace_result result;
-    memory.data = at;
-    memory.size = size;
-    at[size] = 0xa5;
-    result = mtrace_snapshot_filter(&out, s, &f, 1, &memory);
-    assert_int_equal(at[size], 0xa5);
+    mtrace_snapshot *out = (mtrace_snapshot *)(void *)memory;
+    mtrace_result result = mtrace_snapshot_filter(&out, s, &f, 1, memory);
     if (result == MTRACE_OK) {
         test_expect_traces(out, A2 " | " A5 " | " UN);
         mtrace_snapshot_free(out);
@@ -587,41 +543,17 @@ static mtrace_result try_memory(const mtrace_snapshot *s, unsigned char *at, siz
     return result;
 }
 
-/* Also a copy and a snapshot made of parts ask, and all for the same. */
-static size_t filter_size(const mtrace_snapshot *s) {
-    mtrace_filter f = of_file(true, "b.py");
-    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(s);
-    mtrace_buffer asked = MTRACE_ZERO_, again = MTRACE_ZERO_;
-    mtrace_snapshot *none;
-    assert_int_equal(mtrace_snapshot_filter(&none, s, &f, 1, &asked), MTRACE_ERR_NO_MEMORY);
-    assert_null(none);
-    assert_int_equal(mtrace_snapshot_make(&none, &parts, &again), MTRACE_ERR_NO_MEMORY);
-    assert_null(none);
-    assert_int_equal(again.size, asked.size);
-    return asked.size;
-}
-
-/* The largest size needed is enough at any address. One byte less is too little at the worst
-   address, except for the one byte that no address needs. */
+/* Also a snapshot made of parts asks, and for the same. */
 static void test_callers_memory(void **state) {
-    enum { LINE = 64 };
-    static unsigned char memory[32768];
-    mtrace_snapshot *s1 = TEST_MAKE(test_s1);
-    size_t own = mtrace_get_tracer_memory(), size = filter_size(s1), shift;
-    size_t worst = 0;
+    mtrace_snapshot *s1 = TEST_MAKE(test_s1), *none;
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(s1);
+    mtrace_buffer asked = MTRACE_ZERO_;
+    size_t own = mtrace_get_tracer_memory();
     (void)state;
-    assert_true(size + 2 * LINE < sizeof memory);
-    for (shift = 0; shift < LINE; shift++) {
-        size_t least = size;
-        assert_int_equal(try_memory(s1, memory + shift, size), MTRACE_OK);
-        while (try_memory(s1, memory + shift, least - 1) == MTRACE_OK) {
-            least--;
-        }
-        assert_true(size - least <= LINE);
-        assert_int_equal(try_memory(s1, memory + shift, 0), MTRACE_ERR_NO_MEMORY);
-        worst = least > worst ? least : worst;
-    }
-    assert_true(size - worst <= 1);
+    assert_int_equal(mtrace_snapshot_make(&none, &parts, &asked), MTRACE_ERR_NO_MEMORY);
+    assert_null(none);
+    assert_int_equal(asked.size, test_needed(filter_in, s1));
+    test_exact_memory(filter_in, s1);
     assert_int_equal(mtrace_get_tracer_memory(), own);
     mtrace_snapshot_free(s1);
 }

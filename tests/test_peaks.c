@@ -9,8 +9,7 @@
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "support/test.h"
-
-#include <pthread.h>
+#include "support/threads.h"
 
 enum { SITES = 6, LINES = SITES + 1, LIVE = 96, MOST_THREADS = 20, KEY_DOMAIN = 3 };
 enum { ACTS = TEST_SANITIZED ? 1000 : 4000 };
@@ -369,11 +368,8 @@ static void free_rest(void) {
 /* A query makes the library do its delayed work. So there is one after every act, or only after
    some. A thread ends now and then, and another takes its place. */
 static void act_by_turns(uint32_t threads, uint32_t frames, uint32_t acts_a_question) {
-    mtrace_desc desc = MTRACE_ZERO_;
     uint32_t i;
-    desc.max_blocks = 2048;
-    desc.frames = frames;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(2048, 0, frames);
     model_clear();
     for (i = 0; i < threads; i++) {
         enter_stage(&actors[i]);
@@ -407,29 +403,25 @@ static void name_sites(void) {
     }
 }
 
-static void test_two_threads_by_turns(void **state) {
-    (void)state;
-    seed = 1;
-    name_sites();
-    act_by_turns(2, 1, 1);
-    act_by_turns(2, 4, 20);
-}
+/* MTRACE_SHARDS is 16, and 2 in the tiny build. */
+static const struct {
+    const char *name;
+    uint32_t threads, frames, acts_a_question;
+} turns[] = {{"two threads", 2, 1, 1},
+             {"two threads in scopes", 2, 4, 20},
+             {"five threads in scopes", 5, 4, 1},
+             {"five threads", 5, 1, 20},
+             {"more threads than shards", MOST_THREADS, 1, 1},
+             {"more threads than shards, in scopes", MOST_THREADS, 4, 20}};
 
-static void test_five_threads_by_turns(void **state) {
+static void test_by_turns(void **state) {
+    size_t i;
     (void)state;
-    seed = 2;
     name_sites();
-    act_by_turns(5, 4, 1);
-    act_by_turns(5, 1, 20);
-}
-
-/* More than have counters of their own: MTRACE_SHARDS is 16, and 2 in the tiny build. */
-static void test_many_threads_by_turns(void **state) {
-    (void)state;
-    seed = 3;
-    name_sites();
-    act_by_turns(MOST_THREADS, 1, 1);
-    act_by_turns(MOST_THREADS, 4, 20);
+    for (i = 0; TEST_ROWS(i, turns); i++) {
+        seed = turns[i].threads;
+        act_by_turns(turns[i].threads, turns[i].frames, turns[i].acts_a_question);
+    }
 }
 
 /* ------------------------------------------------------------------------------------- freely */
@@ -454,8 +446,7 @@ static pthread_mutex_t box_lock = PTHREAD_MUTEX_INITIALIZER;
 static int64_t surely, perhaps, most_surely, most_perhaps, ever;
 
 static uint32_t draw(runner *r, uint32_t n) {
-    r->seed = r->seed * 1664525u + 1013904223u;
-    return (uint32_t)(((uint64_t)r->seed * n) >> 32);
+    return test_random(&r->seed, n);
 }
 
 static void sum_to(int64_t *sum, int64_t *most, int64_t change) {
@@ -599,22 +590,15 @@ static void free_after_run(void) {
 }
 
 static void run_freely(uint32_t frames) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    pthread_t threads[RUNNERS];
     int i;
     memset(runners, 0, sizeof runners);
     memset(box, 0, sizeof box);
     surely = perhaps = most_surely = most_perhaps = ever = 0;
-    desc.max_blocks = 2048;
-    desc.frames = frames;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(2048, 0, frames);
     for (i = 0; i < RUNNERS; i++) {
         runners[i].seed = frames * 1000 + (uint32_t)i;
-        assert_int_equal(pthread_create(&threads[i], NULL, run, &runners[i]), 0);
     }
-    for (i = 0; i < RUNNERS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_in_threads(RUNNERS, run, runners, sizeof *runners);
     sum_runners();
     compare_after_run();
     free_after_run();
@@ -634,9 +618,7 @@ static void test_freely(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_two_threads_by_turns),
-        cmocka_unit_test(test_five_threads_by_turns),
-        cmocka_unit_test(test_many_threads_by_turns),
+        TEST_OF_ROWS(test_by_turns),
         cmocka_unit_test(test_freely),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,44 +170,57 @@ static void test_averages_as_cpython(void **state) {
     expect_averages();
 }
 
+static void expect_difference(uint64_t size, int64_t size_diff, uint64_t count, int64_t count_diff,
+                              const char *text) {
+    mtrace_row row = diff_of(size, size_diff, count, count_diff);
+    expect_row(&row, MTRACE_BY_LINE, true, text);
+}
+
 static void test_differences_as_cpython(void **state) {
-    mtrace_row row = diff_of(5002, 5000, 2, 1);
     (void)state;
-    expect_row(&row, MTRACE_BY_LINE, true,
-               "a.py:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B");
-    row = diff_of(0, -66, 0, -1);
-    expect_row(&row, MTRACE_BY_LINE, true, "a.py:5: size=0 B (-66 B), count=0 (-1)");
-    row = diff_of(10240, -10240, 2, 0);
-    expect_row(&row, MTRACE_BY_LINE, true,
-               "a.py:5: size=10.0 KiB (-10.0 KiB), count=2 (+0), average=5120 B");
-    row = diff_of(10, 0, 2, 1);
-    expect_row(&row, MTRACE_BY_LINE, true, "a.py:5: size=10 B (+0 B), count=2 (+1), average=5 B");
-    row = diff_of(1, INT64_MIN, 1, INT64_MIN);
-    expect_row(&row, MTRACE_BY_LINE, true,
-               "a.py:5: size=1 B (-8388608 TiB), count=1 (-9223372036854775808), average=1 B");
+    expect_difference(5002, 5000, 2, 1,
+                      "a.py:5: size=5002 B (+5000 B), count=2 (+1), average=2501 B");
+    expect_difference(0, -66, 0, -1, "a.py:5: size=0 B (-66 B), count=0 (-1)");
+    expect_difference(10240, -10240, 2, 0,
+                      "a.py:5: size=10.0 KiB (-10.0 KiB), count=2 (+0), average=5120 B");
+    expect_difference(10, 0, 2, 1, "a.py:5: size=10 B (+0 B), count=2 (+1), average=5 B");
+    expect_difference(
+        1, INT64_MIN, 1, INT64_MIN,
+        "a.py:5: size=1 B (-8388608 TiB), count=1 (-9223372036854775808), average=1 B");
 }
 
 /* Rows by file print line 0, as CPython's; keys it does not have print in the same form. */
 static void test_every_key(void **state) {
-    mtrace_row row = row_of("a.py", 0, 10, 1), none = MTRACE_ZERO_;
+    static const struct {
+        const char *name; /* the row's text */
+        mtrace_key_type key_type;
+        const char *file, *function, *type;
+        uint32_t domain;
+        uint64_t size_class;
+    } keys[] = {
+        {"a.py:0: size=10 B, count=1, average=10 B", MTRACE_BY_FILE, "a.py", NULL, NULL, 0, 0},
+        {"f (a.py): size=10 B, count=1, average=10 B", MTRACE_BY_FUNCTION, "a.py", "f", NULL, 0, 0},
+        {"<unknown> (a.py): size=10 B, count=1, average=10 B", MTRACE_BY_FUNCTION, "a.py", NULL,
+         NULL, 0, 0},
+        {"struct point: size=10 B, count=1, average=10 B", MTRACE_BY_TYPE, NULL, NULL,
+         "struct point", 0, 0},
+        {"domain 65535: size=10 B, count=1, average=10 B", MTRACE_BY_DOMAIN, NULL, NULL, NULL,
+         65535, 0},
+        {"0 B: size=10 B, count=1, average=10 B", MTRACE_BY_SIZE_CLASS, NULL, NULL, NULL, 0, 0},
+        {"2 B: size=10 B, count=1, average=10 B", MTRACE_BY_SIZE_CLASS, NULL, NULL, NULL, 0, 2},
+        {"up to 16.0 KiB: size=10 B, count=1, average=10 B", MTRACE_BY_SIZE_CLASS, NULL, NULL, NULL,
+         0, 16384},
+    };
+    size_t i;
     (void)state;
-    expect_row(&row, MTRACE_BY_FILE, false, "a.py:0: size=10 B, count=1, average=10 B");
-    row.function = "f";
-    expect_row(&row, MTRACE_BY_FUNCTION, false, "f (a.py): size=10 B, count=1, average=10 B");
-    row.function = NULL;
-    expect_row(&row, MTRACE_BY_FUNCTION, false,
-               "<unknown> (a.py): size=10 B, count=1, average=10 B");
-    none.type = "struct point";
-    expect_row(&none, MTRACE_BY_TYPE, false, "struct point: size=0 B, count=0");
-    none.type = NULL;
-    none.domain = 65535;
-    expect_row(&none, MTRACE_BY_DOMAIN, false, "domain 65535: size=0 B, count=0");
-    none.domain = 0;
-    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "0 B: size=0 B, count=0");
-    none.size_class = 2;
-    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "2 B: size=0 B, count=0");
-    none.size_class = 16384;
-    expect_row(&none, MTRACE_BY_SIZE_CLASS, false, "up to 16.0 KiB: size=0 B, count=0");
+    for (i = 0; TEST_ROWS(i, keys); i++) {
+        mtrace_row row = row_of(keys[i].file, 0, 10, 1);
+        row.function = keys[i].function;
+        row.type = keys[i].type;
+        row.domain = keys[i].domain;
+        row.size_class = keys[i].size_class;
+        expect_row(&row, keys[i].key_type, false, keys[i].name);
+    }
 }
 
 /* The names are not bounded, nor is the row's length. */
@@ -272,14 +285,8 @@ static size_t count_lines(const char *text, size_t length) {
 static size_t report_lines(const char *const *names, mtrace_key_type key, mtrace_style style) {
     static test_output out;
     mtrace_snapshot *s = named(names);
-    mtrace_rows *rows;
-    mtrace_report_desc desc = MTRACE_ZERO_;
-    desc.style = style;
-    desc.write = test_write;
-    desc.write_user = &out;
-    out.length = 0;
-    rows = test_rows(s, key);
-    assert_int_equal(mtrace_report(rows, &desc), MTRACE_OK);
+    mtrace_rows *rows = test_rows(s, key);
+    test_report(&out, rows, style);
     mtrace_rows_free(rows);
     mtrace_snapshot_free(s);
     return count_lines(out.text, out.length);
@@ -513,7 +520,7 @@ int main(int argc, char **argv) {
         cmocka_unit_test(test_row_cut_as_snprintf),
         cmocka_unit_test(test_averages_as_cpython),
         cmocka_unit_test(test_differences_as_cpython),
-        cmocka_unit_test(test_every_key),
+        TEST_OF_ROWS(test_every_key),
         cmocka_unit_test(test_long_name),
         cmocka_unit_test(test_names_neither_end_rows_nor_command_terminals),
         cmocka_unit_test(test_random_numbers_as_cpython),

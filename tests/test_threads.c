@@ -1,13 +1,12 @@
 /* Several threads at once: they allocate, resize and free their own blocks, hand others to each
-   other, and one queries all the while. At the end everything adds up, and mtrace_check() finds
+   other, and one asks all the time. At the end everything adds up, and mtrace_check() finds
    every structure sound. In the tiny build there are more threads than shards. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
 #endif
 #include "support/test.h"
-
-#include <pthread.h>
+#include "support/threads.h"
 
 #ifdef MTRACE_SINGLE_THREAD
 enum { THREADS = 1 };
@@ -20,11 +19,6 @@ static pthread_mutex_t box_lock = PTHREAD_MUTEX_INITIALIZER;
 static void *box[BOX]; /* blocks on their way from one thread to another */
 static size_t boxed;
 static uint64_t ever[THREADS]; /* bytes each thread has allocated */
-
-static uint32_t next_random(uint32_t *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
 
 /* Puts a block in the box, or takes one out. Returns the block that the thread is to free. */
 static void *hand_over(void *block) {
@@ -46,15 +40,15 @@ static void *worker(void *argument) {
     void *blocks[LIVE] = MTRACE_ZERO_;
     int i;
     for (i = 0; i < STEPS; i++) {
-        void **at = &blocks[next_random(&seed) % LIVE];
-        size_t size = next_random(&seed) % 3000;
+        void **at = &blocks[test_random(&seed, LIVE)];
+        size_t size = test_random(&seed, 3000);
         if (*at == NULL) {
             *at = MT_MALLOC(size);
             *bytes += size;
-        } else if (next_random(&seed) % 4 == 0) {
+        } else if (test_random(&seed, 4) == 0) {
             *at = MT_REALLOC(*at, size + 1);
             *bytes += size + 1;
-        } else if (next_random(&seed) % 4 == 0) {
+        } else if (test_random(&seed, 4) == 0) {
             void *other = hand_over(*at);
             MT_FREE(other);
             *at = NULL;
@@ -76,9 +70,7 @@ static void empty_box(void) {
 }
 
 static void start(size_t max_blocks) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    desc.max_blocks = max_blocks;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(max_blocks, 0);
     memset(ever, 0, sizeof ever);
 }
 
@@ -102,18 +94,12 @@ static void join_unless_single(const pthread_t *thread) {
 #endif
 
 static void run_workers(void *(*beside)(void *)) {
-    pthread_t threads[THREADS], other;
-    int i;
+    pthread_t other;
     if (beside != NULL) {
         assert_int_equal(pthread_create(&other, NULL, beside, NULL), 0);
         wait_if_single(other);
     }
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, worker, &ever[i]), 0);
-    }
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_in_threads(THREADS, worker, ever, sizeof *ever);
     join_unless_single(beside != NULL ? &other : NULL);
     empty_box();
 }
@@ -196,7 +182,7 @@ static void *ask(void *unused) {
     return NULL;
 }
 
-static void test_questions_meanwhile(void **state) {
+static void test_questions_from_another_thread(void **state) {
     (void)state;
     start(2048);
     run_workers(ask);
@@ -218,7 +204,7 @@ static void *clear_and_pause(void *unused) {
 }
 
 /* Whatever was in the middle when the tables were cleared, nothing is left over at the end. */
-static void test_clear_meanwhile(void **state) {
+static void test_clear_from_another_thread(void **state) {
     (void)state;
     start(2048);
     run_workers(clear_and_pause);
@@ -244,17 +230,11 @@ static void *climb(void *unused) {
 
 /* However the calls overlapped while limits were shared out, afterwards no peak can pass unseen. */
 static void test_limits_after_overlap(void **state) {
-    pthread_t threads[THREADS];
-    int round, i;
+    int round;
     (void)state;
     start(2048);
     for (round = 0; round < 300; round++) {
-        for (i = 0; i < THREADS; i++) {
-            assert_int_equal(pthread_create(&threads[i], NULL, climb, NULL), 0);
-        }
-        for (i = 0; i < THREADS; i++) {
-            assert_int_equal(pthread_join(threads[i], NULL), 0);
-        }
+        test_in_threads(THREADS, climb, NULL, 0);
         test_sound();
         mtrace_reset_peak();
     }
@@ -268,14 +248,6 @@ static void *allocate_one(void *size) {
 static void *free_one(void *block) {
     MT_FREE(block);
     return NULL;
-}
-
-static void *in_thread(void *(*work)(void *), void *argument) {
-    pthread_t thread;
-    void *result;
-    assert_int_equal(pthread_create(&thread, NULL, work, argument), 0);
-    assert_int_equal(pthread_join(thread, &result), 0);
-    return result;
 }
 
 /* The bytes held for sure (the allocation has returned, the free has not begun), and those perhaps
@@ -297,8 +269,8 @@ static void *hold_at_random(void *argument) {
     int64_t sizes[LIVE] = MTRACE_ZERO_;
     int i;
     for (i = 0; i < STEPS; i++) {
-        uint32_t at = next_random(&seed) % LIVE;
-        int64_t size = sizes[at] != 0 ? 0 : 1 + next_random(&seed) % LARGEST;
+        uint32_t at = test_random(&seed, LIVE);
+        int64_t size = sizes[at] != 0 ? 0 : 1 + test_random(&seed, LARGEST);
         if (size != 0) {
             hold(&perhaps_held, &most_perhaps, size);
             MT_TRACK(1, key + at, (uint64_t)size);
@@ -316,23 +288,17 @@ static void *hold_at_random(void *argument) {
 /* The manual's bound: where calls overlap, the peak is short by at most what the calls under way
    were about to count, here one block of each other thread. It is never too high. */
 static void test_peak_bound_with_overlap(void **state) {
-    pthread_t threads[THREADS];
     uint32_t seeds[THREADS];
     int64_t peak;
     int i, round;
     (void)state;
     for (round = 0; round < 5; round++) {
-        mtrace_desc desc = MTRACE_ZERO_;
-        desc.max_blocks = 2048;
         surely_held = perhaps_held = most_sure = most_perhaps = 0;
-        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        test_start(2048, 0);
         for (i = 0; i < THREADS; i++) {
             seeds[i] = (uint32_t)(round * THREADS + i + 1);
-            assert_int_equal(pthread_create(&threads[i], NULL, hold_at_random, &seeds[i]), 0);
         }
-        for (i = 0; i < THREADS; i++) {
-            assert_int_equal(pthread_join(threads[i], NULL), 0);
-        }
+        test_in_threads(THREADS, hold_at_random, seeds, sizeof *seeds);
         peak = (int64_t)mtrace_get_traced_memory().peak;
         assert_true(peak >= most_sure - (THREADS - 1) * LARGEST);
         assert_true(peak <= most_perhaps);
@@ -349,17 +315,17 @@ static void test_peak_exact_without_overlap(void **state) {
     void *a, *b, *c;
     (void)state;
     start(2048);
-    a = in_thread(allocate_one, &big);
-    b = in_thread(allocate_one, &small);
-    in_thread(free_one, b);
+    a = test_in_thread(allocate_one, &big);
+    b = test_in_thread(allocate_one, &small);
+    test_in_thread(free_one, b);
     assert_int_equal(mtrace_get_traced_memory().peak, big + small);
-    c = in_thread(allocate_one, &big);
-    in_thread(free_one, a);
-    b = in_thread(allocate_one, &small);
+    c = test_in_thread(allocate_one, &big);
+    test_in_thread(free_one, a);
+    b = test_in_thread(allocate_one, &small);
     assert_int_equal(mtrace_get_traced_memory().peak, 2 * big);
     assert_int_equal(mtrace_get_traced_memory().current, big + small);
-    in_thread(free_one, c);
-    in_thread(free_one, b);
+    test_in_thread(free_one, c);
+    test_in_thread(free_one, b);
     assert_int_equal(total_allocated().peak_size, 2 * big);
     assert_int_equal(mtrace_get_info().high_water, 2);
     test_sound();
@@ -440,19 +406,19 @@ static void test_peak_exact_in_turns(void **state) {
     sites[1] = test_site("turns.c", 1);
     for (i = 0; i < THREADS; i++) {
         names[i] = i;
-        assert_int_equal(pthread_create(&threads[i], NULL, take_turns, &names[i]), 0);
     }
+    test_threads_begin(threads, THREADS, take_turns, names, sizeof *names);
     pthread_mutex_lock(&turn_lock);
     for (i = 0; i < TURNS; i++) {
-        holding *h = &held[next_random(&seed) % LIVE];
-        h->size = h->block == NULL ? next_random(&seed) % (i % 1000 < 500 ? 500 : 50000) : h->size;
-        h->site = h->block == NULL ? (int)(next_random(&seed) % 2) : h->site;
+        holding *h = &held[test_random(&seed, LIVE)];
+        h->size = h->block == NULL ? test_random(&seed, i % 1000 < 500 ? 500 : 50000) : h->size;
+        h->site = h->block == NULL ? (int)(test_random(&seed, 2)) : h->site;
         now[h->site] += h->block == NULL ? h->size : 0 - (uint64_t)h->size;
         count += h->block == NULL ? 1 : 0 - (uint64_t)1;
         turn_block = h->block;
         turn_size = h->size;
         turn_site = &sites[h->site];
-        pass_turn((int)(next_random(&seed) % THREADS));
+        pass_turn((int)(test_random(&seed, THREADS)));
         wait_for_turn(MAIN);
         h->block = turn_block;
         high = count > high ? count : high;
@@ -471,9 +437,7 @@ static void test_peak_exact_in_turns(void **state) {
     }
     pass_turn(QUIT);
     pthread_mutex_unlock(&turn_lock);
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_threads_end(threads, THREADS);
     for (i = 0; i < LIVE; i++) {
         mtrace_free_at(held[i].block, &sites[0]);
         held[i].block = NULL;
@@ -520,7 +484,7 @@ static void run_short_threads(void) {
     for (i = 1; i <= SHORT_THREADS; i++) {
         life.from_before = life.own;
         life.size = (size_t)i;
-        in_thread(live_shortly, &life);
+        test_in_thread(live_shortly, &life);
         assert_int_equal(mtrace_get_traced_memory().current, i);
         assert_int_equal(mtrace_get_info().live, 1);
     }
@@ -556,7 +520,6 @@ static void compare_worker(const mtrace_row *row) {
 }
 
 static void test_short_threads_then_workers(void **state) {
-    pthread_t threads[AT_ONCE];
     mtrace_snapshot *snapshot;
     mtrace_rows *s;
     size_t i;
@@ -570,11 +533,8 @@ static void test_short_threads_then_workers(void **state) {
     assert_int_equal(pthread_barrier_init(&at_once, NULL, AT_ONCE), 0);
     for (i = 0; i < AT_ONCE; i++) {
         worker_sites[i] = test_site("worker.c", (uint32_t)i + 1);
-        assert_int_equal(pthread_create(&threads[i], NULL, work_at_once, &worker_sites[i]), 0);
     }
-    for (i = 0; i < AT_ONCE; i++) {
-        assert_int_equal(pthread_join(threads[i], NULL), 0);
-    }
+    test_in_threads(AT_ONCE, work_at_once, worker_sites, sizeof *worker_sites);
     pthread_barrier_destroy(&at_once);
     snapshot = test_take(false);
     s = test_rows(snapshot, MTRACE_BY_LINE);
@@ -592,8 +552,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_adds_up),
         cmocka_unit_test(test_full_table),
-        cmocka_unit_test(test_questions_meanwhile),
-        cmocka_unit_test(test_clear_meanwhile),
+        cmocka_unit_test(test_questions_from_another_thread),
+        cmocka_unit_test(test_clear_from_another_thread),
         cmocka_unit_test(test_limits_after_overlap),
         cmocka_unit_test(test_peak_bound_with_overlap),
         cmocka_unit_test(test_peak_exact_without_overlap),
