@@ -6126,7 +6126,7 @@ static void mtrace_table_(mtrace_text_ *t, mtrace_function_report_ *r) {
     r->layout = mtrace_profile_find_layout_(r->columns);
     t->grouped = true;
     mtrace_put_profile_head_(t, r);
-    mtrace_table_titles_(t, r->layout, mtrace_unit_names_[unit]);
+    mtrace_table_titles_(t, r->layout, mtrace_unit_name_(unit));
     mtrace_each_line_(t, r, true, mtrace_table_line_);
     mtrace_table_sum_(t, r);
     mtrace_put_(t, "\n");
