@@ -4090,7 +4090,7 @@ MTRACE_API unsigned char mtrace_profiling_; /* started */
 #define MTRACE_PROFILING_() (*(volatile unsigned char *)&mtrace_profiling_)
 #endif
 #endif
-MTRACE_EXT_API_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+MTRACE_EXT_API_ mtrace_profile_token mtrace_profile_push_(const mtrace_site *site, uint64_t limit,
                                                           const void *frame)
     MTRACE_EXT_OFF_(mtrace_profile_token none = MTRACE_ZERO_; return none);
 MTRACE_EXT_API_ void mtrace_profile_pop_(mtrace_profile_token token) MTRACE_EXT_OFF_();
@@ -4104,7 +4104,7 @@ MTRACE_EXT_API_ void mtrace_profile_unmark_(mtrace_line_token token) MTRACE_EXT_
    Errors: none.
    Cost: O(1), a byte load while not measuring.
    Context: any thread. */
-static inline mtrace_profile_token mtrace_profile_push_at(mtrace_site *site, uint64_t limit,
+static inline mtrace_profile_token mtrace_profile_push_at(const mtrace_site *site, uint64_t limit,
                                                           const void *frame) {
     mtrace_profile_token none = MTRACE_ZERO_;
     return MTRACE_PROFILING_() ? mtrace_profile_push_(site, limit, frame) : none;
@@ -5290,9 +5290,9 @@ static void mtrace_function_add_(uint32_t i, const mtrace_site *site) {
 }
 
 /* The function's number plus one. 0: no room. The site caches it for this session. */
-static uint32_t mtrace_function_of_(mtrace_site *site) {
+static uint32_t mtrace_function_of_(const mtrace_site *site) {
     mtrace_profiler_ *p = &mtrace_profiler_g_;
-    uint64_t cached = MTRACE_GET_(&site->cache);
+    uint64_t cached = MTRACE_GET_(MTRACE_CACHE_OF_(site));
     uint32_t i;
     if (cached >> 32 == p->session) {
         return (uint32_t)cached;
@@ -5313,7 +5313,7 @@ static uint32_t mtrace_function_of_(mtrace_site *site) {
         MTRACE_ADD_(&p->lost_calls, 1);
         return 0;
     }
-    MTRACE_SET_(&site->cache, (uint64_t)p->session << 32 | (i + 1));
+    mtrace_site_remember_(site, (uint64_t)p->session << 32 | (i + 1));
     return i + 1;
 }
 
@@ -5430,7 +5430,7 @@ static void mtrace_worker_enter_call_(mtrace_worker_ *w, const mtrace_site *site
     }
 }
 
-MTRACE_NOINLINE_ mtrace_profile_token mtrace_profile_push_(mtrace_site *site, uint64_t limit,
+MTRACE_NOINLINE_ mtrace_profile_token mtrace_profile_push_(const mtrace_site *site, uint64_t limit,
                                                            const void *frame) {
     mtrace_profile_token token = MTRACE_ZERO_;
     uint32_t function = mtrace_function_of_(site);
