@@ -74,6 +74,7 @@ static size_t bytes_of_a_slot(void) {
 static void questions(size_t threads) {
     enum { SITES = 500, TIMES = 35 };
     static mtrace_site sites[SITES];
+    static uint64_t caches[SITES];
     double snapshot_best = 1e30, statistics_best = 1e30;
     size_t i, one = 1;
     mtrace_info info;
@@ -85,6 +86,7 @@ static void questions(size_t threads) {
         mtrace_site *site = &sites[i % SITES];
         site->file = i % 3 == 0 ? "src/renderer/texture.c" : "src/audio/mixer.c";
         site->line = (uint32_t)(i % SITES) + 1;
+        site->cache = &caches[i % SITES];
         blocks[i] = mtrace_malloc_at(16 + i % 100, site);
     }
     for (i = 0; i < TIMES; i++) {

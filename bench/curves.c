@@ -124,6 +124,7 @@ typedef struct costs {
 static mtrace_site *make_sites(size_t count) {
     static char files[20][24];
     mtrace_site *sites = (mtrace_site *)must(calloc(count, sizeof *sites));
+    uint64_t *caches = (uint64_t *)must(calloc(count, sizeof *caches));
     size_t i;
     for (i = 0; i < 20; i++) {
         snprintf(files[i], sizeof files[i], "src/part%02d.c", (int)i);
@@ -131,6 +132,7 @@ static mtrace_site *make_sites(size_t count) {
     for (i = 0; i < count; i++) {
         sites[i].file = files[i % 20];
         sites[i].line = (uint32_t)i + 1;
+        sites[i].cache = &caches[i];
     }
     return sites;
 }
@@ -343,7 +345,8 @@ static void against_sites(size_t blocks, size_t most) {
 
 /* --------------------------------------------------------------------------- as the table fills */
 
-static mtrace_site site = {"synthetic.c", NULL, NULL, 1, 0};
+static uint64_t cache;
+static const mtrace_site site = {"synthetic.c", NULL, NULL, 1, &cache};
 
 static inline void add(uintptr_t address) {
     next_address = address;

@@ -476,12 +476,14 @@ static double snapshot_us(void) {
 static void snapshots(void) {
     enum { SITES = 500, TIMES = 200 };
     static mtrace_site sites[SITES];
+    static uint64_t caches[SITES];
     double us[TIMES];
     int i;
     start_with(0, 1);
     for (i = 0; i < SITES; i++) {
         sites[i].file = i % 3 == 0 ? "src/renderer/texture.c" : "src/audio/mixer.c";
         sites[i].line = (uint32_t)i + 1;
+        sites[i].cache = &caches[i];
         traced_blocks[i] = mtrace_malloc_at(16 + (size_t)i % 100, &sites[i]);
     }
     for (i = 0; i < TIMES; i++) {

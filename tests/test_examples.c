@@ -168,7 +168,7 @@ static void expect_moment(const moment *m) {
     bool above = m->quota[0] == INT64_MAX;
     for (i = 0; i < 2; i++) {
         mtrace_shard_ *shard = &mtrace_g_.shards[i + 1];
-        mtrace_counters_ *its = &shard->counters[(uint32_t)sites[i].cache];
+        mtrace_counters_ *its = &shard->counters[(uint32_t)*sites[i].cache];
         assert_int_equal(shard->held, m->held[i]);
         assert_int_equal(shard->quota, m->quota[i]);
         assert_int_equal(its->total_bytes - its->freed_bytes, m->holders[i].live);
@@ -183,9 +183,9 @@ static void expect_moment(const moment *m) {
 /* What the rows say of the newest peak. */
 static void expect_peak(uint64_t a, uint64_t b) {
     mtrace_counters_ sum;
-    mtrace_account_sum_((uint32_t)sites[0].cache, &sum);
+    mtrace_account_sum_((uint32_t)*sites[0].cache, &sum);
     assert_int_equal(sum.peak_bytes, a);
-    mtrace_account_sum_((uint32_t)sites[1].cache, &sum);
+    mtrace_account_sum_((uint32_t)*sites[1].cache, &sum);
     assert_int_equal(sum.peak_bytes, b);
 }
 

@@ -38,7 +38,8 @@ static void *keep(void *before, void *after) {
     return after;
 }
 
-static mtrace_site *rival; /* another thread's call in the middle of ours, when it asks for one */
+static const mtrace_site
+    *rival; /* another thread's call in the middle of ours, when it asks for one */
 static bool has_rival;
 
 static void *system_alloc(size_t size) {
@@ -63,14 +64,14 @@ static uint64_t lost(void) {
     return calls;
 }
 
-static mtrace_site *at_line(uint32_t line) {
+static const mtrace_site *at_line(uint32_t line) {
     return mtrace_site_intern("a.c", "f", NULL, line);
 }
 
 /* --- its memory --- */
 
 static void test_no_memory(void **state) {
-    mtrace_site *site;
+    const mtrace_site *site;
     (void)state;
     system_is_empty = true;
     site = at_line(1);
@@ -103,7 +104,7 @@ static const char *copy_of(const char *text) {
 }
 
 static void test_equal_text_is_one_site(void **state) {
-    mtrace_site *site = mtrace_site_intern("dir/file.c", "function", "type", 7);
+    const mtrace_site *site = mtrace_site_intern("dir/file.c", "function", "type", 7);
     int i;
     (void)state;
     for (i = 0; i < 3; i++) {
@@ -116,13 +117,13 @@ static void test_equal_text_is_one_site(void **state) {
     assert_string_equal(site->function, "function");
     assert_string_equal(site->type, "type");
     assert_int_equal(site->line, 7);
-    assert_int_equal(site->cache, 0);
+    assert_int_equal(*site->cache, 0);
 }
 
 /* Every combination of these, each twice: one site each. */
 static void test_each_argument_counts(void **state) {
     static const char *const names[] = {NULL, "", "x", "xy"};
-    mtrace_site *sites[2 * 64];
+    const mtrace_site *sites[2 * 64];
     uint32_t i, j;
     (void)state;
     for (i = 0; i < 2 * 64; i++) {
@@ -141,7 +142,7 @@ static void test_each_argument_counts(void **state) {
 /* The same address and line, other text: a script engine's buffer. */
 static void test_buffer_is_used_again(void **state) {
     char buffer[32] = "scripts/one.lua";
-    mtrace_site *one = mtrace_site_intern(buffer, buffer, NULL, 3), *two;
+    const mtrace_site *one = mtrace_site_intern(buffer, buffer, NULL, 3), *two;
     (void)state;
     strcpy(buffer, "scripts/two.lua");
     two = mtrace_site_intern(buffer, buffer, NULL, 3);
@@ -156,7 +157,7 @@ static void test_buffer_is_used_again(void **state) {
 
 static void test_long_names(void **state) {
     static char name[3 * 64 * MTRACE_INTERNED_SITES];
-    mtrace_site *site;
+    const mtrace_site *site;
     uint64_t lost_before = lost();
     (void)state;
     memset(name, 'n', 2000);
@@ -173,7 +174,7 @@ static void test_long_names(void **state) {
 
 /* --- the charges of a site --- */
 
-static void expect_charged(mtrace_site *site, bool borrows) {
+static void expect_charged(const mtrace_site *site, bool borrows) {
     mtrace_desc desc = MTRACE_ZERO_;
     mtrace_block found = MTRACE_ZERO_;
     void *block;
@@ -196,7 +197,7 @@ static void expect_charged(mtrace_site *site, bool borrows) {
 }
 
 static void test_outlives_the_tracer(void **state) {
-    mtrace_site *site = mtrace_site_intern("engine.cpp", "load", "mesh", 90);
+    const mtrace_site *site = mtrace_site_intern("engine.cpp", "load", "mesh", 90);
     (void)state;
     expect_charged(site, false);
     expect_charged(site, true);
@@ -217,11 +218,11 @@ enum { SITES = 10 };
 enum { SITES = 1000 }; /* a record each, also where each thread has made each site in vain */
 #endif
 
-static mtrace_site *seen[THREADS][SITES];
+static const mtrace_site *seen[THREADS][SITES];
 static pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
 
 static void *intern_all(void *argument) {
-    mtrace_site **mine = (mtrace_site **)argument;
+    const mtrace_site **mine = (const mtrace_site **)argument;
     char file[16];
     uint32_t i;
     pthread_mutex_lock(&gate); /* until all are there */
@@ -234,7 +235,7 @@ static void *intern_all(void *argument) {
     return NULL;
 }
 
-static void expect_all(mtrace_site *const *sites) {
+static void expect_all(const mtrace_site *const *sites) {
     char file[16];
     uint32_t i;
     for (i = 0; i < SITES; i++) {
@@ -281,7 +282,7 @@ static void test_threads(void **state) {
 static void *intern_one(void *argument) {
     pthread_mutex_lock(&gate);
     pthread_mutex_unlock(&gate);
-    *(mtrace_site **)argument = at_line(7);
+    *(const mtrace_site **)argument = at_line(7);
     return NULL;
 }
 
@@ -347,7 +348,7 @@ static void test_records_come_back(void **state) {
     assert_int_equal(table->used, used + 2);
     table->used = used;
     memset(table->records[used + 1].bytes, 0xff, sizeof(mtrace_site_record_)); /* a loser's text */
-    assert_int_equal(at_line(8)->cache, 0);
+    assert_int_equal(*at_line(8)->cache, 0);
     used = table->used;
     assert_int_equal(mtrace_records_reserve_(table, MTRACE_RECORDS_ - used + 1), 0);
     assert_int_equal(mtrace_records_reserve_(table, (uint64_t)1 << 32), 0);
@@ -366,7 +367,7 @@ static uint32_t fill(uint32_t line) {
 }
 
 static void test_full_table(void **state) {
-    mtrace_site *site = at_line(1), *other;
+    const mtrace_site *site = at_line(1), *other;
     uint64_t lost_before = lost();
     uint32_t made = fill(1000000), i;
     (void)state;
@@ -393,7 +394,7 @@ static void test_full_table_is_reported(void **state) {
     mtrace_snapshot *snapshot;
     mtrace_rows *statistics;
     mtrace_report_desc desc = MTRACE_ZERO_;
-    mtrace_site *other = mtrace_site_intern("new.c", "new", "new", 5);
+    const mtrace_site *other = mtrace_site_intern("new.c", "new", "new", 5);
     void *block;
     (void)state;
     test_start(32, 32);

@@ -264,14 +264,14 @@ static void test_most_sites(void **state) {
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
     assert_int_equal(mtrace_get_info().max_sites, SITES);
     for (site.line = 1; site.line <= SITES; site.line++) {
-        site.cache = 0;
+        *site.cache = 0;
         assert_int_equal(mtrace_track_at(1, 7, site.line, &site), MTRACE_OK);
     }
     assert_int_equal(mtrace_get_info().sites, SITES);
     assert_int_equal(mtrace_get_info().lost_sites, 0);
     test_held(SITES, SITES, 1);
     site.line = 70000;
-    site.cache = 0;
+    *site.cache = 0;
     block = mtrace_malloc_at(3, &site);
     test_traced(block, 3, "<other>", 0);
     assert_int_equal(mtrace_get_info().lost_sites, 1);
@@ -308,9 +308,11 @@ static void test_memory_size(void **state) {
 
 /* A session in which every part of the memory is used. */
 static void use_memory(size_t capacity) {
+    static uint64_t cache;
     static mtrace_site site;
     void *block;
     size_t i;
+    site.cache = &cache;
     site.file = "life.c";
     site.function = "f";
     site.line = 9;
@@ -863,8 +865,9 @@ static void test_memory_is_zero(void **state) {
     free(desc.memory);
 }
 
-static mtrace_site site_a = {"life.c", "a", NULL, 31, 0};
-static mtrace_site site_b = {"life.c", "b", NULL, 32, 0};
+static uint64_t cache_a, cache_b;
+static const mtrace_site site_a = {"life.c", "a", NULL, 31, &cache_a};
+static const mtrace_site site_b = {"life.c", "b", NULL, 32, &cache_b};
 
 static void restart_once(const mtrace_desc *desc, int round) {
     int n_a = round % 4, n_b = round % 3, i;

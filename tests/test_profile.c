@@ -808,6 +808,7 @@ static void make_file(fixture *f, const char *text) {
     f->function.file = f->path;
     f->function.function = "work";
     f->function.line = 6;
+    f->function.cache = test_cache();
 }
 
 static mtrace_site *line_of(const fixture *f, uint32_t number) {
@@ -815,7 +816,7 @@ static mtrace_site *line_of(const fixture *f, uint32_t number) {
     mtrace_site *site = &sites[number % 16];
     *site = f->function;
     site->line = number;
-    site->cache = 0;
+    site->cache = NULL; /* the array's site is another one by and by */
     return site;
 }
 

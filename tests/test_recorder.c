@@ -142,7 +142,7 @@ static void test_sites_as_filters(void **state) {
     mtrace_scope_pop(before);
     inner.function = "gamma";
     inner.type = "int";
-    inner.cache = 0;
+    *inner.cache = 0;
     assert_int_equal(mtrace_track_at(5, 1, 20, &inner), MTRACE_OK);
     for (i = 0; i < 7 * 7 * 7 * 16; i++) {
         mtrace_filter f = MTRACE_ZERO_;

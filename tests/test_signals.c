@@ -86,7 +86,7 @@ static void test_handler_records(void **state) {
 }
 
 enum { LINES = 100, INTERRUPTIONS = 300 };
-static mtrace_site *by_handler[LINES];
+static const mtrace_site *by_handler[LINES];
 static volatile sig_atomic_t current;
 
 static void interning_handler(int number) {
@@ -97,7 +97,7 @@ static void interning_handler(int number) {
 
 /* It interrupts a thread that asks for the same site. */
 static void test_handler_interns(void **state) {
-    static mtrace_site *sites[LINES];
+    static const mtrace_site *sites[LINES];
     struct sigaction action;
     struct itimerval timer = {{0, 50}, {0, 50}}, off = {{0, 0}, {0, 0}};
     int i;
@@ -468,12 +468,12 @@ static mtrace_site stepped_site, step_site;
 /* No call of the allocator: it may be what is interrupted. The tracer does not look at the block.
    */
 static void record_in_step(void) {
-    mtrace_record_((void *)0x5000, 7, &step_site);
+    mtrace_record_((void *)0x5000, 7, step_site.cache, &step_site);
 }
 
 static void *record_stepped(void *block) {
     step_begin();
-    mtrace_record_(block, 32, &stepped_site);
+    mtrace_record_(block, 32, stepped_site.cache, &stepped_site);
     step_end();
     return NULL;
 }
@@ -497,7 +497,7 @@ static void test_handler_attaches(void **state) {
     step_with(record_in_step);
     do { /* both sites known, both cells open */
         void *block = malloc(32);
-        mtrace_record_(block, 32, &stepped_site);
+        mtrace_record_(block, 32, stepped_site.cache, &stepped_site);
         assert_int_equal(mtrace_untrack_at(0, (uintptr_t)block, NULL), MTRACE_OK);
         in_thread(record_stepped, block);
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 39 : 32);
@@ -517,7 +517,7 @@ static mtrace_site many_sites[MANY];
 static void record_many_in_step(void) {
     int i;
     for (i = 0; i < MANY; i++) {
-        mtrace_record_((void *)0x5000, 7, &many_sites[i]);
+        mtrace_record_((void *)0x5000, 7, many_sites[i].cache, &many_sites[i]);
         (void)mtrace_untrack_at(0, 0x5000, NULL);
     }
 }
@@ -541,7 +541,7 @@ static void test_handler_forgets(void **state) {
         MT_SCOPE();
         record_many_in_step();
         do {
-            mtrace_record_((void *)0x9000, 32, &stepped_site); /* remembered */
+            mtrace_record_((void *)0x9000, 32, stepped_site.cache, &stepped_site); /* remembered */
             assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_OK);
             record_stepped((void *)0x9000);
             assert_int_equal(mtrace_find(&found, (void *)0x9000), MTRACE_OK);
@@ -555,7 +555,7 @@ static void test_handler_forgets(void **state) {
 }
 
 static void record_at_same_site(void) {
-    mtrace_record_((void *)0x5000, 7, &stepped_site);
+    mtrace_record_((void *)0x5000, 7, stepped_site.cache, &stepped_site);
 }
 
 static void free_at_same_site(void) {
@@ -589,9 +589,9 @@ static void peak_owners_with(void (*what)(void)) {
         stepped_site = test_site("stepped.c", 1);
         step_site = test_site("step.c", 1);
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-        mtrace_record_((void *)0x6000, 7, &stepped_site);
-        mtrace_record_((void *)0x7000, 100, &stepped_site);
-        mtrace_record_((void *)0x8000, 1000, &step_site);
+        mtrace_record_((void *)0x6000, 7, stepped_site.cache, &stepped_site);
+        mtrace_record_((void *)0x7000, 100, stepped_site.cache, &stepped_site);
+        mtrace_record_((void *)0x8000, 1000, step_site.cache, &step_site);
         assert_int_equal(mtrace_untrack_at(0, 0x8000, NULL), MTRACE_OK); /* a peak */
         record_stepped((void *)0x9000);
         assert_int_equal(mtrace_get_traced_memory().peak, 1107);
@@ -609,7 +609,7 @@ static void test_handler_after_a_peak(void **state) {
 
 static void renew_block(void) {
     assert_int_equal(mtrace_untrack_at(0, 0x9000, NULL), MTRACE_ERR_NOT_FOUND); /* retired */
-    mtrace_record_((void *)0x9000, 7, &step_site);
+    mtrace_record_((void *)0x9000, 7, step_site.cache, &step_site);
 }
 
 /* A clear that finds few slots takes retired traces out, while threads free their blocks and use
@@ -625,7 +625,7 @@ static void test_sweep_takes_retired_alone(void **state) {
         desc.max_blocks = 4;
         desc.max_sites = 16;
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-        mtrace_record_((void *)0x9000, 100, &stepped_site);
+        mtrace_record_((void *)0x9000, 100, stepped_site.cache, &stepped_site);
         mtrace_clear();
         step_begin();
         mtrace_sweep_retired_();

@@ -372,6 +372,7 @@ static void test_names_are_borrowed(void **state) {
 static void one_account(void) {
     static const char file_a[] = "place.h", file_b[] = "place.h";
     static const char function_a[] = "place", function_b[] = "place";
+    static uint64_t cache_a, cache_b;
     static mtrace_site a, b;
     mtrace_block in_a = MTRACE_ZERO_, in_b = MTRACE_ZERO_;
     void *one, *two;
@@ -381,6 +382,8 @@ static void one_account(void) {
     b.function = function_b;
     assert_ptr_not_equal(a.file, b.file);
     a.line = b.line = 12;
+    a.cache = &cache_a;
+    b.cache = &cache_b;
     one = mtrace_malloc_at(10, &a);
     two = mtrace_malloc_at(5, &b);
     assert_int_equal(mtrace_get_info().sites, 1);
@@ -790,13 +793,15 @@ static void test_name_table_full(void **state) {
 
 /* The cache of a site is good for one session: numbers are given anew, in another order. */
 static void test_sites_after_restart(void **state) {
-    static mtrace_site a = {"sites.c", "a", NULL, 101, 0};
-    static mtrace_site b = {"sites.c", "b", NULL, 102, 0};
+    static uint64_t cache_a, cache_b;
+    static const mtrace_site a = {"sites.c", "a", NULL, 101, &cache_a};
+    static const mtrace_site b = {"sites.c", "b", NULL, 102, &cache_b};
     void *one, *two;
     int round;
     (void)state;
     for (round = 0; round < 6; round++) {
-        mtrace_site *first = round % 2 == 0 ? &a : &b, *second = round % 2 == 0 ? &b : &a;
+        const mtrace_site *first = round % 2 == 0 ? &a : &b;
+        const mtrace_site *second = round % 2 == 0 ? &b : &a;
         test_start(32, round % 3 == 2 ? 1 : 8);
         one = mtrace_malloc_at(1, first);
         test_traced(one, 1, "sites.c", first->line);

@@ -76,11 +76,13 @@ static void sums(void) {
 
 /* One call site in both tracers by turns: neither takes the other's number for its own. */
 static void shared_sites(void) {
-    mtrace_site sites[3] = {
-        {"a.c", "f", NULL, 501, 0}, {"b.c", "g", NULL, 502, 0}, {"c.c", "h", NULL, 503, 0}};
+    static uint64_t caches[3];
+    static const mtrace_site sites[3] = {{"a.c", "f", NULL, 501, &caches[0]},
+                                         {"b.c", "g", NULL, 502, &caches[1]},
+                                         {"c.c", "h", NULL, 503, &caches[2]}};
     uint32_t i;
     for (i = 0; i < 12; i++) {
-        mtrace_site *site = &sites[i * 5 % 3];
+        const mtrace_site *site = &sites[i * 5 % 3];
         bool of_plugin = i % 2 == 1;
         void *block = of_plugin ? p->make_at(10, site) : mtrace_malloc_at(10, site);
         mtrace_block found = look(block, of_plugin);

@@ -14,7 +14,7 @@ static void *make(size_t size) {
     return size == 77 ? make_inline(size) : MT_MALLOC(size);
 }
 
-static void *make_at(size_t size, mtrace_site *site) {
+static void *make_at(size_t size, const mtrace_site *site) {
     return mtrace_malloc_at(size, site);
 }
 

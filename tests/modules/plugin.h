@@ -9,7 +9,7 @@ typedef struct plugin_calls {
     mtrace_result (*start)(void);
     void (*stop)(void);
     void *(*make)(size_t size);
-    void *(*make_at)(size_t size, mtrace_site *site);
+    void *(*make_at)(size_t size, const mtrace_site *site);
     void (*drop)(void *block);
     mtrace_result (*find)(const void *block, mtrace_block *out);
     uint64_t (*held)(void);

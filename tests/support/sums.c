@@ -10,7 +10,9 @@
 #define LARGEST (((uint64_t)1 << 39) - 1)
 #define BLOCKS  ((uint64_t)1 << 24)
 
-static mtrace_site site = {"sums.c", "f", NULL, 1, 0}, other = {"sums.c", "g", NULL, 2, 0};
+static uint64_t cache, other_cache;
+static const mtrace_site site = {"sums.c", "f", NULL, 1, &cache};
+static const mtrace_site other = {"sums.c", "g", NULL, 2, &other_cache};
 
 static mtrace_row row(uint32_t line) {
     mtrace_snapshot *snapshot;

@@ -29,6 +29,7 @@ enum { SITES = 4096, TRIED = 512, MOVED = 1000 };
 
 /* Far more call sites than fit, each with a function and a type of its own. */
 static mtrace_site sites[2 * SITES];
+static uint64_t caches[2 * SITES];
 static char names[2 * SITES][3][48];
 static mtrace_desc desc;
 static int first = SITES; /* of the TRIED sites that the loop uses */
@@ -36,7 +37,7 @@ static bool forgets;      /* sites on the stack: they remember nothing */
 static bool in_domain, in_scope;
 static bool interns, moves;
 static char moved[MOVED][3][48]; /* the names of the sites that the loop uses, at other addresses */
-static mtrace_site *kept[2 * SITES];
+static const mtrace_site *kept[2 * SITES];
 
 static void make_sites(void) {
     int i;
@@ -48,10 +49,11 @@ static void make_sites(void) {
         sites[i].function = names[i][1];
         sites[i].type = names[i][2];
         sites[i].line = (uint32_t)i;
+        sites[i].cache = &caches[i];
     }
 }
 
-static void pair(mtrace_site *site) {
+static void pair(const mtrace_site *site) {
     void *block = in_domain ? mtrace_malloc_in_at(7, 64, site) : mtrace_malloc_at(64, site);
     mtrace_free_at(block, site);
 }
@@ -70,7 +72,7 @@ static void see_scopes(int from, int to) {
     }
 }
 
-static mtrace_site *intern(char (*name)[48], uint32_t line) {
+static const mtrace_site *intern(char (*name)[48], uint32_t line) {
     return mtrace_site_intern(name[0], name[1], name[2], line);
 }
 
@@ -99,10 +101,10 @@ static void once_of_engine(int i) {
 }
 
 static void once_of_program(int i) {
-    mtrace_site *site = &sites[first + i % TRIED];
+    const mtrace_site *site = &sites[first + i % TRIED];
     mtrace_site forgetful = *site;
     mtrace_scope way = MTRACE_ZERO_;
-    forgetful.cache = 0;
+    forgetful.cache = NULL;
     site = forgets ? &forgetful : site;
     if (in_scope) {
         way = mtrace_scope_push_at(site);

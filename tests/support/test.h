@@ -144,12 +144,21 @@ static inline uint32_t test_random(uint32_t *seed, uint32_t n) {
     return (uint32_t)(((uint64_t)*seed * n) >> 32);
 }
 
+/* A word for the cache of a call site. NULL if all are given out. */
+static inline uint64_t *test_cache(void) {
+    static uint64_t words[1 << 16];
+    static uint32_t given;
+    uint32_t i = __atomic_fetch_add(&given, 1, __ATOMIC_RELAXED);
+    return i < sizeof words / sizeof words[0] ? &words[i] : NULL;
+}
+
 /* A call site of one's own making. */
 static inline mtrace_site test_site(const char *file, uint32_t line) {
     mtrace_site site = MTRACE_ZERO_;
     site.file = file;
     site.function = "f";
     site.line = line;
+    site.cache = test_cache();
     return site;
 }
 
