@@ -1723,9 +1723,9 @@ static mtrace_result mtrace_load_read_(const mtrace_load_ *l, unsigned char **bu
     size_t have = l->header_size, room = have, got = 0;
     while (have < size) {
         uint64_t want = size < 65536 + 2 * (uint64_t)have ? size : 65536 + 2 * (uint64_t)have;
-        unsigned char *larger = want > SIZE_MAX / 2
-                                    ? NULL
-                                    : (unsigned char *)MTRACE_BASE_REALLOC(*buffer, (size_t)want);
+        unsigned char *larger =
+            want > SIZE_MAX / 2 ? NULL
+                                : (unsigned char *)MTRACE_BASE_RESIZE_(*buffer, have, (size_t)want);
         if (larger == NULL) {
             return MTRACE_ERR_NO_MEMORY;
         }

@@ -154,6 +154,20 @@ refuses "aligned memory from an allocator that has none" MT_ALIGNED_ALLOC_needs_
 refuses "the same without MTRACE" MT_ALIGNED_ALLOC_needs_MTRACE_BASE_ALIGNED_ALLOC -UMTRACE \
     "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "-DMTRACE_BASE_CALLOC(n,s)=calloc(n,s)" \
     "-DMTRACE_BASE_REALLOC(p,n)=realloc(p,n)" "-DMTRACE_BASE_FREE(p)=free(p)" -include stdlib.h
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace.h"' \
+    'int main(void) { mtrace_desc d = {.sample_interval = 4096}; return mtrace_start(&d) == MTRACE_ERR_ARGUMENT ? 0 : 1; }' \
+    >"$tmp/sampling"
+if gcc -std=c99 -DMTRACE -I. -x c "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "-DMTRACE_BASE_FREE(p)=free(p)" -include stdlib.h \
+    "$tmp/sampling" -o "$tmp/program" -pthread >"$tmp/log" 2>&1 && "$tmp/program"; then ok "no sampling without realloc"
+else bad "no sampling without realloc"; fi
+for name in MT_REALLOC MT_REALLOC_IN MT_REALLOCARRAY; do
+    echo "#include \"mtrace.h\"
+void *use(void); void *use(void) { return $name(1, 0, 1, 1); }" >"$tmp/resize"
+    gcc -std=c99 -I. -x c -fsyntax-only "-DMTRACE_BASE_MALLOC(n)=malloc(n)" "-DMTRACE_BASE_FREE(p)=free(p)" \
+        -include stdlib.h "$tmp/resize" >"$tmp/log" 2>&1
+    if grep -q "error:.*${name}_needs_MTRACE_BASE_REALLOC" "$tmp/log"; then ok "$name without MTRACE and realloc"
+    else bad "$name without MTRACE and realloc"; fi
+done
 if gcc -std=c99 -DMTRACE -I. -x c -fsyntax-only -DMTRACE_NO_ENVIRONMENT -DMTRACE_START_FROM_ENVIRONMENT \
     - <"$tmp/ext_alone" >"$tmp/log" 2>&1 || [ "$(grep -c error: "$tmp/log")" -ne 1 ] ||
     ! grep -q "MTRACE_START_FROM_ENVIRONMENT needs what MTRACE_NO_ENVIRONMENT leaves out" "$tmp/log"; then

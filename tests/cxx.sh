@@ -99,9 +99,9 @@ refuses() { # NAME TEXT COMPILER-ARGUMENT...
 }
 refuses "half a lock is refused" "MTRACE_LOCK() and MTRACE_UNLOCK() together" "-DMTRACE_LOCK()="
 refuses "the other half is refused" "MTRACE_LOCK() and MTRACE_UNLOCK() together" "-DMTRACE_UNLOCK()="
-refuses "half an allocator is refused" "together, or none of them" "-DMTRACE_BASE_MALLOC(n)=malloc(n)"
-refuses "three quarters of an allocator are refused" "together, or none of them" "-DMTRACE_BASE_MALLOC(n)=malloc(n)" \
-    "-DMTRACE_BASE_CALLOC(c,n)=calloc(c,n)" "-DMTRACE_BASE_FREE(p)=free(p)"
+refuses "half an allocator is refused" "define MTRACE_BASE_MALLOC and _FREE" "-DMTRACE_BASE_MALLOC(n)=malloc(n)"
+refuses "a realloc alone is refused" "define MTRACE_BASE_MALLOC and _FREE" "-DMTRACE_BASE_REALLOC(p,n)=realloc(p,n)"
+refuses "a state without a lock is refused" "MTRACE_LOCK_STATE needs MTRACE_LOCK" -DMTRACE_LOCK_STATE=int
 refuses "half the system's memory is refused" "MTRACE_SYSTEM_ALLOC and MTRACE_SYSTEM_FREE together" \
     "-DMTRACE_SYSTEM_ALLOC(n)=calloc(n,1)"
 refuses "no atomics and no lock is refused" "no lock-free 8-byte atomics" -D__GCC_ATOMIC_LLONG_LOCK_FREE=1 \

@@ -69,21 +69,14 @@ static struct mtrace_scope *running_scope(void) {
 
 #define MTRACE_CONTEXT() running_scope()
 
-/* --- the allocator --- */
+/* --- an allocator that has neither calloc nor realloc --- */
+
+static bool heap_is_full;
 
 static void *heap_malloc(size_t size) {
+    void *block = heap_is_full || size > 1 << 20 ? NULL : malloc(size);
     assert_int_equal(lock_held, 0);
-    return malloc(size);
-}
-
-static void *heap_calloc(size_t count, size_t size) {
-    assert_int_equal(lock_held, 0);
-    return calloc(count, size);
-}
-
-static void *heap_realloc(void *block, size_t size) {
-    assert_int_equal(lock_held, 0);
-    return realloc(block, size);
+    return block == NULL ? NULL : memset(block, 0x55, size);
 }
 
 static void heap_free(void *block) {
@@ -91,10 +84,8 @@ static void heap_free(void *block) {
     free(block);
 }
 
-#define MTRACE_BASE_MALLOC(size)         heap_malloc(size)
-#define MTRACE_BASE_CALLOC(count, size)  heap_calloc(count, size)
-#define MTRACE_BASE_REALLOC(block, size) heap_realloc(block, size)
-#define MTRACE_BASE_FREE(block)          heap_free(block)
+#define MTRACE_BASE_MALLOC(size) heap_malloc(size)
+#define MTRACE_BASE_FREE(block)  heap_free(block)
 
 #define MTRACE_IMPLEMENTATION
 #include "../mtrace_ext.h"
@@ -128,11 +119,10 @@ static void start(void) {
 /* --- the lock --- */
 
 static void blocks_of_all_kinds(void) {
-    void *a = MT_MALLOC(10), *b = MT_CALLOC(3, 10);
+    void *a = MT_MALLOC(10), *b = MT_CALLOC(3, 10), *larger = MT_REALLOC(b, 100000);
     char *c = MT_STRDUP("text");
     MT_FREE(a);
-    b = MT_REALLOC(b, 100000);
-    MT_FREE(b);
+    MT_FREE(larger != NULL ? larger : b); /* while stopped it is NULL */
     MT_FREE(c);
     a = MT_MALLOC_IN(3, 10);
     MT_TRACK(2, &a, 1000);
@@ -370,6 +360,95 @@ static void test_sites_without_lines(void **state) {
     mtrace_stop();
 }
 
+/* --- calloc and realloc are made of malloc and free --- */
+
+static bool all_are(const void *block, int byte, size_t size) {
+    const unsigned char *bytes = (const unsigned char *)block;
+    size_t i = 0;
+    while (i < size && bytes[i] == byte) {
+        i++;
+    }
+    return i == size;
+}
+
+static void test_calloc_of_malloc(void **state) {
+    void *block;
+    (void)state;
+    start();
+    block = MT_CALLOC(10, 10);
+    assert_true(all_are(block, 0, 100));
+    assert_int_equal(mtrace_get_traced_memory().current, 100);
+    assert_null(MT_CALLOC(SIZE_MAX / 2, 3));
+    mtrace_stop();
+    MT_FREE(block);
+    block = MT_CALLOC(10, 10); /* stopped */
+    assert_true(all_are(block, 0, 100));
+    MT_FREE(block);
+}
+
+static void test_realloc_of_malloc(void **state) {
+    static const size_t sizes[] = {1000, 10, 2000, 0};
+    char *block, *resized;
+    size_t i, kept = 100;
+    (void)state;
+    start();
+    block = (char *)MT_REALLOC(NULL, kept);
+    memset(block, 7, kept);
+    for (i = 0; i < 3; i++) {
+        resized = (char *)MT_REALLOC(block, sizes[i]);
+        kept = sizes[i] < kept ? sizes[i] : kept;
+        assert_true(all_are(resized, 7, kept));
+        assert_int_equal(mtrace_get_traced_memory().current, sizes[i]);
+        block = resized;
+    }
+    assert_null(MT_REALLOC(block, 0));
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    assert_null(MT_REALLOCARRAY(NULL, SIZE_MAX / 2, 3));
+    assert_int_equal(mtrace_get_info().foreign_frees, 0);
+    assert_null(mtrace_check());
+    mtrace_stop();
+}
+
+static void test_realloc_of_malloc_fails(void **state) {
+    char *block;
+    (void)state;
+    start();
+    block = (char *)MT_MALLOC(100);
+    memset(block, 7, 100);
+    heap_is_full = true;
+    assert_null(MT_REALLOC(block, 200));
+    assert_null(MT_CALLOC(1, 1));
+    heap_is_full = false;
+    assert_null(MT_REALLOCARRAY(block, SIZE_MAX / 2, 3));
+    assert_true(all_are(block, 7, 100));
+    assert_int_equal(mtrace_get_traced_memory().current, 100);
+    MT_FREE(block);
+    assert_int_equal(mtrace_get_info().foreign_frees, 0);
+    mtrace_stop();
+}
+
+/* How much to copy is not known: the block stays, and the failure counts as a foreign free. */
+static void test_realloc_of_an_untraced_block(void **state) {
+    char *block = (char *)MT_MALLOC(100);
+    (void)state;
+    memset(block, 7, 100);
+    assert_null(MT_REALLOC(block, 200)); /* stopped */
+    assert_true(all_are(block, 7, 100));
+    start();
+    assert_null(MT_REALLOC(block, 200));
+    assert_true(all_are(block, 7, 100));
+    assert_int_equal(mtrace_get_info().foreign_frees, 1);
+    assert_written("test_hooks.c");
+    MT_FREE(block);
+    block = (char *)MT_MALLOC(100);
+    mtrace_pause();
+    block = (char *)MT_REALLOC(block, 200); /* paused, but its size is known */
+    assert_non_null(block);
+    assert_int_equal(mtrace_get_traced_memory().current, 200);
+    mtrace_stop();
+    assert_null(MT_REALLOC(block, 0)); /* stopped: frees, as while started */
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_lock_does_not_nest),
@@ -378,6 +457,10 @@ int main(void) {
         cmocka_unit_test(test_each_task_has_its_scope),
         cmocka_unit_test(test_no_task_runs),
         cmocka_unit_test(test_sites_without_lines),
+        cmocka_unit_test(test_calloc_of_malloc),
+        cmocka_unit_test(test_realloc_of_malloc),
+        cmocka_unit_test(test_realloc_of_malloc_fails),
+        cmocka_unit_test(test_realloc_of_an_untraced_block),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
