@@ -5,11 +5,8 @@
 static mtrace_site site;
 
 static void start(void) {
-    mtrace_desc desc = MTRACE_ZERO_;
     uintptr_t key;
-    desc.max_blocks = 32;
-    desc.frames = 4;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 0, 4);
     site = test_site("check.c", 1);
     for (key = 1; key <= 40; key++) {
         assert_int_equal(mtrace_track_at(1, key * 977, 100 + key, &site), MTRACE_OK);

@@ -170,53 +170,51 @@ static void assert_bad(const mtrace_desc *desc) {
 }
 
 static void test_bad_desc(void **state) {
-    static const mtrace_desc zero = MTRACE_ZERO_;
-    mtrace_desc desc = MTRACE_ZERO_;
+    const struct {
+        const char *name;
+        uint32_t frames;
+        size_t max_sites;
+        int foreign_free;
+        size_t memory_size;
+    } descs[] = {{"too many frames", 65536, 0, 0, 0},
+                 {"far too many frames", UINT32_MAX, 0, 0, 0},
+                 {"too many sites", 0, test_max_sites() + 1, 0, 0},
+                 {"far too many sites", 0, SIZE_MAX, 0, 0},
+                 {"an unknown choice", 0, 0, 3, 0},
+                 {"a size of no memory", 0, 0, 0, 1}};
+    size_t i;
     (void)state;
-    desc.frames = 65536;
-    assert_bad(&desc);
-    desc = zero;
-    desc.frames = UINT32_MAX;
-    assert_bad(&desc);
-    desc = zero;
-    desc.max_sites = test_max_sites() + 1;
-    assert_bad(&desc);
-    desc = zero;
-    desc.max_sites = SIZE_MAX;
-    assert_bad(&desc);
-    desc = zero;
-    desc.foreign_free = (mtrace_foreign)3;
-    assert_bad(&desc);
-    desc = zero;
-    desc.memory_size = 1; /* of no memory */
-    assert_bad(&desc);
+    for (i = 0; TEST_ROWS(i, descs); i++) {
+        mtrace_desc desc = MTRACE_ZERO_;
+        desc.frames = descs[i].frames;
+        desc.max_sites = descs[i].max_sites;
+        desc.foreign_free = (mtrace_foreign)descs[i].foreign_free;
+        desc.memory_size = descs[i].memory_size;
+        assert_bad(&desc);
+    }
 }
 
 static void test_frames(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.max_blocks = 32;
-    desc.max_sites = 16;
-    desc.frames = 65535;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 16, 65535);
     assert_int_equal(mtrace_get_info().frames, 65535);
     mtrace_stop();
-    desc.frames = 2;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 16, 2);
     assert_int_equal(mtrace_get_info().frames, 2);
     mtrace_stop();
 }
 
 /* Twice the blocks, rounded up to a power of two. */
 static void test_slots_for_blocks(void **state) {
-    static const size_t asked[] = {1, 2, 3, 4, 5, 31, 32, 33, 500, 512, 513};
-    static const size_t given[] = {4, 4, 8, 8, 16, 64, 64, 128, 1024, 1024, 2048};
+    static const size_t slots[][2] = {{1, 4},      {2, 4},      {3, 8},     {4, 8},
+                                      {5, 16},     {31, 64},    {32, 64},   {33, 128},
+                                      {500, 1024}, {512, 1024}, {513, 2048}};
     mtrace_desc desc = MTRACE_ZERO_;
     size_t i;
     (void)state;
-    for (i = 0; i < sizeof asked / sizeof asked[0]; i++) {
-        test_start(asked[i], 8);
-        assert_int_equal(mtrace_get_info().capacity, given[i]);
+    for (i = 0; i < sizeof slots / sizeof *slots; i++) {
+        test_start(slots[i][0], 8);
+        assert_int_equal(mtrace_get_info().capacity, slots[i][1]);
         test_held(0, 0, 0);
         mtrace_stop();
     }
@@ -794,16 +792,14 @@ static long page_faults(void) {
 /* A restart drops the pages that the last session touched: it neither reads nor writes them. The
    block is larger than that of any session before, so most of its pages were never touched. */
 static void test_restart_touches_little(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     long faults;
     (void)state;
     TEST_NEEDS_POSIX();
-    desc.max_blocks = (size_t)1 << 20;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start((size_t)1 << 20, 0);
     allocate_many();
     faults = page_faults();
     mtrace_stop();
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start((size_t)1 << 20, 0);
     faults = page_faults() - faults;
     assert_in_range(faults, 0, MAX_FAULTS);
     nothing_is_left();
@@ -1082,13 +1078,13 @@ enum { CLEARS = TEST_SANITIZED ? 200 : 10000, OLD = 50, CLEAR_SITES = 33, KEYS =
 
 /* Blocks from before a clear: the tracer knows nothing of them. */
 static void *old_blocks[OLD];
-static uint64_t strangers; /* frees and reallocs of these since the last clear */
+static uint64_t foreign; /* frees and reallocs of these since the last clear */
 
 /* Block i joins the old ones after a clear. The one in its place is freed first. */
 static void keep_block(void *block, uint32_t i) {
     void **at = &old_blocks[i % OLD];
     test_untraced(*at);
-    strangers += *at != NULL ? 1u : 0u;
+    foreign += *at != NULL ? 1u : 0u;
     MT_FREE(*at);
     *at = block;
 }
@@ -1123,7 +1119,7 @@ static void use_between_clears(uint32_t round, uint32_t first, uint32_t max_line
     uint64_t held = 0;
     size_t rows;
     mtrace_info info;
-    strangers = 0;
+    foreign = 0;
     for (i = 0; i < max_lines; i++) {
         mtrace_site site = test_site("clears.c", first + i);
         held += site.line;
@@ -1152,7 +1148,7 @@ static void use_between_clears(uint32_t round, uint32_t first, uint32_t max_line
     }
     assert_int_equal(mtrace_get_traced_memory().current, held);
     info = mtrace_get_info();
-    assert_int_equal(info.foreign_frees, strangers);
+    assert_int_equal(info.foreign_frees, foreign);
     assert_int_equal(info.lost_sites, 0);
     assert_int_equal(info.dropped_count, 0);
 }
@@ -1190,15 +1186,12 @@ static void test_clear_many_times(void **state) {
 
 /* A block from before a clear keeps its slot while there is room, but takes none from a later. */
 static void test_clear_and_fill(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site site = test_site("life.c", 1);
     void *old[5];
     uintptr_t key;
     size_t i;
     (void)state;
-    desc.max_blocks = 32;
-    desc.max_sites = 16;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(32, 16);
     for (i = 0; i < 5; i++) {
         old[i] = MT_MALLOC(10 + i);
     }

@@ -284,18 +284,6 @@ static void test_info_counts_events(void **state) {
     test_held(2, 32, 1);
 }
 
-static void test_result_texts(void **state) {
-    int i, j;
-    (void)state;
-    for (i = MTRACE_ERR_COMPILED_OUT; i <= MTRACE_OK; i++) {
-        assert_true(strlen(mtrace_result_text((mtrace_result)i)) > 0);
-        for (j = MTRACE_ERR_COMPILED_OUT; j < i; j++) {
-            assert_string_not_equal(mtrace_result_text((mtrace_result)i),
-                                    mtrace_result_text((mtrace_result)j));
-        }
-    }
-}
-
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(test_find_for_every_macro),
@@ -306,7 +294,6 @@ int main(void) {
         TEST(test_info_counts_slots),
         TEST(test_info_longest_probe),
         TEST(test_info_counts_events),
-        TEST(test_result_texts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -9,8 +9,7 @@
 #undef SYS_tgkill
 #endif
 #include "support/test.h"
-
-#include <pthread.h>
+#include "support/threads.h"
 
 #if TEST_ATOMICS
 enum { THREADS = MTRACE_SHARDS + 8 };
@@ -26,17 +25,11 @@ static void *shard_of_a_thread(void *argument) {
 
 static void test_no_shard_has_two_threads(void **state) {
     mtrace_shard_ *shards[THREADS];
-    pthread_t threads[THREADS];
     int i, j;
     (void)state;
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
     assert_int_equal(pthread_barrier_init(&all_are_there, NULL, THREADS), 0);
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, shard_of_a_thread, &shards[i]), 0);
-    }
-    for (i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    test_in_threads(THREADS, shard_of_a_thread, shards, sizeof *shards);
     for (i = 0; i < THREADS; i++) {
         for (j = 0; j < i; j++) {
             assert_true(shards[i] == &mtrace_g_.no_shard || shards[i] != shards[j]);

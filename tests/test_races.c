@@ -37,11 +37,6 @@ static int rounds(int usual) {
     return text != NULL && atoi(text) > 0 ? atoi(text) : test_long() ? 10000 : usual;
 }
 
-static uint32_t next_random(uint32_t *seed) {
-    *seed = *seed * 1664525u + 1013904223u;
-    return *seed >> 8;
-}
-
 static bool is_over(void) {
     return __atomic_load_n(&quit, __ATOMIC_RELAXED) != 0;
 }
@@ -53,15 +48,15 @@ static void *allocate(void *number) {
     void *blocks[LIVE] = MTRACE_ZERO_;
     size_t i;
     while (!is_over()) {
-        void **at = &blocks[next_random(&seed) % LIVE];
-        size_t size = next_random(&seed) % 2000 + 1;
-        mtrace_scope way = MT_SCOPE_PUSH_IN(seed % 3);
+        void **at = &blocks[test_random(&seed, LIVE)];
+        size_t size = test_random(&seed, 2000) + 1;
+        mtrace_scope before = MT_SCOPE_PUSH_IN(seed % 3);
         if (*at == NULL) {
             *at = seed % 5 == 0 ? MT_MALLOC_IN(4, size) : MT_MALLOC(size);
         } else if (seed % 4 == 0) {
             *at = MT_REALLOC(*at, size);
         }
-        MT_SCOPE_POP(way);
+        MT_SCOPE_POP(before);
         if (seed % 2 == 0) {
             MT_FREE(*at);
             *at = NULL;
@@ -230,7 +225,7 @@ static void *take_and_give_back(void *number) {
         mtrace_snapshot_parts parts;
         mtrace_rows *statistics;
         uint64_t rows, grouped;
-        s = test_take(next_random(&seed) % 2 == 0);
+        s = test_take(test_random(&seed, 2) == 0);
         parts = mtrace_snapshot_get_parts(s);
         rows = sum_of(parts.rows, parts.row_count);
         statistics = test_rows(s, MTRACE_BY_LINE);
@@ -323,14 +318,14 @@ static void test_an_observer_restarts(void **state) {
 /* The child does all that a program does, and its tables are sound: 0 when so. */
 static int child(void) {
     void *block;
-    mtrace_scope way;
+    mtrace_scope before;
     alarm(20); /* a child that hangs is ended, and so seen */
     if (mtrace_check() != NULL) {
         return 1;
     }
-    way = MT_SCOPE_PUSH_IN(1);
+    before = MT_SCOPE_PUSH_IN(1);
     block = MT_MALLOC(1000);
-    MT_SCOPE_POP(way);
+    MT_SCOPE_POP(before);
     mtrace_name_domain(1, "child");
     no_row_below_zero();
     mtrace_reset_peak();

@@ -11,8 +11,8 @@
 #define _DEFAULT_SOURCE /* the registers in a ucontext_t */
 #endif
 #include "support/test.h"
+#include "support/threads.h"
 
-#include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -51,13 +51,11 @@ static void handler(int number) {
 static void test_handler_records(void **state) {
     struct sigaction action;
     struct itimerval timer = {{0, 50}, {0, 50}}, off = {{0, 0}, {0, 0}};
-    mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *snapshot;
     mtrace_rows *s;
     uint64_t main_bytes = 0, i;
     (void)state;
-    desc.max_blocks = 512;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(512, 0);
     main_sites[0] = test_site("main.c", 1);
     main_sites[1] = test_site("main.c", 2);
     memset(&action, 0, sizeof action);
@@ -205,32 +203,23 @@ static void *set_a_value_in_handler(void *argument) {
     return argument;
 }
 
-static void in_thread(void *(*work)(void *), void *argument) {
-    pthread_t thread;
-    assert_int_equal(pthread_create(&thread, NULL, work, argument), 0);
-    assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
 static void test_first_act_in_handler(void **state) {
     struct sigaction action;
-    mtrace_desc desc = MTRACE_ZERO_;
     int i;
     (void)state;
-    desc.max_blocks = 512;
-    desc.frames = 4;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(512, 0, 4);
     memset(&action, 0, sizeof action);
     action.sa_handler = first_act;
     assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
     for (i = 0; i < FIRST_IN_HANDLER; i++) {
-        in_thread(begin_in_handler, NULL);
+        test_in_thread(begin_in_handler, NULL);
         assert_int_equal(mtrace_get_traced_memory().current, 0);
     }
     assert_int_equal(allocated_in_handler, 0);
     assert_int_equal(mtrace_get_info().dropped_count, 0);
     test_sound();
     mtrace_stop();
-    in_thread(set_a_value_in_handler, &action);
+    test_in_thread(set_a_value_in_handler, &action);
     assert_int_equal(allocated_in_handler, HOOKED);
 }
 
@@ -284,11 +273,11 @@ static void test_destructors_allocate(void **state) {
     (void)state;
     desc.max_blocks = 512;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-    in_thread(work_for_a_while, NULL); /* the tracer has its key then, if it makes one */
+    test_in_thread(work_for_a_while, NULL); /* the tracer has its key then, if it makes one */
     assert_int_equal(pthread_key_create(&late_key, end_late), 0);
     mtrace_clear();
     for (i = 0; i < ENDS; i++) {
-        in_thread(end_with_work, i % 2 == 0 ? NULL : &desc);
+        test_in_thread(end_with_work, i % 2 == 0 ? NULL : &desc);
     }
     assert_int_equal(mtrace_get_traced_memory().current, 0);
     assert_int_equal(mtrace_get_traced_memory().peak, 100064);
@@ -371,7 +360,7 @@ static void fork_with_threads(void) {
     int i, status = 0;
     pid_t pid;
     for (i = 0; i < ENDED; i++) {
-        in_thread(leave_a_block, &left_behind[i]);
+        test_in_thread(leave_a_block, &left_behind[i]);
     }
     pthread_barrier_init(&all_there, NULL, WAITING + 1);
     pthread_barrier_init(&go_home, NULL, WAITING + 1);
@@ -399,11 +388,9 @@ static void fork_with_threads(void) {
 }
 
 static void test_child_goes_on(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     int i;
     (void)state;
-    desc.max_blocks = 512;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(512, 0);
     for (i = 0; i < FORKS; i++) {
         fork_with_threads();
     }
@@ -488,21 +475,19 @@ static void *free_stepped(void *block) {
 /* A thread's first call, and a handler's at each instruction of it: then the thread gets its
    counters in the middle. */
 static void test_handler_attaches(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     (void)state;
-    desc.max_blocks = 128;
     stepped_site = test_site("stepped.c", 1);
     step_site = test_site("step.c", 1);
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(128, 0);
     step_with(record_in_step);
     do { /* both sites known, both cells open */
         void *block = malloc(32);
         mtrace_record_(block, 32, stepped_site.cache, &stepped_site);
         assert_int_equal(mtrace_untrack_at(0, (uintptr_t)block, NULL), MTRACE_OK);
-        in_thread(record_stepped, block);
+        test_in_thread(record_stepped, block);
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 39 : 32);
         (void)mtrace_untrack_at(0, 0x5000, NULL);
-        in_thread(free_stepped, block);
+        test_in_thread(free_stepped, block);
         assert_int_equal(mtrace_get_traced_memory().current, steps > at ? 7 : 0);
         (void)mtrace_untrack_at(0, 0x5000, NULL);
         test_sound();
@@ -525,17 +510,14 @@ static void record_many_in_step(void) {
 /* Inside of a scope: the handler's call sites take each entry of the thread's cache, also the one
    that the interrupted call is reading. */
 static void test_handler_forgets(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     mtrace_block found;
     int i;
     (void)state;
-    desc.frames = 2;
-    desc.max_blocks = 128;
     for (i = 0; i < MANY; i++) {
         many_sites[i] = test_site("many.c", (uint32_t)i + 1);
     }
     stepped_site = test_site("stepped.c", 1);
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(128, 0, 2);
     step_with(record_many_in_step);
     {
         MT_SCOPE();
@@ -584,11 +566,9 @@ static void check_peak_rows(uint64_t size, uint64_t count) {
 static void peak_owners_with(void (*what)(void)) {
     step_with(what);
     do {
-        mtrace_desc desc = MTRACE_ZERO_;
-        desc.max_blocks = 32;
         stepped_site = test_site("stepped.c", 1);
         step_site = test_site("step.c", 1);
-        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        test_start(32, 0);
         mtrace_record_((void *)0x6000, 7, stepped_site.cache, &stepped_site);
         mtrace_record_((void *)0x7000, 100, stepped_site.cache, &stepped_site);
         mtrace_record_((void *)0x8000, 1000, step_site.cache, &step_site);
@@ -620,11 +600,8 @@ static void test_sweep_takes_retired_alone(void **state) {
     stepped_site = test_site("stepped.c", 1);
     step_with(renew_block);
     do {
-        mtrace_desc desc = MTRACE_ZERO_;
         mtrace_block found;
-        desc.max_blocks = 4;
-        desc.max_sites = 16;
-        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        test_start(4, 16);
         mtrace_record_((void *)0x9000, 100, stepped_site.cache, &stepped_site);
         mtrace_clear();
         step_begin();
@@ -663,7 +640,7 @@ static void memory_is_left_by(void *(*work)(void *), size_t sample_interval) {
         desc.max_sites = 16;
         desc.sample_interval = sample_interval;
         assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-        in_thread(work, malloc(32));
+        test_in_thread(work, malloc(32));
         mtrace_stop();
         assert_int_equal(mprotect(given, GIVEN, PROT_READ | PROT_WRITE), 0);
     } while (step_next(STEPS));
@@ -813,23 +790,20 @@ static void *record_in_new_scope(void *argument) {
 /* A scope of an earlier start has a number that another one has now; what the shard remembers is
    the other's. */
 static void test_old_scope_in_a_new_shard(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     pthread_t old;
     int i;
     (void)state;
-    desc.max_blocks = 32;
-    desc.frames = 2;
     shared_site = test_site("shared.c", 1);
     old_scope = test_site("old.c", 1);
     new_scope = test_site("new.c", 1);
     assert_int_equal(pthread_barrier_init(&at_scope, NULL, 2), 0);
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 0, 2);
     assert_int_equal(pthread_create(&old, NULL, stand_in_old_scope, NULL), 0);
     pthread_barrier_wait(&at_scope);
     mtrace_stop();
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 0, 2);
     for (i = 0; i < MTRACE_SHARDS; i++) {
-        in_thread(record_in_new_scope, NULL);
+        test_in_thread(record_in_new_scope, NULL);
     }
     pthread_barrier_wait(&at_scope);
     assert_int_equal(pthread_join(old, NULL), 0);
@@ -842,15 +816,12 @@ static void test_old_scope_in_a_new_shard(void **state) {
    snapshot copies, and its row would point into the tracer's memory. Such a copy fails, and room
    is counted anew. */
 static void test_snapshot_before_new_names(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
     mtrace_site sites[4];
     mtrace_snapshot_layout_ layout;
     mtrace_snapshot *s;
     void *blocks[4];
     (void)state;
-    desc.max_blocks = 64;
-    desc.max_sites = 16;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start(64, 16);
     sites[0] = test_site("a.c", 1);
     sites[1] = test_site("b.c", 1);
     sites[2] = test_site("c.c", 1);

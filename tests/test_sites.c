@@ -296,7 +296,7 @@ static void test_null_site(void **state) {
     assert_int_equal(found.line, 0);
     assert_null(found.function);
     assert_null(found.type);
-    b = mtrace_calloc_at(1, 20, &empty); /* a site of zeros is the same place */
+    b = mtrace_calloc_at(1, 20, &empty); /* a site of zeros is the same one */
     assert_int_equal(mtrace_get_info().sites, 1);
     a = mtrace_realloc_at(a, 15, NULL);
     assert_int_equal(mtrace_track_at(1, 1, 1, NULL), MTRACE_OK);
@@ -368,10 +368,10 @@ static void test_names_are_borrowed(void **state) {
 }
 
 /* An inline function in a header has a site in every translation unit, with names of the same
-   content at other addresses: all are one place. */
+   content at other addresses: all are one call site. */
 static void one_account(void) {
-    static const char file_a[] = "place.h", file_b[] = "place.h";
-    static const char function_a[] = "place", function_b[] = "place";
+    static const char file_a[] = "inline.h", file_b[] = "inline.h";
+    static const char function_a[] = "inlined", function_b[] = "inlined";
     static uint64_t cache_a, cache_b;
     static mtrace_site a, b;
     mtrace_block in_a = MTRACE_ZERO_, in_b = MTRACE_ZERO_;
@@ -391,15 +391,15 @@ static void one_account(void) {
     assert_int_equal(mtrace_find(&in_b, two), MTRACE_OK);
     assert_ptr_equal(in_a.file, in_b.file);
     assert_ptr_equal(in_a.function, in_b.function);
-    assert_int_equal(test_row("place.h", 12).size, 15);
-    assert_int_equal(test_row("place.h", 12).count, 2);
-    mtrace_free_at(one, &b); /* whoever frees */
-    assert_int_equal(test_row("place.h", 12).size, 5);
+    assert_int_equal(test_row("inline.h", 12).size, 15);
+    assert_int_equal(test_row("inline.h", 12).count, 2);
+    mtrace_free_at(one, &b); /* any call site may free it */
+    assert_int_equal(test_row("inline.h", 12).size, 5);
     mtrace_free_at(two, &a);
     stop_empty();
 }
 
-static void test_same_place_is_one_account(void **state) {
+static void test_equal_sites_are_one_account(void **state) {
     (void)state;
     start();
     one_account();
@@ -409,45 +409,47 @@ static void test_same_place_is_one_account(void **state) {
 
 /* --- equal sites --- */
 
-static void assert_rows(mtrace_key_type key_type, size_t rows) {
-    mtrace_snapshot *snapshot;
-    mtrace_rows *s;
-    snapshot = test_take(false);
-    s = test_rows(snapshot, key_type);
-    assert_int_equal(s->count, rows);
-    assert_int_equal(s->total.count, 7);
-    mtrace_rows_free(s);
+static size_t rows_by(mtrace_key_type key) {
+    mtrace_snapshot *snapshot = test_take(false);
+    mtrace_rows *rows = test_rows(snapshot, key);
+    size_t count = rows->count;
+    assert_int_equal(rows->total.count, mtrace_get_info().live);
+    mtrace_rows_free(rows);
     mtrace_snapshot_free(snapshot);
+    return count;
 }
 
-static void test_different_places(void **state) {
+static void test_different_sites(void **state) {
+    static const struct {
+        const char *name, *file, *function, *type;
+        uint32_t line;
+        size_t sites; /* with this one */
+    } sites[] = {
+        {"one", "a.c", "f", "int", 1, 1},          {"another type", "a.c", "f", "long", 1, 2},
+        {"no type", "a.c", "f", NULL, 1, 3},       {"another function", "a.c", "g", "int", 1, 4},
+        {"another line", "a.c", "f", "int", 2, 5}, {"another file", "b.c", "f", "int", 1, 6},
+        {"all the same", "a.c", "f", "int", 1, 6}};
     void *blocks[7];
-    mtrace_block found = MTRACE_ZERO_;
-    int i;
+    size_t i;
     (void)state;
     start();
-    blocks[0] = allocate_at("a.c", "f", "int", 1);
-    blocks[1] = allocate_at("a.c", "f", "long", 1); /* another type */
-    blocks[2] = allocate_at("a.c", "f", NULL, 1);
-    blocks[3] = allocate_at("a.c", "g", "int", 1); /* another function */
-    blocks[4] = allocate_at("a.c", "f", "int", 2); /* another line */
-    blocks[5] = allocate_at("b.c", "f", "int", 1); /* another file */
-    assert_int_equal(mtrace_get_info().sites, 6);
-    blocks[6] = allocate_at("a.c", "f", "int", 1); /* all the same */
-    assert_int_equal(mtrace_get_info().sites, 6);
-    assert_int_equal(mtrace_find(&found, blocks[1]), MTRACE_OK);
-    assert_string_equal(found.type, "long");
-    assert_int_equal(mtrace_find(&found, blocks[2]), MTRACE_OK);
-    assert_null(found.type);
-    assert_int_equal(mtrace_find(&found, blocks[3]), MTRACE_OK);
-    assert_string_equal(found.function, "g");
-    assert_int_equal(mtrace_find(&found, blocks[6]), MTRACE_OK);
-    assert_string_equal(found.type, "int");
-    assert_rows(MTRACE_BY_LINE, 3); /* a.c:1, a.c:2, b.c:1 */
-    assert_rows(MTRACE_BY_FILE, 2);
-    assert_rows(MTRACE_BY_FUNCTION, 3); /* f and g in a.c, f in b.c */
-    assert_rows(MTRACE_BY_TYPE, 3);     /* int, long, <untyped> */
-    assert_rows(MTRACE_BY_DOMAIN, 1);
+    for (i = 0; TEST_ROWS(i, sites); i++) {
+        blocks[i] = allocate_at(sites[i].file, sites[i].function, sites[i].type, sites[i].line);
+        assert_int_equal(mtrace_get_info().sites, sites[i].sites);
+    }
+    for (i = 0; TEST_ROWS(i, sites); i++) {
+        mtrace_block found = MTRACE_ZERO_;
+        assert_int_equal(mtrace_find(&found, blocks[i]), MTRACE_OK);
+        assert_string_equal(found.function, sites[i].function);
+        assert_int_equal(found.type == NULL, sites[i].type == NULL);
+        assert_true(found.type == NULL || strcmp(found.type, sites[i].type) == 0);
+    }
+    assert_int_equal(mtrace_get_info().live, 7);
+    assert_int_equal(rows_by(MTRACE_BY_LINE), 3); /* a.c:1, a.c:2, b.c:1 */
+    assert_int_equal(rows_by(MTRACE_BY_FILE), 2);
+    assert_int_equal(rows_by(MTRACE_BY_FUNCTION), 3); /* f and g in a.c, f in b.c */
+    assert_int_equal(rows_by(MTRACE_BY_TYPE), 3);     /* int, long, <untyped> */
+    assert_int_equal(rows_by(MTRACE_BY_DOMAIN), 1);
     for (i = 0; i < 7; i++) {
         mtrace_free_at(blocks[i], NULL);
     }
@@ -455,7 +457,7 @@ static void test_different_places(void **state) {
 }
 
 /* Enough sites for equal hashes: each keeps its own. Half differ in function, half in type. */
-static void test_many_places_on_one_line(void **state) {
+static void test_many_sites_on_one_line(void **state) {
     mtrace_block found = MTRACE_ZERO_;
     char name[16];
     uintptr_t i;
@@ -683,18 +685,6 @@ static void test_slots_for_names(void **state) {
     stop_empty();
 }
 
-static size_t rows_by(mtrace_key_type key) {
-    mtrace_snapshot *snapshot = NULL;
-    mtrace_rows *statistics = NULL;
-    size_t count;
-    snapshot = test_take(false);
-    statistics = test_rows(snapshot, key);
-    count = statistics->count;
-    mtrace_rows_free(statistics);
-    mtrace_snapshot_free(snapshot);
-    return count;
-}
-
 /* 6 functions in each of 20 files, at the same lines, twice: a site without room for its name is
    a row of its own, and equal sites stay one row. */
 static void test_rows_of_lost_names(void **state) {
@@ -880,9 +870,9 @@ int main(void) {
         TEST(test_function_pointers),
         TEST(test_names_are_copied),
         TEST(test_names_are_borrowed),
-        TEST(test_same_place_is_one_account),
-        TEST(test_different_places),
-        TEST(test_many_places_on_one_line),
+        TEST(test_equal_sites_are_one_account),
+        TEST(test_different_sites),
+        TEST(test_many_sites_on_one_line),
         TEST(test_two_on_one_line),
         TEST(test_domains_of_one_site),
         TEST(test_site_table_full),

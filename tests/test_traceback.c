@@ -411,15 +411,11 @@ static void test_parts_of_a_real_one(void **state) {
                                            MTRACE_BY_TYPE,   LINE_ALL,       MTRACE_BY_TRACEBACK,
                                            MTRACE_BY_DOMAIN, FUNCTION_ALL};
     test_output texts[2];
-    mtrace_desc desc = MTRACE_ZERO_;
     mtrace_snapshot *taken, *made;
     mtrace_snapshot_parts parts;
     size_t i;
     (void)state;
-    desc.frames = 3;
-    desc.max_blocks = 32;
-    desc.max_sites = 16;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    test_start_scoped(32, 16, 3);
     assert_int_equal(mtrace_name_domain(5, "five"), MTRACE_OK);
     allocate_in_scopes();
     taken = test_take(true);
