@@ -22,7 +22,7 @@ COUNTS = {  # what a row of each kind counts
 }
 LONG_SENTENCE, LONGEST_CHAPTER, SAME_LINES = 30, 1000, 4
 DIALECT = re.compile(r"\b(straight way|whole way|wholly|passed over|(is|are) told|of late|who is alone|turned away|"
-                     r"comes? to a line|its own way|so many|those of|that which|mended|the meanwhile|the house|"
+                     r"comes? to a line|its own way|so many|those of|that which|mended|meanwhile|lanes?|the house|"
                      r"blocks? that (came|comes?|went|goes))\b", re.I)
 TOKEN = re.compile(r"/\*.*?\*/|//[^\n]*|\"(?:\\.|[^\"\\\n])*\"|'(?:\\.|[^'\\\n])*'", re.S)
 
@@ -138,7 +138,7 @@ def core_names(texts):
     return core & ext
 
 
-def measure(texts):
+def measure(texts, tests):
     """(kind, name) -> (counts, what else to say)."""
     result, conditionals, same, split, known = {}, [], [], [], [set()] * 4
     for name, text in texts.items():
@@ -171,7 +171,9 @@ def measure(texts):
         public = [found - before for found, before in zip(public_names(code), known)]
         result["names", name] = tuple(map(len, public)), ""
         known = public
-    for what, found in (("lines with #if or its like inside of functions", conditionals),
+    said = [f"{name}:{at}: {phrase}" for name, text in tests.items() for at, phrase in dialect(name, text)]
+    for what, found in (("dialect phrases in comments of tests", said),
+                        ("lines with #if or its like inside of functions", conditionals),
                         ("pairs of functions with one body", same), ("chapters in more than one place", split)):
         result["count", what] = (len(found),), ", ".join(found[:3])
     return result
@@ -259,6 +261,8 @@ FAULTS = (  # appended to a file, the check that must find it, and a part of its
     ("README.md", "\n\nWhat one is, who has, whose it is, which it was." * 200, "text README.md", "what/who"),
     ("docs/FAQ.md", ("\n\nIt is" + " and one more word" * 10 + ".") * 200, "text docs/FAQ.md", "over 30"),
     ("docs/NEW.md", "It is passed\nover.", "text docs/NEW.md", "dialect"),
+    ("CHANGELOG.md", "\n- It is wholly\n  new.", "text CHANGELOG.md", "dialect"),
+    ("tests/test_text.c", "/* The blocks that\n   came. */\n", "count dialect phrases", "of them"),
     ("mtrace.h", "/* A block that came is\n   wholly free. */\n" * 99, "text mtrace.h", "dialect"),
     ("mtrace.h", "/* [SECTION] TYPES */" + "\n" * 9000, "lines mtrace.h TYPES", "lines"),
     ("mtrace.h", "", "lines mtrace.h", "lines"),
@@ -277,26 +281,27 @@ FAULTS = (  # appended to a file, the check that must find it, and a part of its
 
 def main():
     option = "".join(sys.argv[1:2])
-    names = ["README.md", *sorted(glob.glob("docs/*.md")), *HEADERS]
-    texts = {name: open(name, encoding="utf-8").read() for name in names}
+    names = ["README.md", "CHANGELOG.md", *sorted(glob.glob("docs/*.md")), *HEADERS]
+    texts, tests = ({name: open(name, encoding="utf-8").read() for name in some} for some in (
+        names, sorted(glob.glob("tests/**/*.[ch]", recursive=True) + glob.glob("tests/**/*.cpp", recursive=True))))
     if option == "--show":
-        for name in sys.argv[2:] or names:
-            for number, phrase in dialect(name, texts[name]):
+        for name in sys.argv[2:] or [*names, *tests]:
+            for number, phrase in dialect(name, {**texts, **tests}[name]):
                 print(f"{name}:{number}: {phrase}")
-            for number, sentence, words in sentences(name, texts[name]):
+            for number, sentence, words in sentences(name, texts.get(name, "")):
                 if sentence and len(words) > LONG_SENTENCE:
                     print(f"{name}:{number}: {len(words)} words: {sentence}")
         return 0
     rows, allowed = read_table(sys.stdin)
-    measured = measure(texts)
+    measured = measure(texts, tests)
     measured["count", "functions of mtrace.h that one MT_MALLOC reaches"] = (len(reached.by_malloc()),), ""
     if option == "--tighten":
         print_table(measured, rows, core_names(texts))
         return 0
-    spoilt = collections.defaultdict(str, texts)
+    spoilt, spoilt_tests = collections.defaultdict(str, texts), collections.defaultdict(str, tests)
     for name, fault, *_ in FAULTS:
-        spoilt[name] += fault
-    said = list(judge(spoilt, measure(spoilt), rows, allowed))
+        (spoilt_tests if name.startswith("tests/") else spoilt)[name] += fault
+    said = list(judge(spoilt, measure(spoilt, spoilt_tests), rows, allowed))
     checks = sorted(judge(texts, measured, rows, allowed))
     for name, _, check, part in FAULTS:
         seen = any(other.startswith(check) and part in why for other, why, _ in said)

@@ -313,8 +313,7 @@ static void expect_play(const char *environment, const char *part, const char *o
     assert_string_equal(text, output);
 }
 
-/* The reports are those of the process that started, and of none that it forked, unless that
-   started by itself. */
+/* The process that started reports. A child that it forked does not, unless it starts by itself. */
 static void test_forks(void **state) {
     char text[4096], both[256];
     (void)state;

@@ -1049,7 +1049,7 @@ static void test_clear(void **state) {
     mtrace_stop();
 }
 
-/* All accounts are used, also those of "<other>" in domains: the clear finds room for its own. */
+/* All accounts are used, "<other>" in domains too. The clear still finds room for its own. */
 static void test_clear_when_all_accounts_are_used(void **state) {
     enum { OTHERS = 16 }; /* MTRACE_OTHER_DOMAINS */
     mtrace_site first = test_site("life.c", 61), second = test_site("life.c", 62);

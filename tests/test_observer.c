@@ -195,7 +195,7 @@ static void jump_out(const mtrace_event *event, void *user) {
     longjmp(jump, 1);
 }
 
-/* Tracks, for a block would be lost, with so many frames more on the stack. */
+/* Tracks a key `depth` frames further down the stack. A block would be lost. */
 static int track_deeper(int depth) {
     volatile int below = depth > 0 ? track_deeper(depth - 1) : (int)mtrace_track_at(5, 1, 10, NULL);
     return below + 1; /* no tail call */

@@ -41,7 +41,7 @@ static bool is_over(void) {
     return __atomic_load_n(&quit, __ATOMIC_RELAXED) != 0;
 }
 
-/* A few blocks that come, move and go, in a scope and outside. */
+/* Allocates, resizes and frees a few blocks, in a scope and outside. */
 static void *allocate(void *number) {
     uint32_t seed = *(const uint32_t *)number;
     uint32_t keys = seed * 64; /* of its own: one key is not two threads' at a time */

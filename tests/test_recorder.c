@@ -263,7 +263,7 @@ static void model_step(size_t step, uint64_t *highest) {
     row[MTRACE_W_SELECTED_ + 1] = two;
 }
 
-/* The highest of each series among those of the model that a kept sample stands for. */
+/* A kept sample has the highest of each series, over the samples of the model that it replaces. */
 static size_t model_check(const uint64_t *sample, size_t from) {
     uint64_t highest[MODEL_WORDS] = MTRACE_ZERO_;
     size_t word, i = from;

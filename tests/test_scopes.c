@@ -1017,7 +1017,7 @@ static void model_step(model *m) {
     }
 }
 
-/* Are the last `count` frames those of the path? */
+/* Does the path end with the last `count` frames? */
 static bool same_end(const path *w, const mtrace_frame *frames, uint32_t count) {
     uint32_t i;
     for (i = 0; i < count; i++) {

@@ -435,7 +435,7 @@ static void test_outlives_the_session(void **state) {
     mtrace_snapshot_free(s);
 }
 
-/* Names that no table holds: those of the library, and of a full name table. */
+/* Names that no table holds: the library's, and names that found no room. */
 static void test_names_that_are_not_copied(void **state) {
     mtrace_site long_name = test_site("this_name_is_longer_than_the_room.c", 3);
     mtrace_desc desc = MTRACE_ZERO_;
