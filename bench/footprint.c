@@ -1,24 +1,24 @@
-/* Programs for bench/footprint, one for each USE, to measure the code that each feature links. With
-   -DUSE=8 the program prints the memory of a slot and of a call site. */
-
-#ifdef OWN_HASH /* FNV-1a */
-#include <stddef.h>
-#include <stdint.h>
-static uint32_t own_hash(const void *data, size_t size) {
-    const unsigned char *byte = data;
-    uint32_t hash = 2166136261u;
-    while (size-- > 0) {
-        hash = (hash ^ *byte++) * 16777619u;
-    }
-    return hash;
-}
-#define MTRACE_HASH(data, size) own_hash(data, size)
-#endif
+/* Programs for bench/footprint, to measure the code that each feature links: main calls chosen(), which the linker
+   makes one of the functions below (--defsym=chosen=use_top), and drops the rest. Each includes those above it. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
 
 #include <stdio.h>
+
+void chosen(void);
+void use_nothing(void);
+void use_recording(void);
+void use_top(void);
+void use_baseline(void);
+void use_snapshot(void);
+void use_statistics(void);
+void use_report(void);
+void use_compare(void);
+void use_filters(void);
+void use_dump(void);
+void use_load(void);
+void print_sizes(void);
 
 static void *volatile sink;
 static unsigned char tracer_memory[8192], before_memory[1024], now_memory[1024], rows_memory[2048];
@@ -42,12 +42,13 @@ static size_t read_nothing(void *buffer, size_t size, void *user) {
     return 0;
 }
 
-static void use_nothing(void) {
+void use_nothing(void) {
     sink = malloc(10);
+    sink = realloc(sink, 20);
     free(sink);
 }
 
-static void use_recording(void) {
+void use_recording(void) {
     mtrace_desc desc = {0};
     desc.memory = tracer_memory;
     desc.memory_size = sizeof tracer_memory;
@@ -60,35 +61,50 @@ static void use_recording(void) {
     sink = (void *)(uintptr_t)mtrace_get_traced_memory().peak;
 }
 
-static void use_statistics(void) {
+void use_top(void) {
     use_recording();
+    mtrace_print_top(10);
+}
+
+void use_baseline(void) {
+    use_top();
+    mtrace_set_baseline();
+    MT_ASSERT_NO_GROWTH(NULL, 0);
+}
+
+void use_snapshot(void) {
+    use_baseline();
     mtrace_snapshot_take(&now, false, &now_room);
+}
+
+void use_statistics(void) {
+    use_snapshot();
     mtrace_snapshot_statistics(&rows, now, MTRACE_BY_LINE, &rows_room);
 }
 
-static void use_top(void) {
+void use_report(void) {
     mtrace_report_desc report = {.top = 10};
     use_statistics();
     mtrace_report(rows, &report);
 }
 
-static void use_compare(void) {
-    use_top();
+void use_compare(void) {
+    use_report();
     mtrace_snapshot_compare_to(&rows, now, before, MTRACE_BY_LINE, &rows_room);
 }
 
-static void use_filters(void) {
+void use_filters(void) {
     static const mtrace_filter filter = {.file = "*.c"};
     use_compare();
     mtrace_snapshot_filter(&before, now, &filter, 1, &before_room);
 }
 
-static void use_dump(void) {
+void use_dump(void) {
     use_filters();
     mtrace_snapshot_dump_to(now, write_nowhere, NULL);
 }
 
-static void use_load(void) {
+void use_load(void) {
     use_dump();
     mtrace_snapshot_load_from(&before, read_nothing, NULL, &before_room);
 }
@@ -102,29 +118,31 @@ static size_t bytes_of(size_t capacity, size_t sites, uint32_t frames, bool seri
     return mtrace_memory_size(&desc);
 }
 
-/* Bytes: a slot, a slot with serials, a site, a site with 8 frames, the fixed part. */
-static void print_sizes(void) {
+/* Firmware's build has none. */
+static bool has_serials(void) {
+    mtrace_desc desc = {0};
+    mtrace_result result;
+    desc.memory = tracer_memory;
+    desc.memory_size = sizeof tracer_memory;
+    desc.serials = true;
+    result = mtrace_start(&desc);
+    mtrace_stop();
+    return result != MTRACE_ERR_ARGUMENT;
+}
+
+/* Bytes: a slot, a slot with serials (0: there are none), an account, an account with 8 frames, the
+   rest of the memory given, static memory, a row. */
+void print_sizes(void) {
     unsigned slot = (unsigned)(bytes_of(8192, 64, 1, false) - bytes_of(4096, 64, 1, false)) / 4096;
     unsigned serial = (unsigned)(bytes_of(8192, 64, 1, true) - bytes_of(4096, 64, 1, true)) / 4096;
     unsigned site = (unsigned)(bytes_of(4, 8192, 1, false) - bytes_of(4, 4096, 1, false)) / 4096;
     unsigned deep = (unsigned)(bytes_of(4, 8192, 8, false) - bytes_of(4, 4096, 8, false)) / 4096;
     unsigned rest = (unsigned)bytes_of(4, 1, 1, false) - 4 * slot - site;
-    printf("%u %u %u %u %u\n", slot, serial, site, deep, rest + (unsigned)sizeof mtrace_g_);
+    printf("%u %u %u %u %u %u %u\n", slot, has_serials() ? serial : 0, site, deep, rest,
+           (unsigned)sizeof mtrace_g_, (unsigned)sizeof(mtrace_row));
 }
 
-#define USE_0        use_nothing
-#define USE_1        use_recording
-#define USE_2        use_statistics
-#define USE_3        use_top
-#define USE_4        use_compare
-#define USE_5        use_filters
-#define USE_6        use_dump
-#define USE_7        use_load
-#define USE_8        print_sizes
-#define CHOSEN_(use) USE_##use
-#define CHOSEN(use)  CHOSEN_(use)
-
 int main(void) {
-    CHOSEN(USE)();
+    chosen();
     return 0;
 }

@@ -20,10 +20,10 @@ gcc "${flags[@]}" -DMTRACE -o "$tmp/curves" bench/curves.c -lm >"$tmp/log" 2>&1
 report "bench/curves.c builds" $?
 gcc "${flags[@]}" -DMTRACE -o "$tmp/programs" bench/programs.c -lduktape -llua5.4 -lsqlite3 >"$tmp/log" 2>&1
 report "bench/programs.c builds" $?
-for use in 0 1 7 8; do
-    gcc "${flags[@]}" -Wno-unused-function -DMTRACE -DUSE=$use -o "$tmp/footprint" bench/footprint.c >"$tmp/log" 2>&1 &&
+for use in use_nothing use_recording use_load print_sizes; do
+    gcc "${flags[@]}" -DMTRACE "-Wl,--defsym=chosen=$use" -o "$tmp/footprint" bench/footprint.c >"$tmp/log" 2>&1 &&
         "$tmp/footprint" >"$tmp/log" 2>&1
-    report "bench/footprint.c, use $use" $?
+    report "bench/footprint.c, $use" $?
 done
 
 part() { # ROWS NAME ARGUMENT...
