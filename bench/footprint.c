@@ -21,7 +21,8 @@ void use_load(void);
 void print_sizes(void);
 
 static void *volatile sink;
-static unsigned char tracer_memory[8192], before_memory[1024], now_memory[1024], rows_memory[2048];
+static unsigned char tracer_memory[MTRACE_HOSTED_ ? 1 << 20 : 8192];
+static unsigned char before_memory[1024], now_memory[1024], rows_memory[2048];
 static mtrace_buffer before_room = {before_memory, sizeof before_memory};
 static mtrace_buffer now_room = {now_memory, sizeof now_memory};
 static mtrace_buffer rows_room = {rows_memory, sizeof rows_memory};

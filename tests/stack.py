@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # stack.py CALLGRAPH IMAGE TOOLS: the most stack that each row of the limits on stdin can take. See stack.sh.
 #
-# gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function takes
-# its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read from
+# gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function
+# takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read from
 # the image, as what their instructions push.
 import re
 import subprocess
