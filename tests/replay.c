@@ -157,13 +157,13 @@ static size_t cut_frames(char *text) {
     return n;
 }
 
-/* Enters a scope for each frame but the last, the call site; the way back. */
+/* Enters a scope for each frame but the last, the call site. Returns the token that leaves them. */
 static mtrace_scope enter(size_t n) {
-    mtrace_scope outside = MTRACE_ZERO_, way;
+    mtrace_scope outside = MTRACE_ZERO_, before;
     size_t i;
     for (i = 0; i + 1 < n; i++) {
-        way = mtrace_scope_push_at(&frames[i]);
-        outside = i == 0 ? way : outside;
+        before = mtrace_scope_push_at(&frames[i]);
+        outside = i == 0 ? before : outside;
     }
     return outside;
 }
@@ -227,7 +227,7 @@ static void do_alloc(char **words, size_t n) {
     entry *e;
     size_t size = (size_t)number(words[2], SIZE_MAX);
     uint32_t domain = (uint32_t)number(words[3], UINT32_MAX - 1);
-    mtrace_scope way;
+    mtrace_scope before;
     (void)n;
     (void)number(words[1], UINT64_MAX);
     e = put(&blocks, words[1]);
@@ -235,17 +235,17 @@ static void do_alloc(char **words, size_t n) {
         fail("this block is live", words[1]);
     }
     n = cut_frames(words[4]);
-    way = enter(n);
+    before = enter(n);
     e->value = checked(mtrace_malloc_in_at(domain, size, &frames[n - 1]));
-    mtrace_scope_pop(way);
+    mtrace_scope_pop(before);
 }
 
 static void do_realloc(char **words, size_t n) {
     entry *e = get(&blocks, words[1]);
     size_t size = (size_t)number(words[2], SIZE_MAX);
-    mtrace_scope way;
+    mtrace_scope before;
     n = cut_frames(words[3]);
-    way = enter(n);
+    before = enter(n);
     if (size == 0) { /* realloc(p, 0) would free it; in the language the block lives on, empty */
         mtrace_block old;
         uint32_t domain = mtrace_find(&old, e->value) == MTRACE_OK ? old.domain : 0;
@@ -254,7 +254,7 @@ static void do_realloc(char **words, size_t n) {
     } else {
         e->value = checked(mtrace_realloc_at(e->value, size, &frames[n - 1]));
     }
-    mtrace_scope_pop(way);
+    mtrace_scope_pop(before);
 }
 
 static void do_free(char **words, size_t n) {

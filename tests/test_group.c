@@ -712,20 +712,20 @@ static void test_bad_arguments(void **state) {
 
 enum { SITES = 24, KEYS = 48, GROUPS = 128 };
 
-typedef struct place {
+typedef struct account {
     mtrace_site site;
     uint32_t domain;
     uint64_t size, count, peak_size, peak_count, total_size, total_count;
-} place;
+} account;
 
 typedef struct world {
-    place places[SITES];
+    account accounts[SITES];
     uint64_t sizes[KEYS];
-    int owners[KEYS]; /* which place; -1: not tracked */
+    int owners[KEYS]; /* which account; -1: not tracked */
 } world;
 
 typedef struct group {
-    place key; /* size, count: as the view asks */
+    account key; /* size, count: as the view asks */
     uint64_t size_class;
     int64_t size_diff, count_diff;
     uint64_t total_size, total_count;
@@ -744,10 +744,10 @@ static void world_start(world *w) {
     int i;
     memset(w, 0, sizeof *w);
     for (i = 0; i < SITES; i++) {
-        w->places[i].site = test_site(files[pick(4)], 1 + pick(4) * 7);
-        w->places[i].site.function = functions[w->places[i].site.line % 3];
-        w->places[i].site.type = types[pick(3)];
-        w->places[i].domain = pick(3);
+        w->accounts[i].site = test_site(files[pick(4)], 1 + pick(4) * 7);
+        w->accounts[i].site.function = functions[w->accounts[i].site.line % 3];
+        w->accounts[i].site.type = types[pick(3)];
+        w->accounts[i].domain = pick(3);
     }
     for (i = 0; i < KEYS; i++) {
         w->owners[i] = -1;
@@ -758,21 +758,21 @@ static void world_peak(world *w) {
     uint64_t held = 0, peak = 0;
     int i;
     for (i = 0; i < SITES; i++) {
-        held += w->places[i].size;
-        peak += w->places[i].peak_size;
+        held += w->accounts[i].size;
+        peak += w->accounts[i].peak_size;
     }
     for (i = 0; i < SITES && held > peak; i++) {
-        w->places[i].peak_size = w->places[i].size;
-        w->places[i].peak_count = w->places[i].count;
+        w->accounts[i].peak_size = w->accounts[i].size;
+        w->accounts[i].peak_count = w->accounts[i].count;
     }
 }
 
 static void world_step(world *w) {
     int key = (int)pick(KEYS), i = (int)pick(SITES);
     uintptr_t number = (uintptr_t)key * 32 + 32;
-    place *p = &w->places[i];
+    account *p = &w->accounts[i];
     if (w->owners[key] >= 0) {
-        p = &w->places[w->owners[key]];
+        p = &w->accounts[w->owners[key]];
         assert_int_equal(mtrace_untrack_at(p->domain, number, NULL), MTRACE_OK);
         p->size -= w->sizes[key];
         p->count--;
@@ -854,11 +854,11 @@ static size_t group_add(group *groups, size_t n, const group *one, mtrace_key_ty
     return n;
 }
 
-static size_t group_places(group *groups, size_t n, const world *w, mtrace_key_type key_type,
-                           mtrace_view view, bool is_old) {
+static size_t group_accounts(group *groups, size_t n, const world *w, mtrace_key_type key_type,
+                             mtrace_view view, bool is_old) {
     int i;
     for (i = 0; i < SITES; i++) {
-        const place *p = &w->places[i];
+        const account *p = &w->accounts[i];
         uint64_t size = view == MTRACE_VIEW_PEAK    ? p->peak_size
                         : view == MTRACE_VIEW_TOTAL ? p->total_size
                                                     : p->size;
@@ -954,11 +954,11 @@ static void expect_world(mtrace_snapshot *now, const world *w, mtrace_snapshot *
     size_t n;
     mtrace_snapshot_set_view(now, view);
     n = classes ? group_blocks(groups, 0, w, false)
-                : group_places(groups, 0, w, key_type, view, false);
+                : group_accounts(groups, 0, w, key_type, view, false);
     if (is_diff) {
         mtrace_snapshot_set_view(old, view);
         n = classes ? group_blocks(groups, n, old_world, true)
-                    : group_places(groups, n, old_world, key_type, view, true);
+                    : group_accounts(groups, n, old_world, key_type, view, true);
         assert_int_equal(mtrace_snapshot_compare_to(&s, now, old, key_type, NULL), MTRACE_OK);
     } else {
         s = test_rows(now, key_type);

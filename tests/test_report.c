@@ -56,11 +56,11 @@ static void track(uintptr_t key, uint64_t size, const char *file, uint32_t line)
 }
 
 /* All memory is the test's, so that the tracer's own stays 1024 KiB. */
-static mtrace_snapshot *take(int place) {
+static mtrace_snapshot *take(int number) {
     mtrace_snapshot *snapshot;
     mtrace_buffer memory;
-    memory.data = snapshot_memory[place];
-    memory.size = sizeof snapshot_memory[place];
+    memory.data = snapshot_memory[number];
+    memory.size = sizeof snapshot_memory[number];
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, &memory), MTRACE_OK);
     return snapshot;
 }

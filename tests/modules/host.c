@@ -92,19 +92,19 @@ static void shared_sites(void) {
 }
 
 static void scopes(void) {
-    mtrace_scope way = MT_SCOPE_PUSH_IN(HOST_DOMAIN);
+    mtrace_scope before = MT_SCOPE_PUSH_IN(HOST_DOMAIN);
     void *block = p->make(5);
     CHECK(look(block, true).domain == (one ? HOST_DOMAIN : 0));
     p->drop(block);
-    MT_SCOPE_POP(way);
-    way = p->enter();
+    MT_SCOPE_POP(before);
+    before = p->enter();
     block = MT_MALLOC(5);
     CHECK(look(block, false).domain == (one ? PLUGIN_DOMAIN : 0));
     MT_FREE(block);
     block = p->make(5);
     CHECK(look(block, true).domain == PLUGIN_DOMAIN);
     p->drop(block);
-    p->leave(way);
+    p->leave(before);
     block = MT_MALLOC(5);
     CHECK(look(block, false).domain == 0);
     MT_FREE(block);

@@ -38,8 +38,8 @@ static mtrace_scope enter(void) {
     return MT_SCOPE_PUSH_IN(PLUGIN_DOMAIN);
 }
 
-static void leave(mtrace_scope way) {
-    MT_SCOPE_POP(way);
+static void leave(mtrace_scope before) {
+    MT_SCOPE_POP(before);
 }
 
 static void profiled(void) {

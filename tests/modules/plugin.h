@@ -15,7 +15,7 @@ typedef struct plugin_calls {
     uint64_t (*held)(void);
     uint64_t (*foreign)(void);
     mtrace_scope (*enter)(void);
-    void (*leave)(mtrace_scope way);
+    void (*leave)(mtrace_scope before);
     void (*profiled)(void);
     mtrace_result (*measure)(void *(*function)(void *), mtrace_usage *out);
     bool (*is_recording)(void);
