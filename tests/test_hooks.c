@@ -72,15 +72,22 @@ static struct mtrace_scope *running_scope(void) {
 /* --- an allocator that has neither calloc nor realloc --- */
 
 static bool heap_is_full;
+static void (*heap_allocated)(void *block, size_t size), (*heap_freed)(void *block);
 
 static void *heap_malloc(size_t size) {
     void *block = heap_is_full || size > 1 << 20 ? NULL : malloc(size);
     assert_int_equal(lock_held, 0);
+    if (heap_allocated != NULL) {
+        heap_allocated(block, size);
+    }
     return block == NULL ? NULL : memset(block, 0x55, size);
 }
 
 static void heap_free(void *block) {
     assert_int_equal(lock_held, 0);
+    if (heap_freed != NULL) {
+        heap_freed(block);
+    }
     free(block);
 }
 
@@ -449,6 +456,122 @@ static void test_realloc_of_an_untraced_block(void **state) {
     assert_null(MT_REALLOC(block, 0)); /* stopped: frees, as while started */
 }
 
+/* --- an allocator with hooks: as heap_4's, they are given the size with a header of 8 bytes --- */
+
+static void hook_allocated(void *block, size_t size) {
+    static const mtrace_site heap = {"heap", NULL, NULL, 0, NULL};
+    mtrace_alloc_hook(block, size + 8, &heap);
+}
+
+static void start_with_hooks(void) {
+    heap_allocated = hook_allocated;
+    heap_freed = mtrace_free_hook;
+    start();
+}
+
+static void stop_with_hooks(void) {
+    mtrace_info info = mtrace_get_info();
+    assert_int_equal(info.foreign_frees, 0);
+    assert_int_equal(info.stale_replaced, 0);
+    assert_int_equal(info.dropped_count, 0);
+    assert_null(mtrace_check());
+    mtrace_stop();
+    heap_allocated = NULL;
+    heap_freed = NULL;
+}
+
+/* "file live bytes, live blocks, bytes ever, blocks ever, reallocs; ..." */
+static const char *rows_by_file(void) {
+    mtrace_snapshot *snapshot;
+    mtrace_rows *rows;
+    size_t i;
+    written[0] = '\0';
+    assert_int_equal(mtrace_snapshot_take(&snapshot, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_FILE, NULL), MTRACE_OK);
+    for (i = 0; i < rows->count; i++) {
+        const mtrace_row *r = &rows->rows[i];
+        const char *name = strrchr(r->file, '/');
+        sprintf(written + strlen(written), "%s %u %u %u %u; ", name == NULL ? r->file : name + 1,
+                (unsigned)r->size, (unsigned)r->count, (unsigned)r->total_size,
+                (unsigned)r->total_count);
+    }
+    mtrace_rows_free(rows);
+    mtrace_snapshot_free(snapshot);
+    return written;
+}
+
+static void test_hooks_see_all_blocks(void **state) {
+    void *kernel, *mine;
+    (void)state;
+    start_with_hooks();
+    kernel = heap_malloc(100); /* no macro */
+    mine = MT_MALLOC(50);      /* once, with the size asked for */
+    assert_string_equal(rows_by_file(), "heap 108 1 108 1; test_hooks.c 50 1 50 1; ");
+    assert_int_equal(mtrace_get_traced_memory().current, 158);
+    heap_free(mine); /* each free takes each trace */
+    MT_FREE(kernel);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    stop_with_hooks();
+}
+
+/* The hook's record of a block of MT_MALLOC leaves no trace in any figure, the peak included. */
+static void test_hooks_do_not_count_twice(void **state) {
+    void *a, *b;
+    int i;
+    (void)state;
+    start_with_hooks();
+    for (i = 0; i < 100; i++) {
+        a = MT_MALLOC(1000);
+        b = MT_CALLOC(10, 10);
+        MT_FREE(a);
+        MT_FREE(b);
+    }
+    assert_int_equal(mtrace_get_traced_memory().peak, 1100);
+    a = MT_MALLOC(5);
+    assert_string_equal(rows_by_file(), "test_hooks.c 5 1 110005 201; ");
+    MT_FREE(a);
+    stop_with_hooks();
+}
+
+static void test_realloc_with_hooks(void **state) {
+    void *block;
+    (void)state;
+    start_with_hooks();
+    block = MT_MALLOC(100);
+    block = MT_REALLOC(block, 100000);
+    assert_string_equal(rows_by_file(), "test_hooks.c 100000 1 100100 2; ");
+    heap_is_full = true;
+    assert_null(MT_REALLOC(block, 200000));
+    assert_null(MT_MALLOC(1));
+    heap_is_full = false;
+    assert_int_equal(mtrace_get_traced_memory().current, 100000);
+    assert_null(MT_REALLOC(block, 0));
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    stop_with_hooks();
+}
+
+static void test_hooks_while_paused_and_stopped(void **state) {
+    void *block, *paused;
+    (void)state;
+    start_with_hooks();
+    block = MT_MALLOC(100);
+    mtrace_pause();
+    paused = heap_malloc(100);
+    assert_int_equal(mtrace_get_traced_memory().current, 100);
+    heap_free(block);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    heap_free(paused);
+    stop_with_hooks();
+    hook_allocated(NULL, 1);
+    mtrace_free_hook(NULL);
+    start(); /* a stale trace is stale again */
+    block = MT_MALLOC(100);
+    MT_TRACK(0, block, 50);
+    assert_int_equal(mtrace_get_info().stale_replaced, 1);
+    MT_FREE(block);
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_lock_does_not_nest),
@@ -461,6 +584,10 @@ int main(void) {
         cmocka_unit_test(test_realloc_of_malloc),
         cmocka_unit_test(test_realloc_of_malloc_fails),
         cmocka_unit_test(test_realloc_of_an_untraced_block),
+        cmocka_unit_test(test_hooks_see_all_blocks),
+        cmocka_unit_test(test_hooks_do_not_count_twice),
+        cmocka_unit_test(test_realloc_with_hooks),
+        cmocka_unit_test(test_hooks_while_paused_and_stopped),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
