@@ -55,7 +55,7 @@ extern "C" {
 #endif
 
 /* Whether this configuration has atomics: not with locks of one's own, nor with one thread. */
-#if defined(MTRACE_SINGLE_THREAD) || defined(MTRACE_CONFIG_FILE)
+#if defined(MTRACE_SINGLE_THREAD) || defined(MTRACE_CONFIG_FILE) || defined(MTRACE_LOCK)
 #define TEST_ATOMICS 0
 #else
 #define TEST_ATOMICS 1
