@@ -59,49 +59,33 @@ typedef struct pair {
     int second;
 } pair;
 
+/* The block made by one macro has its line. */
+#define EXPECT_HERE(made, size, type)                                                              \
+    do {                                                                                           \
+        block = (made);                                                                            \
+        assert_here(block, size, type, "test_each_macro_records_its_line", __LINE__);              \
+    } while (0)
+
 static void test_each_macro_records_its_line(void **state) {
-    static const char me[] = "test_each_macro_records_its_line";
     void *block;
-    pair *one;
-    uint16_t *many;
-    char *text;
-    int line;
     (void)state;
     start();
-    line = __LINE__ + 1;
-    block = MT_MALLOC(11);
-    assert_here(block, 11, NULL, me, line);
-    line = __LINE__ + 1;
-    block = MT_REALLOC(block, 12);
-    assert_here(block, 12, NULL, me, line);
-    line = __LINE__ + 1;
-    block = MT_REALLOCARRAY(block, 5, 7);
-    assert_here(block, 35, NULL, me, line);
+    EXPECT_HERE(MT_MALLOC(11), 11, NULL);
+    EXPECT_HERE(MT_REALLOC(block, 12), 12, NULL);
+    EXPECT_HERE(MT_REALLOCARRAY(block, 5, 7), 35, NULL);
     MT_FREE(block);
-    line = __LINE__ + 1;
-    block = MT_CALLOC(3, 9);
-    assert_here(block, 27, NULL, me, line);
+    EXPECT_HERE(MT_CALLOC(3, 9), 27, NULL);
     MT_FREE(block);
-    line = __LINE__ + 1;
-    block = MT_ALIGNED_ALLOC(64, 192);
-    assert_here(block, 192, NULL, me, line);
+    EXPECT_HERE(MT_ALIGNED_ALLOC(64, 192), 192, NULL);
     MT_FREE(block);
-    line = __LINE__ + 1;
-    text = MT_STRDUP("hello");
-    assert_here(text, 6, NULL, me, line);
-    MT_FREE(text);
-    line = __LINE__ + 1;
-    text = MT_STRNDUP("hello", 2);
-    assert_here(text, 3, NULL, me, line);
-    MT_FREE(text);
-    line = __LINE__ + 1;
-    one = MT_NEW(pair);
-    assert_here(one, sizeof(pair), "pair", me, line);
-    MT_FREE(one);
-    line = __LINE__ + 1;
-    many = MT_NEW_ARRAY(uint16_t, 21);
-    assert_here(many, 42, "uint16_t", me, line);
-    MT_FREE(many);
+    EXPECT_HERE(MT_STRDUP("hello"), 6, NULL);
+    MT_FREE(block);
+    EXPECT_HERE(MT_STRNDUP("hello", 2), 3, NULL);
+    MT_FREE(block);
+    EXPECT_HERE(MT_NEW(pair), sizeof(pair), "pair");
+    MT_FREE(block);
+    EXPECT_HERE(MT_NEW_ARRAY(uint16_t, 21), 42, "uint16_t");
+    MT_FREE(block);
     stop_empty();
 }
 
@@ -181,9 +165,11 @@ static const char *text_of(const char *value) {
     return value;
 }
 
-static void assert_calls(int expected, uint64_t held) {
+/* So many calls and uses of sizes[i++], and so many bytes held now. */
+static void expect_once(int i, int used, int expected_calls, uint64_t held) {
     test_sound();
-    assert_int_equal(calls, expected);
+    assert_int_equal(i, used);
+    assert_int_equal(calls, expected_calls);
     assert_int_equal(mtrace_get_traced_memory().current, held);
     calls = 0;
 }
@@ -191,46 +177,38 @@ static void assert_calls(int expected, uint64_t held) {
 static void test_arguments_are_evaluated_once(void **state) {
     static const size_t sizes[] = {10, 20, 30, 40, 50, 60};
     void *block;
-    char *text;
-    pair *pairs;
     int i = 0;
     (void)state;
     start();
     calls = 0;
     block = MT_MALLOC(sizes[i++]);
-    assert_int_equal(i, 1);
-    assert_calls(0, 10);
+    expect_once(i, 1, 0, 10);
     block = MT_REALLOC(pointer(block), sizes[i++]);
-    assert_int_equal(i, 2);
-    assert_calls(1, 20);
+    expect_once(i, 2, 1, 20);
     block = MT_REALLOCARRAY(pointer(block), number(3), sizes[i++]);
-    assert_int_equal(i, 3);
-    assert_calls(2, 90);
+    expect_once(i, 3, 2, 90);
     MT_FREE(pointer(block));
-    assert_calls(1, 0);
+    expect_once(i, 3, 1, 0);
     block = MT_CALLOC(number(2), sizes[i++]);
-    assert_int_equal(i, 4);
-    assert_calls(1, 80);
+    expect_once(i, 4, 1, 80);
     MT_FREE(pointer(block));
-    assert_calls(1, 0);
+    expect_once(i, 4, 1, 0);
     block = MT_ALIGNED_ALLOC(number(64), sizes[i++]);
-    assert_int_equal(i, 5);
-    assert_calls(1, 50);
+    expect_once(i, 5, 1, 50);
     MT_FREE(pointer(block));
-    assert_calls(1, 0);
-    text = MT_STRDUP(text_of("one"));
-    assert_calls(1, 4);
-    MT_FREE(pointer(text));
-    assert_calls(1, 0);
-    text = MT_STRNDUP(text_of("three"), number(2));
-    assert_calls(2, 3);
-    MT_FREE(pointer(text));
-    assert_calls(1, 0);
-    pairs = MT_NEW_ARRAY(pair, sizes[i++]);
-    assert_int_equal(i, 6);
-    assert_calls(0, 60 * sizeof(pair));
-    MT_FREE(pointer(pairs));
-    assert_calls(1, 0);
+    expect_once(i, 5, 1, 0);
+    block = MT_STRDUP(text_of("one"));
+    expect_once(i, 5, 1, 4);
+    MT_FREE(pointer(block));
+    expect_once(i, 5, 1, 0);
+    block = MT_STRNDUP(text_of("three"), number(2));
+    expect_once(i, 5, 2, 3);
+    MT_FREE(pointer(block));
+    expect_once(i, 5, 1, 0);
+    block = MT_NEW_ARRAY(pair, sizes[i++]);
+    expect_once(i, 6, 0, 60 * sizeof(pair));
+    MT_FREE(pointer(block));
+    expect_once(i, 6, 1, 0);
     stop_empty();
 }
 
