@@ -1,22 +1,11 @@
 /* An allocator that gives one address to all blocks of size 0, as Linux's kmalloc, and aligned ones
    another. A program that uses it rightly makes no foreign free, and is not aborted. */
 
-#include <setjmp.h>
-#include <stdarg.h>
+#ifndef _POSIX_C_SOURCE
+#define _POSIX_C_SOURCE 200809L
+#endif
 #include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
-
-#ifdef __cplusplus
-extern "C" {
-#endif
-#include <cmocka.h>
-#ifdef __cplusplus
-}
-#endif
-#include <pthread.h>
 
 static char nothing[16], aligned_nothing[16];
 static bool fails;
@@ -55,8 +44,9 @@ static void zero_free(void *block) {
 #define MTRACE_BASE_FREE(block)                    zero_free(block)
 #define MTRACE_BASE_ALIGNED_ALLOC(alignment, size) zero_aligned(alignment, size)
 #define MTRACE_ABORT()                             ((void)aborts++)
-#define MTRACE_IMPLEMENTATION
-#include "mtrace.h"
+
+#include "support/test.h"
+#include "support/threads.h"
 
 static int start(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
@@ -80,7 +70,7 @@ static void expect_right(size_t live) {
     assert_int_equal(info.foreign_frees, 0);
     assert_int_equal(info.stale_replaced, 0);
     assert_int_equal(info.live, live);
-    assert_null(mtrace_check());
+    test_sound();
 }
 
 static void test_blocks_of_one_address_count_as_one(void **state) {
@@ -133,7 +123,7 @@ static void test_two_addresses(void **state) {
 static void test_foreign_and_stale(void **state) {
     void *block = malloc(10), *stale;
     (void)state;
-    MT_FREE(nothing); /* nobody was given it */
+    MT_FREE(nothing); /* it was not given out */
     assert_int_equal(aborts, 1);
     MT_MALLOC(0);
     MT_MALLOC(0);
@@ -144,7 +134,7 @@ static void test_foreign_and_stale(void **state) {
     assert_int_equal(mtrace_track_at(0, (uintptr_t)stale, 0, NULL), MTRACE_OK);
     assert_int_equal(mtrace_get_info().stale_replaced, 1);
     MT_FREE(stale);
-    assert_null(mtrace_check());
+    test_sound();
 }
 
 #ifndef MTRACE_SINGLE_THREAD
@@ -161,27 +151,22 @@ static void *work(void *unused) {
 }
 
 static void test_threads(void **state) {
-    pthread_t threads[THREADS];
-    int i;
     (void)state;
-    for (i = 0; i < THREADS; i++) {
-        assert_int_equal(pthread_create(&threads[i], NULL, work, NULL), 0);
-    }
-    for (i = 0; i < THREADS; i++) {
-        pthread_join(threads[i], NULL);
-    }
+    test_in_threads(THREADS, work, NULL, 0);
     expect_right(0);
 }
 #endif
 
+#define SIZE_ZERO_TEST(function) cmocka_unit_test_setup_teardown(function, start, stop)
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_blocks_of_one_address_count_as_one, start, stop),
-        cmocka_unit_test_setup_teardown(test_reallocs, start, stop),
-        cmocka_unit_test_setup_teardown(test_two_addresses, start, stop),
-        cmocka_unit_test_setup_teardown(test_foreign_and_stale, start, stop),
+        SIZE_ZERO_TEST(test_blocks_of_one_address_count_as_one),
+        SIZE_ZERO_TEST(test_reallocs),
+        SIZE_ZERO_TEST(test_two_addresses),
+        SIZE_ZERO_TEST(test_foreign_and_stale),
 #ifndef MTRACE_SINGLE_THREAD
-        cmocka_unit_test_setup_teardown(test_threads, start, stop),
+        SIZE_ZERO_TEST(test_threads),
 #endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -93,14 +93,16 @@ TEST_EXTERN void test_dirty_kept(void);     /* the next result finds no zeros in
 TEST_EXTERN size_t test_scope_homes(uint32_t homes[], size_t room);
 TEST_EXTERN uint32_t test_scope_line(void); /* the line that the innermost scope is known by */
 
+#ifndef MTRACE_BASE_MALLOC /* a test may have an allocator of its own, */
 #define MTRACE_BASE_MALLOC(size)        (test_fails(size) ? NULL : malloc(size))
 #define MTRACE_BASE_CALLOC(count, size) (test_fails(size) ? NULL : calloc(count, size))
 #define MTRACE_BASE_FREE(block)         free(block)
-#ifndef MTRACE_BASE_REALLOC /* a test may have its own */
+#ifndef MTRACE_BASE_REALLOC /* or a part of one */
 #define MTRACE_BASE_REALLOC(block, size) (test_fails(size) ? NULL : realloc(block, size))
 #endif
 #define MTRACE_BASE_ALIGNED_ALLOC(alignment, size)                                                 \
     (test_fails(size) ? NULL : test_aligned(alignment, size))
+#endif
 
 /* C11's aligned_alloc wants a multiple of the alignment; C99 headers do not declare it. */
 #ifdef __cplusplus
