@@ -287,6 +287,76 @@ static void test_null_site(void **state) {
     stop_empty();
 }
 
+/* NULL is a scope as well, and inside of it a site like others. */
+static void test_null_site_as_a_scope(void **state) {
+    mtrace_frame frames[2];
+    mtrace_traceback found = MTRACE_ZERO_;
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_scope outside;
+    int i;
+    (void)state;
+    desc.frames = 2;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    for (i = 0; i < 3; i++) { /* never seen before, then known */
+        void *block;
+        outside = mtrace_scope_push_at(NULL);
+        block = mtrace_malloc_at(10, NULL);
+        mtrace_scope_pop(outside);
+        assert_int_equal(test_find_traceback(&found, 0, (uintptr_t)block, frames, 2), MTRACE_OK);
+        assert_int_equal(found.count, 2);
+        assert_string_equal(frames[0].file, "<unknown>");
+        assert_string_equal(frames[1].file, "<unknown>");
+        mtrace_free_at(block, NULL);
+    }
+    assert_int_equal(mtrace_get_info().sites, 1);
+    stop_empty();
+}
+
+/* Without a cache a site is found by its content at each call, so it may change between them. */
+static void test_changing_site_without_a_cache(void **state) {
+    mtrace_site site = test_site("sites.c", 0);
+    void *blocks[6];
+    uint32_t i;
+    (void)state;
+    start();
+    site.cache = NULL;
+    for (i = 0; i < 6; i++) {
+        site.line = 20 + i % 3;
+        blocks[i] = mtrace_malloc_at(1 + i, &site);
+        assert_int_equal(mtrace_track_at(1, i, 100, &site), MTRACE_OK);
+    }
+    assert_int_equal(mtrace_get_info().sites, 6); /* three lines in two domains */
+    for (i = 0; i < 6; i++) {
+        test_traced(blocks[i], 1 + i, "sites.c", 20 + i % 3);
+        mtrace_free_at(blocks[i], &site);
+        assert_int_equal(mtrace_untrack_at(1, i, &site), MTRACE_OK);
+    }
+    stop_empty();
+}
+
+/* With a cache: the word is zero again before the next call. */
+static void test_changing_site_with_a_cache(void **state) {
+    uint64_t cache = 0;
+    mtrace_site site = test_site("sites.c", 0);
+    void *blocks[3];
+    uint32_t i;
+    (void)state;
+    start();
+    site.cache = &cache;
+    for (i = 0; i < 3; i++) {
+        site.line = 20 + i;
+        mtrace_free_at(mtrace_malloc_at(5, &site), &site);
+        blocks[i] = mtrace_malloc_at(1 + i, &site);
+        assert_int_not_equal(cache, 0);
+        cache = 0;
+    }
+    for (i = 0; i < 3; i++) {
+        test_traced(blocks[i], 1 + i, "sites.c", 20 + i);
+        mtrace_free_at(blocks[i], NULL);
+    }
+    stop_empty();
+}
+
 static void *allocate_at(const char *file, const char *function, const char *type, uint32_t line) {
     mtrace_site site = MTRACE_ZERO_;
     site.file = file;
@@ -845,6 +915,9 @@ int main(void) {
         TEST(test_track_arguments_are_evaluated_once),
         TEST(test_macros_are_expressions),
         TEST(test_null_site),
+        TEST(test_null_site_as_a_scope),
+        TEST(test_changing_site_without_a_cache),
+        TEST(test_changing_site_with_a_cache),
         TEST(test_function_pointers),
         TEST(test_names_are_copied),
         TEST(test_names_are_borrowed),
