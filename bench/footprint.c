@@ -1,5 +1,6 @@
-/* Programs for bench/footprint, to measure the code that each feature links: main calls chosen(), which the linker
-   makes one of the functions below (--defsym=chosen=use_top), and drops the rest. Each includes those above it. */
+/* Programs for bench/footprint, to measure the code that each feature links. main calls chosen(),
+   which the linker makes one of the functions below (--defsym=chosen=use_top); it drops the rest.
+   Each includes those above it. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"

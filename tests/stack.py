@@ -2,25 +2,36 @@
 # stack.py CALLGRAPH IMAGE TOOLS: the most stack that each row of the limits on stdin can take. See stack.sh.
 #
 # gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function
-# takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read from
-# the image, as what their instructions push.
+# takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read
+# from the image, as what their instructions push.
+import functools
 import re
 import subprocess
 import sys
 
-# Calls through a pointer: the functions behind it. The user's callbacks are not counted.
+# Calls through a pointer, as the source writes them: the functions that may be behind it, of those whose address is a
+# datum. None: the user's callback, which is not counted.
 POINTERS = {
-    "mtrace_sort_": ["mtrace_compare_ranks_", "mtrace_compare_sources_"],
-    "mtrace_intern_": ["mtrace_account_equal_", "mtrace_account_store_", "mtrace_location_equal_",
-                       "mtrace_location_store_", "mtrace_node_equal_", "mtrace_node_store_"],
-    "mtrace_check_intern_table_": ["mtrace_check_account_", "mtrace_check_location_", "mtrace_check_node_"],
-    "mtrace_text_flush_": ["mtrace_write_before_abort_"],
-    "mtrace_write_before_abort_": ["mtrace_write_stderr_"],
-    "mtrace_dump_each_": ["mtrace_dump_names_of_", "mtrace_dump_location_", "mtrace_dump_frame_"],
-    "mtrace_hashed_write_": [],
+    "compare": r"mtrace_compare_(ranks|sources)_",
+    "equal": r"mtrace_\w+_equal_",
+    "store": r"mtrace_\w+_store_",
+    "find": r"mtrace_check_(account|location|node)_",
+    "dump": r"mtrace_dump_(names_of|location|frame)_",
+    "d->compare": r"mtrace_direct_by_\w+_",
+    "d->put_key": r"mtrace_direct_put_\w+_key_",
+    "d->put_figures": r"mtrace_direct_put_(figures|diffs)_",
+    "d->put_scopes": r"mtrace_direct_put_scopes_",
+    "d->shows": r"mtrace_figures_\w+_",
+    "d->refuse": r"mtrace_direct_refuse_\w+_",
+    "d->subtract": r"mtrace_direct_subtract_\w+_",
+    "put_rows": r"mtrace_direct_put_(table|warnings)_",
+    "t->write": r"mtrace_write_(before_abort|stderr)_",
+    "mtrace_g_.write": None,
+    "h->write": None,
+    "source": None,
 }
 # The same, for one row only.
-POINTERS_OF = {"stack_dump": {"mtrace_text_flush_": ["mtrace_hashed_write_"]}}
+POINTERS_OF = {"stack_dump": {"t->write": r"mtrace_hashed_write_"}}
 # The allocator beneath, and the end of the program.
 NOT_COUNTED = {"malloc", "calloc", "realloc", "free", "abort"}
 
@@ -29,18 +40,31 @@ def run(*command):
     return subprocess.run(command, text=True, check=True, stdout=subprocess.PIPE).stdout.splitlines()
 
 
+@functools.lru_cache(None)
+def lines_of(path):
+    with open(path) as file:
+        return file.read().splitlines()
+
+
+def expression_at(path, line, column):
+    """The function of a call."""
+    return re.match(r"[^(\s]*", lines_of(path)[line - 1][column - 1:])[0]
+
+
 def read_graph(path):
     frames, calls, dynamic = {}, {}, set()
     for line in open(path):
         node = re.match(r'node: { title: "([^"]*)" label: "[^"]*?(?:(\d+) bytes \(([^)]*)\))?"', line)
-        edge = re.match(r'edge: { sourcename: "([^"]*)" targetname: "([^"]*)"', line)
+        edge = re.match(r'edge: { sourcename: "([^"]*)" targetname: "([^"]*)"(?: label: "(.*):(\d+):(\d+)")?', line)
         if node and node[2]:
             name = node[1].split(":")[-1]
             frames[name] = int(node[2])
             if "dynamic" in node[3] and "bounded" not in node[3]:
                 dynamic.add(name)
         elif edge:
-            source, target = (part.split(":")[-1] for part in edge.groups())
+            source, target = (part.split(":")[-1] for part in edge.groups()[:2])
+            if target == "__indirect_call":
+                target = "*" + expression_at(edge[3], int(edge[4]), int(edge[5]))
             calls.setdefault(source, set()).add(target)
     return frames, calls, dynamic
 
@@ -98,26 +122,27 @@ class Graph:
         self.library = read_library(image, tools + "objdump")
         self.aliases = read_aliases(image, tools + "nm")
         self.pointers, self.most, self.faults = {}, {}, []
-        self.by_base = {}
-        for name in self.frames:
-            self.by_base.setdefault(base(name), []).append(name)
-        tables = (POINTERS, *POINTERS_OF.values())
-        known = {name for table in tables for names in table.values() for name in names}
-        taken = {base(name) for name in read_taken(image, tools + "objdump") if name in self.frames}
-        self.faults += [f"tests/stack.py does not know who calls {name} through a pointer"
-                        for name in taken - known if not name.startswith(("stack_", "write_nowhere", "main"))]
-        self.faults += [f"no datum is the address of {name}: see POINTERS in tests/stack.py"
-                        for name in known - taken]
+        self.taken = sorted({name for name in read_taken(image, tools + "objdump") if name in self.frames})
+        patterns = [pattern for table in (POINTERS, *POINTERS_OF.values()) for pattern in table.values() if pattern]
+        for name in self.taken:
+            if not re.match("stack_|write_nowhere$", name) and not any(
+                    re.fullmatch(pattern, base(name)) for pattern in patterns):
+                self.faults.append(f"who calls {name} through a pointer? Say so in POINTERS of tests/stack.py")
+        for pattern in patterns:
+            if not self.behind(pattern):
+                self.faults.append(f"{pattern} in POINTERS of tests/stack.py matches nothing")
+
+    def behind(self, pattern):
+        return [name for name in self.taken if pattern and re.fullmatch(pattern, base(name))]
 
     def called(self, name):
         for target in sorted(self.calls.get(name, ())):
-            if target != "__indirect_call":
+            if not target.startswith("*"):
                 yield target
-            elif base(name) not in self.pointers:
-                self.faults.append(f"{name} calls through a pointer: say whom, in POINTERS of tests/stack.py")
+            elif target[1:] in self.pointers:
+                yield from self.behind(self.pointers[target[1:]])
             else:
-                for behind in self.pointers[base(name)]:
-                    yield from self.by_base.get(behind, ())
+                self.faults.append(f"{name} calls {target[1:]}: say whom, in POINTERS of tests/stack.py")
 
     def row(self, name):
         """The most stack of a function of the table, and the way there."""

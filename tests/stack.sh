@@ -31,6 +31,7 @@ measure <<'LIMITS'
 192      untrack       MT_UNTRACK
 252      scope         MT_SCOPE
 984>600  print_top     mtrace_print_top
+984      print_by      mtrace_print_by
 976      print_leaks   mtrace_print_leaks
 984      print_diff    mtrace_print_diff
 144      set_baseline  mtrace_set_baseline

@@ -1,4 +1,5 @@
-/* read FILE: prints a snapshot file of the firmware, on the host. Exit status 1: it cannot be read. */
+/* read FILE: prints a snapshot file of the firmware, on the host. Exit status 1: it cannot be
+   read. */
 
 #define MTRACE_IMPLEMENTATION
 #include "../../mtrace_ext.h"

@@ -1,4 +1,5 @@
-/* A snapshot as text. The firmware and the host's read.c both print by it, so the texts are equal. */
+/* A snapshot as text. The firmware and the host's read.c both print by it, so that the texts can be
+   compared. */
 
 #ifndef SNAPSHOT_TEXT_H
 #define SNAPSHOT_TEXT_H

@@ -1,5 +1,5 @@
-/* many_sites FILE: firmware's code on the host writes a snapshot of more names and lines than the caches of a dump have
-   room for on bare metal, and prints it as examples/firmware does. */
+/* many_sites FILE: firmware's code on the host writes a snapshot of more names and lines than the
+   caches of a dump have room for on bare metal, and prints it as examples/firmware does. */
 
 #define MTRACE_BARE_METAL
 #define MTRACE_SINGLE_THREAD

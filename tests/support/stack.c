@@ -48,6 +48,11 @@ void stack_print_top(void) {
     mtrace_print_top(10);
 }
 
+void stack_print_by(void);
+void stack_print_by(void) {
+    mtrace_print_by(MTRACE_BY_TRACEBACK, 10);
+}
+
 void stack_print_leaks(void);
 void stack_print_leaks(void) {
     mtrace_print_leaks();
@@ -111,10 +116,10 @@ void stack_dump(void) {
 
 int main(void) {
     static void (*const rows_of_the_table[])(void) = {
-        stack_malloc,     stack_calloc,  stack_realloc,   stack_free,         stack_track,
-        stack_untrack,    stack_scope,   stack_print_top, stack_print_leaks,  stack_print_diff,
-        stack_no_growth,  stack_start,   stack_check,     stack_set_baseline, stack_take,
-        stack_statistics, stack_compare, stack_report,    stack_dump};
+        stack_malloc,     stack_calloc,     stack_realloc,   stack_free,     stack_track,
+        stack_untrack,    stack_scope,      stack_print_top, stack_print_by, stack_print_leaks,
+        stack_print_diff, stack_no_growth,  stack_start,     stack_check,    stack_set_baseline,
+        stack_take,       stack_statistics, stack_compare,   stack_report,   stack_dump};
     size_t i;
     for (i = 0; i < sizeof rows_of_the_table / sizeof *rows_of_the_table; i++) {
         rows_of_the_table[i]();

@@ -1,4 +1,5 @@
-/* Every Cortex-M: from reset to main, interrupts off and on. main's result is qemu's exit status. */
+/* Every Cortex-M: from reset to main, interrupts off and on. main's result is the exit status of
+   qemu. */
 
 #include "../board.h"
 #include "cortex_m.h"
