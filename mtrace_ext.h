@@ -57,7 +57,9 @@
 #define MTRACE_EXT_IMPLEMENTATION_DONE_
 #define MTRACE_EXT_IMPLEMENTS_ /* until the end of this header */
 #include <errno.h>
+#ifndef __wasi__ /* has none */
 #include <signal.h>
+#endif
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,8 +259,8 @@ static uint64_t mtrace_system_random_(void) {
     return 0; /* the clock has to do; _O_EXCL catches a clash */
 }
 #define MTRACE_FOLDER_ENDS_ "/\\:"
-#elif !MTRACE_HOSTED_
-/* Bare metal: files, if there are any, come from the C library. */
+#elif !MTRACE_HOSTED_ || defined(__wasi__)
+/* Bare metal and WebAssembly: files, if there are any, come from the C library. */
 typedef struct mtrace_target_ {
     bool exists;
     bool is_replaceable;
@@ -305,7 +307,9 @@ extern int fileno(FILE *file);
 extern FILE *fdopen(int descriptor, const char *mode);
 extern int fchmod(int descriptor, mode_t mode);
 extern int fchown(int descriptor, uid_t owner, gid_t group);
+#ifndef __dietlibc__ /* has it, with an int */
 extern ssize_t readlink(const char *path, char *buffer, size_t size);
+#endif
 #if defined(O_CLOEXEC) && defined(O_NOFOLLOW)
 #define MTRACE_O_CLOEXEC_  O_CLOEXEC
 #define MTRACE_O_NOFOLLOW_ O_NOFOLLOW
@@ -471,13 +475,20 @@ static uint64_t mtrace_page_size_(void) {
 
 #else
 
+#include <fcntl.h>
 #include <sched.h>
 #include <time.h>
+#include <unistd.h>
 #ifdef CLOCK_MONOTONIC
-#define MTRACE_CLOCK_ CLOCK_MONOTONIC
+#define MTRACE_CLOCK_      CLOCK_MONOTONIC
+#define MTRACE_CLOCK_UNIX_ CLOCK_REALTIME
+#ifdef __wasi__ /* strict C hides it there */
+extern int clock_gettime(clockid_t clock, struct timespec *time);
+#endif
 typedef struct timespec mtrace_time_;
 #else
-#define MTRACE_CLOCK_ 1 /* strict C hides it, on Linux only; there it is 1 */
+#define MTRACE_CLOCK_      1 /* strict C hides them, on Linux only; these are its numbers */
+#define MTRACE_CLOCK_UNIX_ 0
 typedef struct mtrace_time_ {
     long tv_sec;
     long tv_nsec;
@@ -490,7 +501,7 @@ static uint64_t mtrace_ns_(const mtrace_time_ *time) {
 }
 static uint64_t mtrace_unix_now_(void) {
     mtrace_time_ time = MTRACE_ZERO_;
-    clock_gettime(0, &time); /* CLOCK_REALTIME everywhere */
+    clock_gettime(MTRACE_CLOCK_UNIX_, &time);
     return mtrace_ns_(&time);
 }
 uint64_t mtrace_recorder_now(void) {
@@ -743,7 +754,11 @@ typedef struct mtrace_signals_ { /* strict C hides it; as with CLOCK_MONOTONIC *
 } mtrace_signals_;
 extern int sigfillset(mtrace_signals_ *signals);
 extern int pthread_sigmask(int how, const mtrace_signals_ *signals, mtrace_signals_ *old);
-#define MTRACE_SIG_BLOCK_ 0 /* an error elsewhere (MIPS, for one): signals then stay open */
+#if defined(__mips__) || defined(__alpha__) || defined(__sparc__)
+#define MTRACE_SIG_BLOCK_ 1
+#else
+#define MTRACE_SIG_BLOCK_ 0
+#endif
 #endif
 
 /* Writing to a pipe ends the wait. A clock that is set back or forward cannot prolong it. */
@@ -4166,7 +4181,7 @@ static inline void mtrace_line_leave_(const mtrace_line_token *token) {
 
 #if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_PROFILE_
 
-#if defined(__GNUC__)
+#if defined(__GNUC__) && !defined(__wasm__) /* its code has no addresses */
 #define MTRACE_CALLER_() __builtin_return_address(0)
 #else
 #define MTRACE_CALLER_() NULL
@@ -4181,7 +4196,8 @@ static inline void mtrace_line_leave_(const mtrace_line_token *token) {
    function's frame. It has the stack offsets of all return addresses between the two, and a hash
    of these addresses. When the same addresses are at the same offsets again, the frames are the
    same. Then the word at the last offset is the function's return address. */
-#if defined(__GNUC__) && defined(__linux__) && MTRACE_HOSTED_ && !defined(MTRACE_NO_UNWIND)
+#if defined(__GNUC__) && defined(__linux__) && MTRACE_HOSTED_ && !defined(__dietlibc__) &&         \
+    !defined(MTRACE_NO_UNWIND)
 #define MTRACE_UNWINDS_ 1
 #include <unwind.h>
 /* Reads words of other frames, some of them not initialised. A sanitizer must allow it. */
@@ -4575,6 +4591,47 @@ static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address
     }
     return false;
 }
+
+#ifndef __GLIBC__
+/* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables around
+   an address. So this is glibc's function, for other C libraries (dlfcn.h has the result). */
+typedef struct mtrace_dl_found_ {
+    unsigned long long flags;
+    void *start;
+    void *end;
+    void *link_map;
+    void *unwind_tables;
+    void *data; /* for some machines; NULL will do */
+} mtrace_dl_found_;
+
+typedef struct mtrace_dl_search_ {
+    uintptr_t address;
+    mtrace_dl_found_ *out;
+} mtrace_dl_search_;
+
+static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
+    mtrace_dl_search_ *search = (mtrace_dl_search_ *)user;
+    const mtrace_segment_ *s = module->segments, *end = s + module->segment_count;
+    (void)size;
+    if (!mtrace_module_holds_(module, search->address)) {
+        return 0;
+    }
+    for (; s < end && s->p_type != PT_GNU_EH_FRAME; s++) {
+    }
+    memset(search->out, 0, sizeof *search->out);
+    search->out->unwind_tables = (void *)(s < end ? module->bias + s->p_vaddr : 0);
+    return s < end ? 1 : -1;
+}
+
+extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
+    __attribute__((weak, visibility("hidden")));
+int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) {
+    mtrace_dl_search_ search;
+    search.address = (uintptr_t)address;
+    search.out = out;
+    return mtrace_dl_iterate_phdr_(mtrace_dl_find_in_, &search) == 1 ? 0 : -1;
+}
+#endif
 
 /* True if addr2line's demangled name is that of the function with this __func__. */
 static bool mtrace_is_name_of_(const char *text, const char *function) {
@@ -5011,8 +5068,12 @@ static bool mtrace_is_debugged_(void) {
     return tracer != 0;
 }
 
-#ifndef SIGTRAP
-#define SIGTRAP 5
+#ifdef __wasi__
+#define MTRACE_BREAK_() ((void)0) /* no signals, and no debugger is seen */
+#elif defined(SIGTRAP)
+#define MTRACE_BREAK_() raise(SIGTRAP)
+#else
+#define MTRACE_BREAK_() raise(5)
 #endif
 static void mtrace_limit_default_(const mtrace_exceeded *what) {
     bool debugged = mtrace_is_debugged_();
@@ -5031,7 +5092,7 @@ static void mtrace_limit_default_(const mtrace_exceeded *what) {
         mtrace_text_end_(&t);
     }
     if (debugged) {
-        raise(SIGTRAP);
+        MTRACE_BREAK_();
     }
 }
 
