@@ -13,7 +13,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *program; /* argv[0] */
+static const char *program; /* runs this program in a command */
 
 /* Runs a command; what it wrote, and its exit status. */
 static int run(const char *command, char *text, size_t size) {
@@ -29,7 +29,7 @@ static int run(const char *command, char *text, size_t size) {
 /* The program itself with a part to play, see child_main. */
 static int play(const char *environment, const char *part, char *text, size_t size) {
     char command[4096];
-    int length = snprintf(command, sizeof command, "%s '%s' %s 2>&1", environment, program, part);
+    int length = snprintf(command, sizeof command, "%s %s %s 2>&1", environment, program, part);
     assert_in_range(length, 1, sizeof command - 1);
     return run(command, text, size);
 }
@@ -353,14 +353,14 @@ static void test_process_in_names(void **state) {
     TEST_NEEDS_POSIX();
     snprintf(environment, sizeof environment, "MTRACE=1 MTRACE_REPORT=dump=%s/a%%%%b-%%p.%%p",
              test_folder);
-    snprintf(command, sizeof command, "echo $$; %s exec '%s' forks 2>&1", environment, program);
+    snprintf(command, sizeof command, "echo $$; %s exec %s forks 2>&1", environment, program);
     assert_int_equal(run(command, text, sizeof text), 0);
     pid = strtol(text, NULL, 10);
     snprintf(expected, sizeof expected, "%ld\n", pid);
     assert_string_equal(text, expected); /* no more was written */
     snprintf(expected, sizeof expected, "a%%b-%ld.%ld ", pid, pid);
     expect_files(expected);
-    snprintf(command, sizeof command, "rm %s/*; export %s; '%s' forks; '%s' forks; ls %s | wc -l",
+    snprintf(command, sizeof command, "rm %s/*; export %s; %s forks; %s forks; ls %s | wc -l",
              test_folder, environment, program, program, test_folder);
     assert_int_equal(run(command, text, sizeof text), 0);
     assert_int_equal(strtol(text, NULL, 10), 2);
@@ -523,7 +523,7 @@ int main(int argc, char **argv) {
         IN_FOLDER(test_source_lines_of_no_file),
         cmocka_unit_test(test_traceback_with_lines),
     };
-    program = argv[0];
+    program = test_program(argv[0]);
     if (argc > 1) {
         return strcmp(argv[1], "child") == 0 ? child_main() : child_plays(argv[1]);
     }

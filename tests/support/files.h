@@ -4,15 +4,18 @@
 #define MTRACE_TESTS_SUPPORT_FILES_H
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/resource.h>
 
 static inline size_t test_files_in(const char *folder) {
     DIR *dir = opendir(folder);
     size_t n = 0;
     assert_non_null(dir);
+    errno = 0;
     while (readdir(dir) != NULL) {
         n++;
     }
+    assert_int_equal(errno, 0);
     closedir(dir);
     return n - 2;
 }

@@ -126,6 +126,14 @@ static inline bool test_long(void) {
     return getenv("TEST_LONG") != NULL;
 }
 
+/* This program as a word of a shell's command, after the emulator that runs it, if there is one. */
+static inline const char *test_program(const char *path) {
+    static char words[1024];
+    const char *emulator = getenv("TEST_EMULATOR");
+    int length = snprintf(words, sizeof words, "%s '%s'", emulator != NULL ? emulator : "", path);
+    return length > 0 && (size_t)length < sizeof words ? words : "false";
+}
+
 /* Output into a string. */
 typedef struct test_output {
     char text[65536];
