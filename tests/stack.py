@@ -2,8 +2,8 @@
 # stack.py CALLGRAPH IMAGE TOOLS: the most stack that each row of the limits on stdin can take. See stack.sh.
 #
 # gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function
-# takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are read
-# from the image, as what their instructions push.
+# takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are
+# read from the image, as what their instructions push.
 import functools
 import re
 import subprocess
@@ -31,7 +31,16 @@ POINTERS = {
     "source": None,
 }
 # The same, for one row only.
-POINTERS_OF = {"stack_dump": {"t->write": r"mtrace_hashed_write_"}}
+LINES = {"d->compare": r"mtrace_direct_by_line_", "d->put_scopes": None}
+TABLE = {**LINES, "d->put_key": r"mtrace_direct_put_line_key_", "put_rows": r"mtrace_direct_put_table_"}
+WARNINGS = {**LINES, "d->put_key": r"mtrace_direct_put_place_key_", "put_rows": r"mtrace_direct_put_warnings_"}
+POINTERS_OF = {
+    "stack_print_top": TABLE,
+    "stack_print_diff": TABLE,
+    "stack_print_leaks": WARNINGS,
+    "stack_no_growth": WARNINGS,
+    "stack_dump": {"t->write": r"mtrace_hashed_write_"},
+}
 # The allocator beneath, and the end of the program.
 NOT_COUNTED = {"malloc", "calloc", "realloc", "free", "abort"}
 

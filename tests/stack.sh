@@ -23,22 +23,22 @@ measure() {
     python3 tests/stack.py "$tmp/stack.ci" "$tmp/stack.elf" arm-none-eabi-
 }
 measure <<'LIMITS'
-484>260  malloc        MT_MALLOC
-468>260  calloc        MT_CALLOC
-636>320  realloc       MT_REALLOC
-416>260  free          MT_FREE
-484      track         MT_TRACK
+416>260  malloc        MT_MALLOC
+416>260  calloc        MT_CALLOC
+560>320  realloc       MT_REALLOC
+408>260  free          MT_FREE
+408      track         MT_TRACK
 192      untrack       MT_UNTRACK
-252      scope         MT_SCOPE
-984>600  print_top     mtrace_print_top
-984      print_by      mtrace_print_by
-976      print_leaks   mtrace_print_leaks
-984      print_diff    mtrace_print_diff
+248      scope         MT_SCOPE
+816>600  print_top     mtrace_print_top
+1080     print_by      mtrace_print, mtrace_print_by
+784      print_leaks   mtrace_print_leaks
+816      print_diff    mtrace_print_diff
 144      set_baseline  mtrace_set_baseline
-1224>600 no_growth     MT_ASSERT_NO_GROWTH
-288      start         mtrace_start
-296      check         mtrace_check
-720      take          mtrace_snapshot_take
+976>600  no_growth     MT_ASSERT_NO_GROWTH
+272      start         mtrace_start
+292      check         mtrace_check
+592      take          mtrace_snapshot_take
 456      statistics    mtrace_snapshot_statistics
 480      compare       mtrace_snapshot_compare_to
 896      report        mtrace_report
