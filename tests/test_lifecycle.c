@@ -417,19 +417,31 @@ static void test_capacity_that_fits(void **state) {
     assert_true(least > 0);
 }
 
-/* All left open: sites and slots share what there is, and large memory is used well. */
+/* All left open: slots get up to half of the memory, call sites get all the rest. One more site would
+   not fit. */
 static void test_all_that_fits(void **state) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    mtrace_info info;
+    static const size_t sizes[] = {32 << 10, 64 << 10, 100 << 10, 256 << 10, sizeof arena};
+    mtrace_desc desc = MTRACE_ZERO_, more = MTRACE_ZERO_;
+    size_t i;
     (void)state;
-    desc.memory = arena;
-    desc.memory_size = sizeof arena;
-    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
-    info = mtrace_get_info();
-    assert_true(info.max_sites >= 1000 && info.max_sites <= 4096);
-    assert_true(info.capacity * (sizeof(void *) > 4 ? 16 : 12) > sizeof arena / 4);
-    use_memory(info.capacity);
-    mtrace_stop();
+    desc.memory = more.memory = arena;
+    for (i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        mtrace_info info;
+        size_t slots;
+        desc.memory_size = more.memory_size = sizes[i];
+        assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+        info = mtrace_get_info();
+        slots = info.capacity * (sizeof(void *) > 4 ? 16 : 12);
+        assert_true(slots <= sizes[i] / 2 && (sizes[i] < 256 << 10 || slots > sizes[i] / 8));
+        mtrace_stop();
+        more.max_blocks = info.capacity / 2;
+        more.max_sites = info.max_sites + 1;
+        assert_int_equal(mtrace_start(&more), MTRACE_ERR_NO_MEMORY);
+        more.max_sites = info.max_sites;
+        assert_int_equal(mtrace_start(&more), MTRACE_OK);
+        use_memory(info.capacity);
+        mtrace_stop();
+    }
 }
 
 /* --- the tracer's own memory --- */
