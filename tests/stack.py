@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# stack.py CALLGRAPH IMAGE TOOLS: the most stack that each row of the limits on stdin can take. See stack.sh.
+# stack.py CALLGRAPH IMAGE TOOLS MEASURED: the most stack that each row of the limits on stdin can take. See stack.sh.
 #
 # gcc writes a graph of the calls it left in the code, with each function's frame (-fcallgraph-info=su). A function
 # takes its frame and the most of what it calls. Functions of the C library are not in the graph: their frames are
@@ -190,6 +190,7 @@ class Graph:
 
 def main():
     graph = Graph(*sys.argv[1:4])
+    measured = {name: int(used) for name, used in (line.split() for line in open(sys.argv[4]))}
     table, failed = [], 0
     for line in sys.stdin:
         limit, name, text = line.split(maxsplit=2)
@@ -198,10 +199,13 @@ def main():
         table.append(f"| {text.strip()} | {most} |")
         good = most <= int(limit)
         print(f"{'ok' if good else 'not ok'} {name}: {most} bytes of stack, at most {limit}"
-              f"{', aim ' + aim if aim else ''}")
+              f"{', aim ' + aim if aim else ''}; {measured.get(name)} in a run")
         if not good:
             failed = 1
             print("   " + " > ".join(way))
+        if not 0 < measured.get(name, 0) <= most:
+            failed = 1
+            print(f"not ok {name}: a call took {measured.get(name)} bytes, more than was computed")
     for fault in sorted(set(graph.faults)):
         failed = 1
         print("not ok " + fault)

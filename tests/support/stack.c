@@ -1,12 +1,23 @@
-/* One function for each row of tests/stack.sh, which measures its stack. Firmware's build. */
+/* One function for each row of tests/stack.sh, which computes its stack. Firmware's build. The program
+   measures what each of them does use in one case, so that the computation can be held to it. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
 
-void *volatile sink;
-mtrace_snapshot *snapshot;
-mtrace_rows *rows;
-mtrace_buffer room;
+#include <stdio.h>
+
+static void *volatile sink;
+static unsigned char tracer_memory[8192], snapshot_memory[4096], rows_memory[4096];
+static mtrace_buffer snapshot_room = {snapshot_memory, sizeof snapshot_memory};
+static mtrace_buffer rows_room = {rows_memory, sizeof rows_memory};
+static mtrace_snapshot *snapshot;
+static mtrace_rows *rows;
+
+static void write_nowhere(const char *bytes, size_t size, void *user) {
+    (void)bytes;
+    (void)size;
+    (void)user;
+}
 
 void stack_malloc(void);
 void stack_malloc(void) {
@@ -75,7 +86,11 @@ void stack_no_growth(void) {
 
 void stack_start(void);
 void stack_start(void) {
-    mtrace_start(NULL);
+    static mtrace_desc desc;
+    desc.memory = tracer_memory;
+    desc.memory_size = sizeof tracer_memory;
+    desc.write = write_nowhere;
+    mtrace_start(&desc);
 }
 
 void stack_check(void);
@@ -85,17 +100,17 @@ void stack_check(void) {
 
 void stack_take(void);
 void stack_take(void) {
-    mtrace_snapshot_take(&snapshot, false, &room);
+    mtrace_snapshot_take(&snapshot, false, &snapshot_room);
 }
 
 void stack_statistics(void);
 void stack_statistics(void) {
-    mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_LINE, &room);
+    mtrace_snapshot_statistics(&rows, snapshot, MTRACE_BY_LINE, &rows_room);
 }
 
 void stack_compare(void);
 void stack_compare(void) {
-    mtrace_snapshot_compare_to(&rows, snapshot, snapshot, MTRACE_BY_LINE, &room);
+    mtrace_snapshot_compare_to(&rows, snapshot, snapshot, MTRACE_BY_LINE, &rows_room);
 }
 
 void stack_report(void);
@@ -103,26 +118,39 @@ void stack_report(void) {
     mtrace_report(rows, NULL);
 }
 
-static void write_nowhere(const char *bytes, size_t size, void *user) {
-    (void)bytes;
-    (void)size;
-    (void)user;
-}
-
 void stack_dump(void);
 void stack_dump(void) {
     mtrace_snapshot_dump_to(snapshot, write_nowhere, NULL);
 }
 
+/* Fills the stack below with a pattern, calls, and returns the bytes that were overwritten. */
+enum { MEASURED = 4096, PATTERN = 0xA5 };
+static __attribute__((noinline)) size_t measure(void (*call)(void)) {
+    volatile unsigned char *top, *at;
+    __asm__ volatile("mov %0, sp" : "=r"(top));
+    for (at = top - MEASURED; at < top; at++) {
+        *at = PATTERN;
+    }
+    call();
+    for (at = top - MEASURED; at < top && *at == PATTERN; at++) {
+    }
+    return (size_t)(top - at);
+}
+
+#define ROW(name)                                                                                  \
+    { #name, stack_##name }
+static const struct {
+    const char *name;
+    void (*call)(void);
+} table[] = {ROW(start),     ROW(malloc),     ROW(calloc),   ROW(realloc),     ROW(set_baseline),
+             ROW(no_growth), ROW(print_top),  ROW(print_by), ROW(print_leaks), ROW(print_diff),
+             ROW(take),      ROW(statistics), ROW(report),   ROW(dump),        ROW(compare),
+             ROW(track),     ROW(untrack),    ROW(scope),    ROW(check),       ROW(free)};
+
 int main(void) {
-    static void (*const rows_of_the_table[])(void) = {
-        stack_malloc,     stack_calloc,     stack_realloc,   stack_free,     stack_track,
-        stack_untrack,    stack_scope,      stack_print_top, stack_print_by, stack_print_leaks,
-        stack_print_diff, stack_no_growth,  stack_start,     stack_check,    stack_set_baseline,
-        stack_take,       stack_statistics, stack_compare,   stack_report,   stack_dump};
     size_t i;
-    for (i = 0; i < sizeof rows_of_the_table / sizeof *rows_of_the_table; i++) {
-        rows_of_the_table[i]();
+    for (i = 0; i < sizeof table / sizeof *table; i++) {
+        printf("%s %u\n", table[i].name, (unsigned)measure(table[i].call));
     }
     return 0;
 }
