@@ -194,16 +194,82 @@ MTRACE_WIN32_(unsigned long) FlsAlloc(void(__stdcall *ended)(void *what));
 MTRACE_WIN32_(void *) FlsGetValue(unsigned long key);
 MTRACE_WIN32_(int) FlsSetValue(unsigned long key, void *what);
 #endif
+#define MTRACE_OS_(name)         _##name
+#define MTRACE_O_READ_           (_O_RDONLY | _O_BINARY)
+#define MTRACE_IS_REGULAR_(mode) (((mode)&_S_IFMT) == _S_IFREG)
+#elif MTRACE_HOSTED_ && !defined(__wasi__)
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+#include <unistd.h>
+extern int fsync(int descriptor); /* strict C hides them */
+extern int fileno(FILE *file);
+extern FILE *fdopen(int descriptor, const char *mode);
+extern int fchmod(int descriptor, mode_t mode);
+extern int fchown(int descriptor, uid_t owner, gid_t group);
+#ifndef __dietlibc__ /* has it, with an int */
+extern ssize_t readlink(const char *path, char *buffer, size_t size);
+#endif
+#if defined(O_CLOEXEC) && defined(O_NOFOLLOW)
+#define MTRACE_O_CLOEXEC_  O_CLOEXEC
+#define MTRACE_O_NOFOLLOW_ O_NOFOLLOW
+#elif defined(__O_CLOEXEC) && defined(__O_NOFOLLOW) /* glibc's, in strict C */
+#define MTRACE_O_CLOEXEC_  __O_CLOEXEC
+#define MTRACE_O_NOFOLLOW_ __O_NOFOLLOW
+#else
+#define MTRACE_O_CLOEXEC_  0
+#define MTRACE_O_NOFOLLOW_ 0 /* O_EXCL does not follow links either */
+#endif
+#define MTRACE_OS_(name)         name
+#define MTRACE_O_READ_           (O_RDONLY | O_NONBLOCK | MTRACE_O_CLOEXEC_)
+#define MTRACE_IS_REGULAR_(mode) S_ISREG(mode)
+#endif
+
+#ifdef MTRACE_OS_
+static unsigned long mtrace_process_(void) {
+    return (unsigned long)MTRACE_OS_(getpid)();
+}
+/* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
+static FILE *mtrace_stream_(int descriptor, const char *created_path) {
+    FILE *stream = descriptor < 0 ? NULL : MTRACE_OS_(fdopen)(descriptor, "wb");
+    int error = errno;
+    if (stream == NULL && descriptor >= 0) {
+        MTRACE_OS_(close)(descriptor);
+        if (created_path != NULL) {
+            remove(created_path);
+        }
+        errno = error;
+    }
+    return stream;
+}
+/* Opens a file to read. NULL if it is not a regular file: a FIFO would wait for a writer, and
+   /dev/zero has no end. */
+static FILE *mtrace_open_regular_(const char *path) {
+    int file = MTRACE_OS_(open)(path, MTRACE_O_READ_);
+    struct MTRACE_OS_(stat) status;
+    if (file >= 0 &&
+        (MTRACE_OS_(fstat)(file, &status) != 0 || !MTRACE_IS_REGULAR_(status.st_mode))) {
+        MTRACE_OS_(close)(file);
+        file = -1;
+    }
+    return file < 0 ? NULL : MTRACE_OS_(fdopen)(file, "rb");
+}
+#endif
+
+#if defined(_WIN32) || !defined(MTRACE_OS_)
 typedef struct mtrace_target_ {
     bool exists;
     bool is_replaceable;
 } mtrace_target_;
-static unsigned long mtrace_process_(void) {
-    return (unsigned long)_getpid();
-}
 static bool mtrace_is_privileged_(void) {
     return false; /* there is no set-user-id here */
 }
+static uint64_t mtrace_system_random_(void) {
+    return 0; /* the clock has to do; _O_EXCL catches a clash */
+}
+#endif
+
+#ifdef _WIN32
 /* The full name of a device is \\.\NUL. */
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     const unsigned long stays = 0x410; /* a directory, a reparse point: FILE_ATTRIBUTE_... */
@@ -214,19 +280,6 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     t->exists = attributes != 0xffffffffu;
     t->is_replaceable = !is_device && (!t->exists || (attributes & stays) == 0);
     return true;
-}
-/* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
-static FILE *mtrace_stream_(int descriptor, const char *created_path) {
-    FILE *stream = descriptor < 0 ? NULL : _fdopen(descriptor, "wb");
-    int error = errno;
-    if (stream == NULL && descriptor >= 0) {
-        _close(descriptor);
-        if (created_path != NULL) {
-            remove(created_path);
-        }
-        errno = error;
-    }
-    return stream;
 }
 static FILE *mtrace_file_create_(const mtrace_target_ *old, const char *path) {
     int flags = _O_WRONLY | _O_CREAT | _O_EXCL | _O_BINARY | _O_NOINHERIT;
@@ -246,30 +299,11 @@ static bool mtrace_rename_(const char *from, const char *to) {
     errno = done ? errno : EACCES;
     return done;
 }
-static FILE *mtrace_open_regular_(const char *path) {
-    int file = _open(path, _O_RDONLY | _O_BINARY);
-    struct _stat status;
-    if (file >= 0 && (_fstat(file, &status) != 0 || (status.st_mode & _S_IFMT) != _S_IFREG)) {
-        _close(file);
-        file = -1;
-    }
-    return file < 0 ? NULL : _fdopen(file, "rb");
-}
-static uint64_t mtrace_system_random_(void) {
-    return 0; /* the clock has to do; _O_EXCL catches a clash */
-}
 #define MTRACE_FOLDER_ENDS_ "/\\:"
-#elif !MTRACE_HOSTED_ || defined(__wasi__)
+#elif !defined(MTRACE_OS_)
 /* Bare metal and WebAssembly: files, if there are any, come from the C library. */
-typedef struct mtrace_target_ {
-    bool exists;
-    bool is_replaceable;
-} mtrace_target_;
 static unsigned long mtrace_process_(void) {
     return 0;
-}
-static bool mtrace_is_privileged_(void) {
-    return false;
 }
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     (void)path;
@@ -293,41 +327,13 @@ static bool mtrace_rename_(const char *from, const char *to) {
 static FILE *mtrace_open_regular_(const char *path) {
     return fopen(path, "rb");
 }
-static uint64_t mtrace_system_random_(void) {
-    return 0;
-}
 #define MTRACE_FOLDER_ENDS_ "/"
 #else
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
-extern int fsync(int descriptor); /* strict C hides them */
-extern int fileno(FILE *file);
-extern FILE *fdopen(int descriptor, const char *mode);
-extern int fchmod(int descriptor, mode_t mode);
-extern int fchown(int descriptor, uid_t owner, gid_t group);
-#ifndef __dietlibc__ /* has it, with an int */
-extern ssize_t readlink(const char *path, char *buffer, size_t size);
-#endif
-#if defined(O_CLOEXEC) && defined(O_NOFOLLOW)
-#define MTRACE_O_CLOEXEC_  O_CLOEXEC
-#define MTRACE_O_NOFOLLOW_ O_NOFOLLOW
-#elif defined(__O_CLOEXEC) && defined(__O_NOFOLLOW) /* glibc's, in strict C */
-#define MTRACE_O_CLOEXEC_  __O_CLOEXEC
-#define MTRACE_O_NOFOLLOW_ __O_NOFOLLOW
-#else
-#define MTRACE_O_CLOEXEC_  0
-#define MTRACE_O_NOFOLLOW_ 0 /* O_EXCL does not follow links either */
-#endif
 typedef struct mtrace_target_ {
     bool exists;
     bool is_replaceable;
     struct stat as;
 } mtrace_target_;
-static unsigned long mtrace_process_(void) {
-    return (unsigned long)getpid();
-}
 /* False, with errno, if the path cannot be examined. lstat is not used: strict C hides it, and its
    declaration depends on the size of off_t. */
 static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
@@ -336,19 +342,6 @@ static bool mtrace_target_inspect_(mtrace_target_ *t, const char *path) {
     t->exists = stat(path, &t->as) == 0;
     t->is_replaceable = !is_link && (!t->exists || S_ISREG(t->as.st_mode));
     return t->exists || errno == ENOENT;
-}
-/* Makes a stream. If that fails, closes the descriptor and removes the file made for it. */
-static FILE *mtrace_stream_(int descriptor, const char *created_path) {
-    FILE *stream = descriptor < 0 ? NULL : fdopen(descriptor, "wb");
-    int error = errno;
-    if (stream == NULL && descriptor >= 0) {
-        close(descriptor);
-        if (created_path != NULL) {
-            remove(created_path);
-        }
-        errno = error;
-    }
-    return stream;
 }
 /* Creates a file. It is an error if a file or a link is already there. The new file gets the old
    one's mode before its first byte, and its owner where that is allowed, as cp -p does. */
@@ -377,17 +370,6 @@ static bool mtrace_to_disk_(FILE *file) {
 }
 static bool mtrace_rename_(const char *from, const char *to) {
     return rename(from, to) == 0;
-}
-/* Opens a file to read. NULL if it is not a regular file: a FIFO would wait for a writer, and
-   /dev/zero has no end. */
-static FILE *mtrace_open_regular_(const char *path) {
-    int file = open(path, O_RDONLY | O_NONBLOCK | MTRACE_O_CLOEXEC_);
-    struct stat status;
-    if (file >= 0 && (fstat(file, &status) != 0 || !S_ISREG(status.st_mode))) {
-        close(file);
-        file = -1;
-    }
-    return file < 0 ? NULL : fdopen(file, "rb");
 }
 /* Returns 0 if there is no such device. */
 static uint64_t mtrace_system_random_(void) {
