@@ -4348,14 +4348,7 @@ static uintptr_t mtrace_known_address_(mtrace_chain_ *chains, const mtrace_site 
     (void)frame;
     return 0;
 }
-static uintptr_t mtrace_return_address_(mtrace_chain_ *chains, const mtrace_site *site,
-                                        const void *from, const void *frame) {
-    (void)chains;
-    (void)site;
-    (void)from;
-    (void)frame;
-    return 0;
-}
+#define mtrace_return_address_ mtrace_known_address_
 #endif
 
 /* ============================================================================================== */
