@@ -1051,27 +1051,113 @@ static void mtrace_put_text_(mtrace_text_ *t, const char *text, size_t size,
     }
 }
 
-/* CSV and JSON, for several reports. In CSV a cell that begins with "=" is text like any other.
-   Nothing is put before it, so programs read it unchanged. Import the columns as text into a
-   spreadsheet. In JSON a byte that is not UTF-8 becomes U+FFFD. Control characters and the tab are
-   escaped. */
-static void mtrace_put_csv_text_(mtrace_text_ *t, const char *text, size_t length) {
-    static const mtrace_escapes_ csv = {{"\"\"\""}, mtrace_put_odd_as_hex_};
-    mtrace_put_char_(t, '"');
-    mtrace_put_text_(t, text, length, &csv);
-    mtrace_put_char_(t, '"');
+/* --- records, in CSV and JSON, by a table of their fields --- */
+
+/* In CSV a cell that begins with "=" is text like any other. Nothing is put before it, so programs
+   read it unchanged. Import the columns as text into a spreadsheet. In JSON a byte that is not
+   UTF-8 becomes U+FFFD. Control characters and the tab are escaped. */
+static const mtrace_escapes_ mtrace_csv_escapes_ = {{"\"\"\""}, mtrace_put_odd_as_hex_};
+static const mtrace_escapes_ mtrace_json_escapes_ = {{"\"\\\"", "\\\\\\"}, mtrace_put_odd_as_json_};
+
+/* A number of 4 or 8 bytes, or a pointer, in a struct. */
+typedef struct mtrace_field_ {
+    uint16_t offset;
+    uint16_t size;
+} mtrace_field_;
+#define MTRACE_FIELD_(type, name)                                                                  \
+    { offsetof(type, name), sizeof(((type *)0)->name) }
+
+static uint64_t mtrace_field_get_(const mtrace_field_ *field, const void *from) {
+    const char *at = (const char *)from + field->offset;
+    uint64_t wide = 0;
+    uint32_t narrow = 0;
+    memcpy(field->size == 8 ? (void *)&wide : (void *)&narrow, at, field->size);
+    return wide + narrow;
 }
 
-static void mtrace_put_json_text_(mtrace_text_ *t, const char *text, size_t length) {
-    static const mtrace_escapes_ json = {{"\"\\\"", "\\\\\\"}, mtrace_put_odd_as_json_};
-    mtrace_put_char_(t, '"');
-    mtrace_put_text_(t, text, length, &json);
-    mtrace_put_char_(t, '"');
+typedef enum mtrace_kind_ {
+    MTRACE_AS_TEXT_,
+    MTRACE_AS_LINE_,    /* a text, up to the end of its line */
+    MTRACE_AS_NUMBER_,  /* unsigned */
+    MTRACE_AS_BYTES_,   /* unsigned. UINT64_MAX: not known */
+    MTRACE_AS_SECONDS_, /* ns, written as s */
+    MTRACE_AS_US_,      /* ns, written as us */
+    MTRACE_AS_CHANGE_,  /* signed */
+    MTRACE_AS_HELD_     /* signed, written as 0 if it is negative */
+} mtrace_kind_;
+
+/* A record lies in several parts: structs, or single values. Each field says its part and its place
+   there. The fields of a part that is NULL are not known. */
+typedef struct mtrace_record_field_ {
+    const char *name;
+    mtrace_kind_ kind;
+    int part;
+    mtrace_field_ field;
+} mtrace_record_field_;
+
+/* False if the value is not known: its cell in CSV is empty, and an object in JSON lacks it. */
+static bool mtrace_record_get_(const mtrace_record_field_ *f, const void *const *parts,
+                               uint64_t *value) {
+    const void *part = parts[f->part];
+    *value = part == NULL ? 0 : mtrace_field_get_(&f->field, part);
+    return part != NULL && (f->kind != MTRACE_AS_BYTES_ || *value != UINT64_MAX);
 }
 
-static void mtrace_put_json_key_(mtrace_text_ *t, const char *name) {
-    mtrace_put_json_text_(t, name, strlen(name));
-    mtrace_put_char_(t, ':');
+static void mtrace_put_value_(mtrace_text_ *t, mtrace_kind_ kind, uint64_t value,
+                              const mtrace_escapes_ *escapes) {
+    const char *text = (const char *)(uintptr_t)value;
+    if (kind <= MTRACE_AS_LINE_) {
+        size_t length = kind == MTRACE_AS_LINE_ ? strcspn(text, "\r\n") : strlen(text);
+        mtrace_put_char_(t, '"');
+        mtrace_put_text_(t, text, length, escapes);
+        mtrace_put_char_(t, '"');
+    } else if (kind == MTRACE_AS_SECONDS_ || kind == MTRACE_AS_US_) {
+        uint64_t unit = kind == MTRACE_AS_SECONDS_ ? MTRACE_NS_PER_S_ : 1000;
+        mtrace_put_format_(t, kind == MTRACE_AS_SECONDS_ ? "%llu.%09llu" : "%llu.%03llu",
+                           (mtrace_u_)(value / unit), (mtrace_u_)(value % unit));
+    } else {
+        bool is_negative = kind >= MTRACE_AS_CHANGE_ && value > INT64_MAX;
+        mtrace_put_(t, is_negative && kind == MTRACE_AS_CHANGE_ ? "-" : "");
+        mtrace_put_number_(t, !is_negative ? value : kind == MTRACE_AS_CHANGE_ ? 0 - value : 0);
+    }
+}
+
+/* Writes the members of an object, without its braces. */
+static void mtrace_put_json_(mtrace_text_ *t, const mtrace_record_field_ *fields, size_t count,
+                             const void *const *parts) {
+    const mtrace_record_field_ *f;
+    const char *comma = "";
+    for (f = fields; f < fields + count; f++) {
+        uint64_t value;
+        if (mtrace_record_get_(f, parts, &value)) {
+            mtrace_put_(t, comma);
+            mtrace_put_value_(t, MTRACE_AS_TEXT_, (uintptr_t)f->name, &mtrace_json_escapes_);
+            mtrace_put_char_(t, ':');
+            mtrace_put_value_(t, f->kind, value, &mtrace_json_escapes_);
+            comma = ",";
+        }
+    }
+}
+
+/* Writes a row. parts NULL: the header. */
+static void mtrace_put_csv_(mtrace_text_ *t, const mtrace_record_field_ *fields, size_t count,
+                            const void *const *parts) {
+    const mtrace_record_field_ *f;
+    for (f = fields; f < fields + count; f++) {
+        const char *unit = f->kind == MTRACE_AS_BYTES_     ? " (B)\""
+                           : f->kind == MTRACE_AS_SECONDS_ ? " (s)\""
+                                                           : "";
+        uint64_t value;
+        mtrace_put_(t, f > fields ? "," : "");
+        if (parts == NULL) {
+            mtrace_put_(t, *unit != '\0' ? "\"" : "");
+            mtrace_put_text_(t, f->name, strlen(f->name), &mtrace_csv_escapes_);
+            mtrace_put_(t, unit);
+        } else if (mtrace_record_get_(f, parts, &value)) {
+            mtrace_put_value_(t, f->kind, value, &mtrace_csv_escapes_);
+        }
+    }
+    mtrace_put_(t, "\r\n");
 }
 
 static bool mtrace_is_blank_(int c) {
@@ -1423,15 +1509,7 @@ static uint64_t mtrace_count_frames_(const mtrace_snapshot_parts *p) {
     return n;
 }
 
-/* A number with 8 bytes in the file, and 4 or 8 in memory. */
-typedef struct mtrace_field_ {
-    uint16_t offset;
-    uint16_t size;
-} mtrace_field_;
-#define MTRACE_FIELD_(type, name)                                                                  \
-    { offsetof(type, name), sizeof(((type *)0)->name) }
-
-/* In the order of the file. */
+/* 8 bytes each, in the order of the file. */
 static const mtrace_field_ mtrace_info_fields_[MTRACE_FILE_INFOS_] = {
     MTRACE_FIELD_(mtrace_info, capacity),      MTRACE_FIELD_(mtrace_info, live),
     MTRACE_FIELD_(mtrace_info, high_water),    MTRACE_FIELD_(mtrace_info, longest_probe),
@@ -1451,14 +1529,6 @@ static const mtrace_field_ mtrace_row_fields_[MTRACE_FILE_COUNTERS_] = {
     MTRACE_FIELD_(mtrace_row, dropped_count),  MTRACE_FIELD_(mtrace_row, dropped_size),
     MTRACE_FIELD_(mtrace_row, estimated_size),
 };
-
-static uint64_t mtrace_field_get_(const mtrace_field_ *field, const void *from) {
-    const char *at = (const char *)from + field->offset;
-    uint64_t wide = 0;
-    uint32_t narrow = 0;
-    memcpy(field->size == 8 ? (void *)&wide : (void *)&narrow, at, field->size);
-    return wide + narrow;
-}
 
 static void mtrace_field_set_(const mtrace_field_ *field, void *to, uint64_t value) {
     char *at = (char *)to + field->offset;
@@ -3239,67 +3309,86 @@ static void mtrace_write_dat_(mtrace_text_ *o, const mtrace_recording_ *r) {
     }
 }
 
-/* --- trace events of Chrome --- */
+/* --- trace events of Chrome, comma-separated values --- */
 
-/* Prints an event up to the keys of its kind. */
-static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *kind, uint64_t time,
-                                uint32_t thread) {
-    mtrace_put_(o, ",\n{\"name\":");
-    mtrace_put_json_text_(o, name, strlen(name));
-    mtrace_put_format_(o, ",\"ph\":\"%s\",\"ts\":%llu.%03llu,\"pid\":%lu,\"tid\":%lu", kind,
-                       (mtrace_u_)(time / 1000), (mtrace_u_)(time % 1000), mtrace_process_(),
-                       (unsigned long)thread);
+enum { MTRACE_EVENT_FIELDS_ = 7, MTRACE_MARK_FIELDS_ = 3 };
+static const mtrace_record_field_ mtrace_event_fields_[MTRACE_EVENT_FIELDS_] = {
+    {"name", MTRACE_AS_TEXT_, 0, {0, sizeof(char *)}},
+    {"ph", MTRACE_AS_TEXT_, 1, {0, sizeof(char *)}},
+    {"ts", MTRACE_AS_US_, 2, MTRACE_FIELD_(mtrace_recorder_span, start)},
+    {"pid", MTRACE_AS_NUMBER_, 3, {0, sizeof(uint64_t)}},
+    {"tid", MTRACE_AS_NUMBER_, 2, MTRACE_FIELD_(mtrace_recorder_span, thread)},
+    {"dur", MTRACE_AS_US_, 4, {0, sizeof(uint64_t)}},
+    {"s", MTRACE_AS_TEXT_, 5, {0, sizeof(char *)}},
+};
+static const mtrace_record_field_ mtrace_mark_fields_[MTRACE_MARK_FIELDS_] = {
+    {"start_bytes", MTRACE_AS_NUMBER_, 0, MTRACE_FIELD_(mtrace_recorder_span, start_bytes)},
+    {"end_bytes", MTRACE_AS_NUMBER_, 0, MTRACE_FIELD_(mtrace_recorder_span, end_bytes)},
+    {"bytes", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_recorder_span, start_bytes)},
+};
+
+/* Prints an event with its arguments. */
+static void mtrace_print_event_(mtrace_text_ *o, const char *name, const char *kind,
+                                const mtrace_recorder_span *s, const mtrace_record_field_ *fields,
+                                size_t count, const void *const *arguments) {
+    uint64_t process = mtrace_process_(), length = s->end - s->start;
+    const char *scope = "p";
+    const void *const parts[] = {
+        &name, &kind, s, &process, *kind == 'X' ? &length : NULL, *kind == 'i' ? &scope : NULL};
+    mtrace_put_(o, ",\n{");
+    mtrace_put_json_(o, mtrace_event_fields_, MTRACE_EVENT_FIELDS_, parts);
+    mtrace_put_(o, ",\"args\":{");
+    mtrace_put_json_(o, fields, count, arguments);
+    mtrace_put_(o, "}}");
 }
 
-/* One counter with the known values of these words' series. */
-static void mtrace_print_counter_(mtrace_text_ *o, const mtrace_recording_ *r,
-                                  const uint64_t *sample, const char *name, size_t word,
-                                  size_t end) {
-    bool any = false;
-    for (; word < end; word++) {
-        if (sample[word] == MTRACE_UNKNOWN_BYTES_) {
-            continue;
-        }
-        if (!any) {
-            mtrace_print_event_(o, name, "C", sample[MTRACE_W_TIME_], 0);
-        }
-        mtrace_put_(o, any ? "," : ",\"args\":{");
-        mtrace_put_json_key_(o, r->series[word].name);
-        mtrace_put_number_(o, sample[word]);
-        any = true;
+/* A counter with the series of these words. If the first one is not known, none is. */
+static void mtrace_print_counter_(mtrace_text_ *o, const mtrace_record_field_ *fields,
+                                  const uint64_t *sample, const char *name, size_t i, size_t end) {
+    const void *const parts[] = {NULL, sample};
+    mtrace_recorder_span at = MTRACE_ZERO_;
+    at.start = at.end = sample[MTRACE_W_TIME_];
+    if (i < end && sample[i] != MTRACE_UNKNOWN_BYTES_) {
+        mtrace_print_event_(o, name, "C", &at, fields + i, end - i, parts);
     }
-    mtrace_put_(o, any ? "}}" : "");
 }
 
 static void mtrace_print_mark_event_(mtrace_text_ *o, const mtrace_mark_ *mark) {
     const mtrace_recorder_span *s = &mark->span;
-    uint64_t length = s->end - s->start;
-    mtrace_print_event_(o, mark->name, mark->is_span ? "X" : "i", s->start, s->thread);
-    if (mark->is_span) {
-        mtrace_put_format_(o, ",\"dur\":%llu.%03llu", (mtrace_u_)(length / 1000),
-                           (mtrace_u_)(length % 1000));
-        mtrace_put_format_(o, ",\"args\":{\"start_bytes\":%llu,\"end_bytes\":%llu}}",
-                           (mtrace_u_)s->start_bytes, (mtrace_u_)s->end_bytes);
-    } else {
-        mtrace_put_format_(o, ",\"s\":\"p\",\"args\":{\"bytes\":%llu}}", (mtrace_u_)s->start_bytes);
+    const void *const parts[] = {mark->is_span ? s : NULL, mark->is_span ? NULL : s};
+    mtrace_print_event_(o, mark->name, mark->is_span ? "X" : "i", s, mtrace_mark_fields_,
+                        MTRACE_MARK_FIELDS_, parts);
+}
+
+/* The fields of CSV, from index 1: a time, then each series at its word. Returns their number. */
+static size_t mtrace_series_fields_(mtrace_record_field_ *fields, const mtrace_recording_ *r) {
+    static const mtrace_record_field_ time = {"time", MTRACE_AS_SECONDS_, 0, {0, 8}};
+    static const mtrace_record_field_ series = {NULL, MTRACE_AS_BYTES_, 1, {0, 8}};
+    size_t word;
+    fields[MTRACE_W_CURRENT_ - 1] = time;
+    for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
+        fields[word] = series;
+        fields[word].name = r->series[word].name;
+        fields[word].field.offset = (uint16_t)(word * sizeof(uint64_t));
     }
+    return word - 1;
 }
 
 static void mtrace_write_chrome_(mtrace_text_ *o, const mtrace_recording_ *r) {
+    mtrace_record_field_ fields[MTRACE_MAX_WORDS_];
     size_t i;
-    mtrace_put_format_(o,
-                       "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tool\":\"mtrace\","
-                       "\"dropped_marks\":\"%llu\"},\n\"traceEvents\":[\n",
-                       (mtrace_u_)r->dropped_marks);
-    mtrace_put_format_(o,
-                       "{\"name\":\"process_name\",\"ph\":\"M\",\"pid\":%lu,\"tid\":0,\"args\":{",
-                       mtrace_process_());
-    mtrace_put_(o, "\"name\":\"mtrace\"}}");
+    mtrace_series_fields_(fields, r);
+    mtrace_put_format_(
+        o,
+        "{\"displayTimeUnit\":\"ms\",\"otherData\":{\"tool\":\"mtrace\","
+        "\"dropped_marks\":\"%llu\"},\n\"traceEvents\":[\n{\"name\":\"process_name\","
+        "\"ph\":\"M\",\"pid\":%lu,\"tid\":0,\"args\":{\"name\":\"mtrace\"}}",
+        (mtrace_u_)r->dropped_marks, mtrace_process_());
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
-        mtrace_print_counter_(o, r, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_SELECTED_);
-        mtrace_print_counter_(o, r, sample, "domains", MTRACE_W_SELECTED_, r->first_site);
-        mtrace_print_counter_(o, r, sample, "sites", r->first_site, r->words);
+        mtrace_print_counter_(o, fields, sample, "memory", MTRACE_W_CURRENT_, MTRACE_W_SELECTED_);
+        mtrace_print_counter_(o, fields, sample, "domains", MTRACE_W_SELECTED_, r->first_site);
+        mtrace_print_counter_(o, fields, sample, "sites", r->first_site, r->words);
     }
     for (i = 0; i < r->mark_count; i++) {
         mtrace_print_mark_event_(o, &r->marks[i]);
@@ -3307,28 +3396,16 @@ static void mtrace_write_chrome_(mtrace_text_ *o, const mtrace_recording_ *r) {
     mtrace_put_(o, "\n]}\n");
 }
 
-/* --- comma-separated values --- */
-
 static void mtrace_write_csv_(mtrace_text_ *o, const mtrace_recording_ *r) {
-    char name[MTRACE_MARK_NAME_ + 8];
-    size_t i, word;
-    mtrace_put_(o, "\"time (s)\"");
-    for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
-        snprintf(name, sizeof name, "%s (B)", r->series[word].name);
-        mtrace_put_char_(o, ',');
-        mtrace_put_csv_text_(o, name, strlen(name));
-    }
+    mtrace_record_field_ fields[MTRACE_MAX_WORDS_];
+    size_t i, count = mtrace_series_fields_(fields, r);
+    mtrace_put_csv_(o, fields + 1, count, NULL);
     for (i = 0; i < r->sample_count; i++) {
         const uint64_t *sample = r->samples + i * r->words;
         uint64_t time = sample[MTRACE_W_TIME_] - r->start;
-        mtrace_put_format_(o, "\r\n%llu.%09llu", (mtrace_u_)(time / MTRACE_NS_PER_S_),
-                           (mtrace_u_)(time % MTRACE_NS_PER_S_));
-        for (word = MTRACE_W_CURRENT_; word < r->words; word++) {
-            bool known = sample[word] != MTRACE_UNKNOWN_BYTES_;
-            mtrace_put_format_(o, known ? ",%llu" : ",", (mtrace_u_)sample[word]);
-        }
+        const void *const parts[] = {&time, sample};
+        mtrace_put_csv_(o, fields + 1, count, parts);
     }
-    mtrace_put_(o, "\r\n");
 }
 
 /* --- pictures: time in columns of equal length --- */
@@ -4335,7 +4412,7 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     return u.found;
 }
 #else
-#define MTRACE_UNWINDS_ 0
+#define MTRACE_UNWINDS_        0
 enum { MTRACE_CHAINS_ = 1 };
 typedef struct mtrace_chain_ {
     char unused;
@@ -4487,11 +4564,10 @@ static mtrace_listing_ mtrace_source_open_(const mtrace_site *function) {
     return s;
 }
 
-/* The text of a line. *length is its length without the line end, 0 if there is no such line.
-   Starts at the last line read. */
-static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t *length) {
+/* The text of a line and what follows it, "" if there is no such line. Starts at the last line
+   read. */
+static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line) {
     const char *end;
-    *length = 0;
     if (s->at == NULL || line < s->at_line) {
         s->at = s->text;
         s->at_line = 1;
@@ -4500,11 +4576,7 @@ static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line, size_t
         end = strchr(s->at, '\n');
         s->at = end == NULL ? NULL : end + 1;
     }
-    if (s->at == NULL || line == 0) {
-        return "";
-    }
-    *length = strcspn(s->at, "\r\n");
-    return s->at;
+    return s->at == NULL || line == 0 ? "" : s->at;
 }
 
 /* ============================================================================================== */
@@ -5778,8 +5850,9 @@ static void mtrace_symbols_resolve_(void) {
 /* One line of a function, the sum over all workers. */
 typedef struct mtrace_profile_row_ {
     uint32_t line;         /* 0: not known */
-    uint64_t runs;         /* exact, from macros and marks */
-    uint64_t address_runs; /* from return addresses: if runs is 0, there were at least these */
+    uint64_t runs;         /* from macros and marks; without any, as address_runs */
+    uint64_t runs_exact;   /* 1: there were some */
+    uint64_t address_runs; /* from return addresses: there were at least these */
     uint64_t allocs;
     uint64_t frees;
     int64_t change;
@@ -5891,7 +5964,10 @@ static mtrace_result mtrace_function_report_make_(mtrace_function_report_ *r, ui
     qsort(r->rows, r->count, sizeof *r->rows, mtrace_profile_row_order_);
     r->rise = r->total.rise;
     for (i = 0; i < r->count; i++) {
-        mtrace_raise_(&r->rise, r->rows[i].rise);
+        mtrace_profile_row_ *row = &r->rows[i];
+        row->runs_exact = row->runs != 0;
+        row->runs = row->runs != 0 ? row->runs : row->address_runs;
+        mtrace_raise_(&r->rise, row->rise);
     }
     return MTRACE_OK;
 }
@@ -5917,9 +5993,8 @@ static void mtrace_each_line_(mtrace_text_ *t, mtrace_function_report_ *r, bool 
 }
 
 static void mtrace_put_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line) {
-    size_t length;
-    const char *text = mtrace_source_line_(&r->source, line, &length);
-    mtrace_put_safe_(t, text, line == 0 ? 0 : length);
+    const char *text = mtrace_source_line_(&r->source, line);
+    mtrace_put_safe_(t, text, strcspn(text, "\r\n"));
 }
 
 /* --- the table --- */
@@ -6026,12 +6101,11 @@ static size_t mtrace_put_source_part_(mtrace_text_ *t, const char *text, size_t 
 
 /* The line's source, cut to the table's columns. */
 static void mtrace_put_table_source_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line) {
-    size_t length, from = t->column;
-    const char *text = mtrace_source_line_(&r->source, line, &length);
+    const char *text = mtrace_source_line_(&r->source, line);
+    size_t length = strcspn(text, "\r\n"), from = t->column;
     mtrace_text_ dry;
     mtrace_text_to_buffer_(&dry, NULL, 0);
     dry.column = from;
-    length = line == 0 ? 0 : length;
     if (r->columns == SIZE_MAX) {
         mtrace_put_safe_(t, text, length);
     } else if (mtrace_put_source_part_(&dry, text, length, from, r->columns) == length) {
@@ -6193,8 +6267,7 @@ static void mtrace_classic_line_(mtrace_text_ *t, mtrace_function_report_ *r, ui
     char digits[32];
     mtrace_put_right_(t, line == 0 ? "?" : mtrace_number_(digits, line, false, false), 6);
     if (row != NULL) {
-        mtrace_classic_measures_(t, row->held, row->change,
-                                 row->runs != 0 ? row->runs : row->address_runs, row->runs != 0);
+        mtrace_classic_measures_(t, row->held, row->change, row->runs, row->runs_exact != 0);
     } else if (line == (r->source.first != 0 ? r->source.first : r->function->line)) {
         mtrace_classic_measures_(t, r->total.entry, r->total.base, r->total.calls, true);
     }
@@ -6217,118 +6290,63 @@ static void mtrace_classic_(mtrace_text_ *t, mtrace_function_report_ *r) {
 
 /* --- for machines --- */
 
-static void mtrace_put_integer_(mtrace_text_ *t, int64_t value) {
-    mtrace_put_(t, value < 0 ? "-" : "");
-    mtrace_put_number_(t, mtrace_magnitude_(value));
-}
-
-/* The columns of CSV and JSON, in this order. */
-enum { MTRACE_FIELDS_ = 10 };
-static const char *const mtrace_field_names_[MTRACE_FIELDS_] = {
-    "line",       "runs",        "runs_exact", "held_bytes", "change_bytes",
-    "peak_bytes", "allocations", "frees",      "rise_bytes", "calls"};
-
-static void mtrace_fields_(mtrace_function_report_ *r, const mtrace_profile_row_ *row,
-                           int64_t *values) {
-    values[0] = row->line;
-    values[1] = (int64_t)(row->runs != 0 ? row->runs : row->address_runs);
-    values[2] = row->runs != 0;
-    values[3] = (int64_t)mtrace_not_negative_(row->held);
-    values[4] = row->change;
-    values[5] = (int64_t)mtrace_not_negative_(row->peak);
-    values[6] = (int64_t)row->allocs;
-    values[7] = (int64_t)row->frees;
-    values[8] = row->rise;
-    values[9] = (int64_t)r->total.calls;
-}
+/* The fields of a row of CSV, then more for JSON. An object of a line has parts 1 and 3, that of a
+   function parts 0, 2 and 4. */
+enum { MTRACE_CSV_FIELDS_ = 13, MTRACE_JSON_FIELDS_ = 17 };
+static const mtrace_record_field_ mtrace_profile_fields_[MTRACE_JSON_FIELDS_] = {
+    {"file", MTRACE_AS_TEXT_, 0, MTRACE_FIELD_(mtrace_site, file)},
+    {"function", MTRACE_AS_TEXT_, 0, MTRACE_FIELD_(mtrace_site, function)},
+    {"line", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_profile_row_, line)},
+    {"runs", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_profile_row_, runs)},
+    {"runs_exact", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_profile_row_, runs_exact)},
+    {"held_bytes", MTRACE_AS_HELD_, 1, MTRACE_FIELD_(mtrace_profile_row_, held)},
+    {"change_bytes", MTRACE_AS_CHANGE_, 1, MTRACE_FIELD_(mtrace_profile_row_, change)},
+    {"peak_bytes", MTRACE_AS_HELD_, 1, MTRACE_FIELD_(mtrace_profile_row_, peak)},
+    {"allocations", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_profile_row_, allocs)},
+    {"frees", MTRACE_AS_NUMBER_, 1, MTRACE_FIELD_(mtrace_profile_row_, frees)},
+    {"rise_bytes", MTRACE_AS_CHANGE_, 1, MTRACE_FIELD_(mtrace_profile_row_, rise)},
+    {"calls", MTRACE_AS_NUMBER_, 2, MTRACE_FIELD_(mtrace_called_, calls)},
+    {"source", MTRACE_AS_LINE_, 3, {0, sizeof(char *)}},
+    {"before_bytes", MTRACE_AS_CHANGE_, 4, MTRACE_FIELD_(mtrace_called_, entry)},
+    {"peak_bytes", MTRACE_AS_CHANGE_, 4, MTRACE_FIELD_(mtrace_called_, peak)},
+    {"rise_bytes", MTRACE_AS_CHANGE_, 4, MTRACE_FIELD_(mtrace_called_, rise)},
+    {"after_bytes", MTRACE_AS_CHANGE_, 4, MTRACE_FIELD_(mtrace_called_, after)},
+};
 
 static void mtrace_csv_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                              const mtrace_profile_row_ *row) {
-    int64_t values[MTRACE_FIELDS_];
-    size_t length;
-    const char *text = mtrace_source_line_(&r->source, line, &length);
-    int i;
-    mtrace_put_csv_text_(t, r->function->file, strlen(r->function->file));
-    mtrace_put_char_(t, ',');
-    mtrace_put_csv_text_(t, r->function->function, strlen(r->function->function));
-    mtrace_fields_(r, row, values);
-    for (i = 0; i < MTRACE_FIELDS_; i++) {
-        mtrace_put_char_(t, ',');
-        mtrace_put_integer_(t, values[i]);
-    }
-    mtrace_put_char_(t, ',');
-    mtrace_put_csv_text_(t, text, line == 0 ? 0 : length);
-    mtrace_put_(t, "\r\n");
+    const char *source = mtrace_source_line_(&r->source, line);
+    const void *const parts[] = {r->function, row, &r->total, &source};
+    mtrace_put_csv_(t, mtrace_profile_fields_, MTRACE_CSV_FIELDS_, parts);
 }
 
-static void mtrace_csv_header_(mtrace_text_ *t) {
-    int i;
-    mtrace_put_(t, "file,function");
-    for (i = 0; i < MTRACE_FIELDS_; i++) {
-        mtrace_put_char_(t, ',');
-        mtrace_put_(t, mtrace_field_names_[i]);
-    }
-    mtrace_put_(t, ",source\r\n");
-}
-
-static void mtrace_put_json_field_(mtrace_text_ *t, const char *name, int64_t value) {
-    mtrace_put_json_key_(t, name);
-    mtrace_put_integer_(t, value);
-    mtrace_put_char_(t, ',');
+static void mtrace_csv_(mtrace_text_ *t, mtrace_function_report_ *r) {
+    mtrace_each_line_(t, r, false, mtrace_csv_line_);
 }
 
 static void mtrace_json_line_(mtrace_text_ *t, mtrace_function_report_ *r, uint32_t line,
                               const mtrace_profile_row_ *row) {
-    int64_t values[MTRACE_FIELDS_];
-    size_t length;
-    const char *text = mtrace_source_line_(&r->source, line, &length);
-    int i;
+    const char *source = mtrace_source_line_(&r->source, line);
+    const void *const parts[] = {NULL, row, NULL, &source, NULL};
     mtrace_put_(t, row == r->rows ? "\n  {" : ",\n  {");
-    mtrace_fields_(r, row, values);
-    for (i = 0; i + 1 < MTRACE_FIELDS_; i++) { /* the function has the calls */
-        mtrace_put_json_field_(t, mtrace_field_names_[i], values[i]);
-    }
-    mtrace_put_(t, "\"source\":");
-    mtrace_put_json_text_(t, text, line == 0 ? 0 : length);
+    mtrace_put_json_(t, mtrace_profile_fields_, MTRACE_JSON_FIELDS_, parts);
     mtrace_put_char_(t, '}');
 }
 
 static void mtrace_json_(mtrace_text_ *t, mtrace_function_report_ *r) {
-    mtrace_put_(t, "{\"file\":");
-    mtrace_put_json_text_(t, r->function->file, strlen(r->function->file));
-    mtrace_put_(t, ",\"function\":");
-    mtrace_put_json_text_(t, r->function->function, strlen(r->function->function));
-    mtrace_put_char_(t, ',');
-    mtrace_put_json_field_(t, "calls", (int64_t)r->total.calls);
-    mtrace_put_json_field_(t, "before_bytes", r->total.entry);
-    mtrace_put_json_field_(t, "peak_bytes", r->total.peak);
-    mtrace_put_json_field_(t, "rise_bytes", r->total.rise);
-    mtrace_put_json_field_(t, "after_bytes", r->total.after);
-    mtrace_put_(t, "\"lines\":[");
+    const void *const parts[] = {r->function, NULL, &r->total, NULL, &r->total};
+    mtrace_put_char_(t, '{');
+    mtrace_put_json_(t, mtrace_profile_fields_, MTRACE_JSON_FIELDS_, parts);
+    mtrace_put_(t, ",\"lines\":[");
     mtrace_each_line_(t, r, false, mtrace_json_line_);
     mtrace_put_(t, "]}");
 }
 
 /* --- all functions --- */
 
-static void mtrace_profile_put_(mtrace_text_ *t, mtrace_function_report_ *r,
-                                mtrace_profile_style style, bool is_first) {
-    switch (style) {
-    case MTRACE_PROFILE_CLASSIC:
-        mtrace_classic_(t, r);
-        break;
-    case MTRACE_PROFILE_CSV:
-        mtrace_each_line_(t, r, false, mtrace_csv_line_);
-        break;
-    case MTRACE_PROFILE_JSON:
-        mtrace_put_(t, is_first ? "" : ",\n ");
-        mtrace_json_(t, r);
-        break;
-    default:
-        mtrace_table_(t, r);
-        break;
-    }
-}
+typedef void (*mtrace_profile_fn_)(mtrace_text_ *t, mtrace_function_report_ *r);
+static const mtrace_profile_fn_ mtrace_profile_styles_[] = {mtrace_table_, mtrace_classic_,
+                                                            mtrace_csv_, mtrace_json_};
 
 /* A warning about events that were not measured and are missing above. */
 static void mtrace_profile_put_lost_(mtrace_text_ *t, uint64_t count, const char *what,
@@ -6369,6 +6387,7 @@ static mtrace_result mtrace_profile_functions_(mtrace_text_ *t,
                                                const mtrace_profile_report_desc *desc,
                                                mtrace_worker_ *only, uint32_t function) {
     uint32_t i, count = MTRACE_GET_ACQUIRE_(&mtrace_profiler_g_.function_count);
+    size_t style = (size_t)desc->style;
     bool is_first = true;
     for (i = 0; i < count; i++) {
         mtrace_function_report_ r;
@@ -6384,7 +6403,8 @@ static mtrace_result mtrace_profile_functions_(mtrace_text_ *t,
         }
         if (r.total.calls != 0) {
             r.columns = mtrace_profile_columns_(desc);
-            mtrace_profile_put_(t, &r, desc->style, is_first);
+            mtrace_put_(t, desc->style == MTRACE_PROFILE_JSON && !is_first ? ",\n " : "");
+            mtrace_profile_styles_[style < 4 ? style : 0](t, &r);
             is_first = false;
         }
         free(r.rows);
@@ -6398,7 +6418,7 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
     mtrace_result result;
     mtrace_symbols_resolve_();
     if (desc->style == MTRACE_PROFILE_CSV) {
-        mtrace_csv_header_(t);
+        mtrace_put_csv_(t, mtrace_profile_fields_, MTRACE_CSV_FIELDS_, NULL);
     } else if (desc->style == MTRACE_PROFILE_JSON) {
         mtrace_put_char_(t, '[');
     }
