@@ -29,7 +29,7 @@ count 0        chapters in more than one place
 count 141>55   functions of mtrace.h that one MT_MALLOC reaches
 chapters mtrace.h 70 CONFIG, 20 VERSION, 150 COMPILER, 390 TYPES, 80 LIFE CYCLE, 60 QUERIES, 140 SNAPSHOTS,
 chapters mtrace.h 110 REPORTS, 30 CHECKS, 370 RECORDING, 290 MACROS, 770 PORTABILITY, 700 STRUCTURES, 260 GATE,
-chapters mtrace.h 730 TEXT, 100 NAMES, 190 INTERN, 730 SITES, 470 TRACE TABLE, 180 SAMPLING, 520 COUNTERS, 630 RECORD,
+chapters mtrace.h 730 TEXT, 100 NAMES, 190 INTERN, 780 SITES, 470 TRACE TABLE, 180 SAMPLING, 520 COUNTERS, 630 RECORD,
 chapters mtrace.h 830 LIFECYCLE, 240 LOOKUP, 180 FILTER, 770 SNAPSHOT, 620 GROUP, 320 ROW TEXT, 570 TABLE, 90 BASELINE,
 chapters mtrace.h 270 REPORT, 960 DIRECT, 340 CHECK
 chapters mtrace_ext.h 90 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 330 OUTPUT, 70 EXIT, 90 FILES,
@@ -37,7 +37,7 @@ chapters mtrace_ext.h 380 DUMP, 450 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECOR
 chapters mtrace_ext.h 810 RECORDER REPORTS, 230 LINE PROFILE, 190 UNWIND, 160 SOURCE OF A FUNCTION, 300 SYMBOLS,
 chapters mtrace_ext.h 930 MEASURING, 700 PROFILE REPORT, 180 MEMORY USAGE, 420 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_BASE_RESIZE_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
-core MTRACE_GOLDEN_ MTRACE_GUARD_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_
+core MTRACE_CACHE_OF_ MTRACE_GOLDEN_ MTRACE_GUARD_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_
 core MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_
 core MTRACE_SET_RELEASE_ MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_
 core MTRACE_UNKNOWN_ MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_filters_ mtrace_filters_keep_
@@ -46,7 +46,7 @@ core mtrace_not_negative_ mtrace_number_ mtrace_plain_length_ mtrace_put_ mtrace
 core mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_dots_ mtrace_put_escaped_ mtrace_put_hex_
 core mtrace_put_name_ mtrace_put_number_ mtrace_put_number_right_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
 core mtrace_put_size_right_ mtrace_put_table_size_ mtrace_report_error_ mtrace_round_ mtrace_row_measure_
-core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_state_ mtrace_text_ mtrace_text_end_
+core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_site_remember_ mtrace_state_ mtrace_text_ mtrace_text_end_
 core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_name_
 core mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_
 LIMITS
