@@ -26,6 +26,8 @@ static void write_unlocked(const char *text, size_t length, void *user) {
     }
 }
 
+enum { LINE = 96 }; /* bytes that the writer gets at once */
+
 static void *memory[1 << 12]; /* 32 KiB or 16 KiB, aligned */
 
 static void start(size_t max_blocks, size_t max_sites, size_t max_scopes, size_t name_bytes) {
@@ -39,7 +41,7 @@ static void start(size_t max_blocks, size_t max_sites, size_t max_scopes, size_t
     desc.memory_size = sizeof memory;
     desc.write = write_unlocked;
     desc.write_user = &output;
-    desc.columns = 127;
+    desc.columns = LINE - 1;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
 }
 
@@ -98,6 +100,13 @@ static void report(const mtrace_print_desc *desc, const mtrace_snapshot *old) {
     assert_int_equal(mtrace_report(rows, &desc->report), MTRACE_OK);
 }
 
+/* Direct warnings are no longer than a line: they lose their beginning. This leaves of each line
+   the part that both have. */
+static char *cut(char *line) {
+    size_t length = strlen(line);
+    return length < LINE - 16 ? line : line + length - (LINE - 16);
+}
+
 /* Compares lines in any order. */
 static int compare_lines(const void *a, const void *b) {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -110,7 +119,7 @@ static void sort_lines(char *text) {
     char *line;
     strcpy(copy, text);
     for (line = strtok(copy, "\n"); line != NULL; line = strtok(NULL, "\n")) {
-        lines[count++] = line;
+        lines[count++] = cut(line);
     }
     qsort(lines, count, sizeof *lines, compare_lines);
     text[0] = '\0';
@@ -544,7 +553,7 @@ static void long_names_are_cut(void **state) {
     assert_int_equal(mtrace_print_leaks(), MTRACE_OK);
     assert_memory_equal(output.text, "...x", 4);
     expect_last_line("x/end.c:1: warning: 10 B in 1 block not freed, allocated in f\n");
-    assert_int_equal(output.length, 128);
+    assert_int_equal(output.length, LINE);
     output_clear();
     desc.report.columns = 1000; /* more than a line can hold */
     assert_int_equal(mtrace_print(&desc), MTRACE_OK);
