@@ -29,6 +29,8 @@ typedef struct machine_state {
 
 static int irq_mask, locks, lock_held;
 static void (*interrupt)(void); /* to be raised between the saving and the masking */
+static void (*between)(void);   /* to be called when a call has let the lock go */
+static int between_left;        /* behind so many unlocks; -1: behind each */
 
 static void lock(machine_state *state) {
     void (*handler)(void) = interrupt;
@@ -49,6 +51,12 @@ static void unlock(const machine_state *state) {
     assert_int_equal(lock_held, 1);
     lock_held = 0;
     irq_mask = state->saved;
+    if (between != NULL && (between_left < 0 || --between_left == 0)) {
+        void (*call)(void) = between;
+        between = NULL;
+        call();
+        between = between_left < 0 ? call : NULL;
+    }
 }
 
 #define MTRACE_LOCK_STATE    machine_state
@@ -572,6 +580,252 @@ static void test_hooks_while_paused_and_stopped(void **state) {
     mtrace_stop();
 }
 
+/* --- the lock is let go between rows and slots --- */
+
+enum { SITES = 20 };
+
+static mtrace_site sites[SITES];
+static void *kept[SITES];
+static void *extra;
+static unsigned char snapshot_memory[1 << 15];
+
+/* Each of SITES call sites holds a block of 10 bytes. */
+static void start_with_blocks(void) {
+    int i;
+    start();
+    for (i = 0; i < SITES; i++) {
+        sites[i].file = "site";
+        sites[i].line = (uint32_t)i + 1;
+        kept[i] = mtrace_malloc_at(10, &sites[i]);
+    }
+}
+
+static void free_blocks(void) {
+    int i;
+    between = NULL;
+    for (i = 0; i < SITES; i++) {
+        MT_FREE(kept[i]);
+    }
+}
+
+static mtrace_result last_result;
+static const char *last_check;
+static mtrace_info last_info;
+static mtrace_snapshot *last_snapshot;
+
+static void take_snapshot(void) {
+    mtrace_buffer room = {snapshot_memory, sizeof snapshot_memory};
+    last_result = mtrace_snapshot_take(&last_snapshot, true, &room);
+}
+
+static void ask_info(void) {
+    last_info = mtrace_get_info();
+}
+
+static void check_all(void) {
+    last_check = mtrace_check();
+}
+
+static void (*const long_calls[])(void) = {take_snapshot, ask_info, check_all, mtrace_clear};
+enum { LONG_CALLS = sizeof long_calls / sizeof *long_calls };
+
+/* One row or 8 slots under one lock: the number of locks shows it. */
+static void test_locks_are_short(void **state) {
+    int capacity, rows, i, before;
+    (void)state;
+    start_with_blocks();
+    ask_info();
+    capacity = (int)last_info.capacity;
+    rows = (int)last_info.sites;
+    assert_int_equal(rows, SITES);
+    for (i = 0; i < LONG_CALLS; i++) {
+        before = locks;
+        long_calls[i]();
+        assert_true(locks - before >= rows + (long_calls[i] == ask_info ? 0 : capacity / 8));
+    }
+    free_blocks();
+    mtrace_stop();
+}
+
+/* Calls `meanwhile` in each call of long_calls behind its first unlock, then behind its second, and
+   so on. `after` looks at the result. */
+static void at_each_unlock(void (*meanwhile)(void), void (*after)(void (*call)(void))) {
+    int i, at, before, last;
+    for (i = 0; i < LONG_CALLS; i++) {
+        for (at = 0, last = 1; at < last; at += 1 + at / 50) { /* first undisturbed */
+            start_with_blocks();
+            extra = NULL;
+            before = locks;
+            between = at == 0 ? NULL : meanwhile;
+            between_left = at;
+            long_calls[i]();
+            last = at == 0 ? locks - before : last;
+            if (at != 0) {
+                assert_null(between);
+                after(long_calls[i]);
+            }
+            MT_FREE(extra);
+            free_blocks();
+            mtrace_stop();
+        }
+    }
+}
+
+/* The memory is the caller's again, and it makes use of it. */
+static void stop_meanwhile(void) {
+    mtrace_stop();
+    memset(memory, 0xa5, sizeof memory);
+}
+
+static void after_a_stop(void (*call)(void)) {
+    assert_false(mtrace_is_tracing());
+    if (call == take_snapshot) { /* or the last row was copied before */
+        assert_true(last_result == MTRACE_ERR_CHANGED || last_result == MTRACE_OK);
+    }
+}
+
+static void test_a_stop_in_a_long_call(void **state) {
+    (void)state;
+    at_each_unlock(stop_meanwhile, after_a_stop);
+}
+
+static void restart_meanwhile(void) {
+    stop_meanwhile();
+    start();
+    extra = MT_MALLOC(100);
+}
+
+static void after_a_restart(void (*call)(void)) {
+    assert_null(mtrace_check());
+    assert_true(call == mtrace_clear || mtrace_get_traced_memory().current == 100);
+    assert_true(mtrace_get_traced_memory().current % 100 == 0);
+}
+
+static void test_a_restart_in_a_long_call(void **state) {
+    (void)state;
+    at_each_unlock(restart_meanwhile, after_a_restart);
+}
+
+static void after_a_clear(void (*call)(void)) {
+    assert_null(mtrace_check());
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    assert_int_equal(mtrace_get_traced_memory().peak, 0);
+    assert_int_equal(mtrace_get_info().foreign_frees, 0);
+    assert_int_equal(mtrace_g_.generation % 2, 0);
+    assert_true(call != take_snapshot || last_result == MTRACE_OK);
+}
+
+static void test_a_clear_in_a_long_call(void **state) {
+    (void)state;
+    at_each_unlock(mtrace_clear, after_a_clear);
+}
+
+/* A new block, and one less of the old ones. */
+static void allocate_meanwhile(void) {
+    extra = MT_MALLOC(1000);
+    MT_FREE(kept[SITES / 2]);
+    kept[SITES / 2] = NULL;
+}
+
+static void after_an_allocation(void (*call)(void)) {
+    uint64_t held = mtrace_get_traced_memory().current;
+    assert_null(mtrace_check());
+    if (call == mtrace_clear) { /* the new block may be forgotten or not */
+        assert_true(held == 1000 || held == 0);
+    } else {
+        assert_int_equal(held, 10 * (SITES - 1) + 1000);
+    }
+    assert_true(call != take_snapshot || last_result == MTRACE_OK);
+}
+
+static void test_an_allocation_in_a_long_call(void **state) {
+    (void)state;
+    at_each_unlock(allocate_meanwhile, after_an_allocation);
+}
+
+static void allocate_at_each(void) {
+    MT_FREE(extra);
+    extra = MT_MALLOC(1000);
+}
+
+/* An interrupt behind each unlock: the rows of all others are right. */
+static void test_rows_beside_busy_ones(void **state) {
+    size_t i, found = 0;
+    (void)state;
+    start_with_blocks();
+    extra = NULL;
+    between = allocate_at_each;
+    between_left = -1;
+    take_snapshot();
+    between = NULL;
+    assert_int_equal(last_result, MTRACE_OK);
+    for (i = 0; i < last_snapshot->row_count; i++) {
+        const mtrace_row *row = &last_snapshot->rows[i];
+        if (strcmp(row->file, "site") == 0) {
+            assert_int_equal(row->size, 10);
+            assert_int_equal(row->count, 1);
+            found++;
+        }
+    }
+    assert_int_equal(found, SITES);
+    assert_null(mtrace_check());
+    MT_FREE(extra);
+    free_blocks();
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    mtrace_stop();
+}
+
+/* --- a clear while the allocator resizes a block --- */
+
+static void clear_in_the_allocator(void *block, size_t size) {
+    (void)block;
+    (void)size;
+    heap_allocated = NULL;
+    mtrace_clear();
+}
+
+static void test_a_clear_in_a_realloc(void **state) {
+    void *block;
+    int fails;
+    (void)state;
+    for (fails = 0; fails < 2; fails++) {
+        start();
+        block = MT_MALLOC(100);
+        heap_allocated = clear_in_the_allocator;
+        heap_is_full = fails == 1;
+        extra = MT_REALLOC(block, 200);
+        heap_is_full = false;
+        assert_int_equal(mtrace_get_traced_memory().current, fails == 1 ? 0 : 200);
+        assert_null(mtrace_check());
+        MT_FREE(fails == 1 ? block : extra);
+        assert_int_equal(mtrace_get_info().foreign_frees, fails);
+        mtrace_stop();
+    }
+}
+
+static void life_cycle_meanwhile(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ALREADY);
+    mtrace_stop();
+    mtrace_clear();
+    assert_int_equal(mtrace_name_domain(9, "nine"), MTRACE_OK);
+    MT_FREE(MT_MALLOC(10));
+    assert_int_equal(mtrace_get_info().capacity, 0);
+    assert_null(mtrace_check());
+}
+
+/* A start zeroes its memory in stretches. Until it has, the tracer is stopped for all others. */
+static void test_calls_in_a_start(void **state) {
+    (void)state;
+    between = life_cycle_meanwhile;
+    between_left = 100;
+    start();
+    assert_null(between);
+    assert_null(mtrace_check());
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_lock_does_not_nest),
@@ -588,6 +842,14 @@ int main(void) {
         cmocka_unit_test(test_hooks_do_not_count_twice),
         cmocka_unit_test(test_realloc_with_hooks),
         cmocka_unit_test(test_hooks_while_paused_and_stopped),
+        cmocka_unit_test(test_locks_are_short),
+        cmocka_unit_test(test_a_stop_in_a_long_call),
+        cmocka_unit_test(test_a_restart_in_a_long_call),
+        cmocka_unit_test(test_a_clear_in_a_long_call),
+        cmocka_unit_test(test_an_allocation_in_a_long_call),
+        cmocka_unit_test(test_rows_beside_busy_ones),
+        cmocka_unit_test(test_a_clear_in_a_realloc),
+        cmocka_unit_test(test_calls_in_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
