@@ -1,6 +1,6 @@
 /* A game on a microcontroller with 16 KiB of RAM and no operating system. Reports go through a
-   serial port, a snapshot to a file of the host. The tracer uses a static block, and its snapshots and
-   statistics use others. The timer interrupt may call it, because its lock disables interrupts.
+   serial port, a snapshot to a file of the host. The tracer uses a static block, and its snapshots
+   and statistics use others. The timer interrupt may call it, because its lock disables interrupts.
    boards/ has the rest of the machine. Exit status 0: all checks hold. */
 
 #include "board.h"
