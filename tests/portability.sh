@@ -22,10 +22,11 @@ ok() { echo "ok portability $machine: $1"; }
 bad() { echo "not ok portability $machine: $1: $(grep -a -m 1 -E 'error|ERROR|undefined' "$out/log" || tail -n 1 "$out/log")"; }
 skipped() { echo "skipped portability $machine: $1: $2"; }
 
-# Sets, for a machine: cc, the compiler; run, what runs its programs; libraries, those of the tests; checks, what is
-# done; why[TEST], why it cannot run a test.
+# Sets, for a machine: cc, the compiler; run, what runs its programs; libraries and tests_flags, those of the tests;
+# checks, what is done; why[TEST], why it cannot run a test.
 settings() {
-    cc=() run=() libraries="-lpthread -lm" checks="numbers tests"
+    local name
+    cc=() run=() libraries="-lpthread -lm" tests_flags="" checks="numbers tests"
     declare -gA why=()
     case $machine in
     i686) cc=(gcc -m32 -idirafter /usr/include/x86_64-linux-gnu) ;;
@@ -34,16 +35,18 @@ settings() {
     s390x) emulated s390x-linux-gnu s390x ;;
     ppc64) emulated powerpc64-linux-gnu ppc64 ;;
     riscv64) emulated riscv64-linux-gnu riscv64 ;;
-    alpha) emulated alpha-linux-gnu alpha && checks="numbers" ;;
+    alpha) emulated alpha-linux-gnu alpha && checks=numbers ;;
     mips) emulated mips-linux-gnu mips -D_FILE_OFFSET_BITS=64 -DMTRACE_SINGLE_THREAD && libraries+=" -latomic" ;;
-    hppa) emulated hppa-linux-gnu hppa -DMTRACE_SINGLE_THREAD && checks="numbers" ;;
+    hppa) emulated hppa-linux-gnu hppa -DMTRACE_SINGLE_THREAD && checks=numbers ;;
     musl) cc=(musl-gcc -static) checks="program tests" ;;
-    dietlibc) cc=(diet -Os gcc) checks="program" ;;
+    dietlibc) cc=(diet -Os gcc -DMTRACE_SINGLE_THREAD) checks=program ;;
     tcc) cc=(tcc -DMTRACE_SINGLE_THREAD) ;;
     wasi)
         cc=(clang --target=wasm32-wasi --sysroot=/usr)
         run=(node --no-warnings tests/support/wasi/run.mjs)
-        checks="program tests" libraries=""
+        checks="program tests" libraries="" tests_flags="-DMTRACE_SINGLE_THREAD -Itests/support/wasi"
+        for name in $tests; do why[$name]="uses threads, signals or processes"; done
+        unset "why[check]" "why[group]" "why[model]" "why[report]"
         ;;
     avr) cc=(avr-gcc -mmcu=atmega1284p -DMTRACE_SINGLE_THREAD) checks="refused" ;;
     *)
@@ -90,7 +93,8 @@ check_refused() { # fewer than 32 bits
 check_tests() {
     local name source shared
     export TEST_ROUNDS=20 TEST_EMULATOR="${run[*]}" # see tests/test_races.c
-    build implementation.o -Itests -Itests/support/cmocka -DTEST_SHARED -c tests/support/implementation.c || bad implementation
+    # shellcheck disable=SC2086
+    build implementation.o $tests_flags -Itests -Itests/support/cmocka -DTEST_SHARED -c tests/support/implementation.c || bad implementation
     for name in $tests; do
         source=tests/test_$name.c shared=(-DTEST_SHARED "$out/implementation.o")
         if [ -n "${why[$name]:-}" ]; then
@@ -101,7 +105,7 @@ check_tests() {
             shared=()
         fi
         # shellcheck disable=SC2086
-        if build "$name" -Itests -Itests/support/cmocka "$source" "${shared[@]}" $libraries &&
+        if build "$name" $tests_flags -Itests -Itests/support/cmocka "$source" "${shared[@]}" $libraries &&
             timeout 600 "${run[@]}" "$out/$name" >"$out/log" 2>&1; then
             ok "$name: $(sed -n 's/.*PASSED *\] //p' "$out/log" | tail -n 1)"
         else bad "$name"; fi
