@@ -19,11 +19,14 @@ POINTERS = {
     "dump": r"mtrace_dump_(names_of|location|frame)_",
     "d->compare": r"mtrace_direct_by_\w+_",
     "d->put_key": r"mtrace_direct_put_\w+_key_",
-    "d->put_figures": r"mtrace_direct_put_(figures|diffs)_",
     "d->put_scopes": r"mtrace_direct_put_scopes_",
-    "d->shows": r"mtrace_figures_\w+_",
-    "d->refuse": r"mtrace_direct_refuse_\w+_",
-    "d->subtract": r"mtrace_direct_subtract_\w+_",
+    "d->shows": r"mtrace_figures_(any|changed|grew)_",
+    "d->measure": r"mtrace_direct_measure_\w+_",
+    "d->kind->put_figures": r"mtrace_direct_put_(figures|diffs)_",
+    "d->kind->ranks_above": r"mtrace_(figures|changes)_rank_above_",
+    "d->kind->put_change": r"mtrace_put_sum_diff_",
+    "d->kind->refuse": r"mtrace_direct_refuse_\w+_",
+    "d->kind->subtract": r"mtrace_direct_subtract_\w+_",
     "put_rows": r"mtrace_direct_put_(table|warnings)_",
     "t->write": r"mtrace_write_(before_abort|stderr)_",
     "mtrace_g_.write": None,
@@ -35,7 +38,7 @@ LINES = {"d->compare": r"mtrace_direct_by_line_", "d->put_scopes": None}
 TABLE = {**LINES, "d->put_key": r"mtrace_direct_put_line_key_", "put_rows": r"mtrace_direct_put_table_"}
 WARNINGS = {**LINES, "d->put_key": r"mtrace_direct_put_place_key_", "put_rows": r"mtrace_direct_put_warnings_"}
 POINTERS_OF = {
-    "stack_print_top": TABLE,
+    "stack_print_top": {**TABLE, "d->kind->put_change": None},
     "stack_print_diff": TABLE,
     "stack_print_leaks": WARNINGS,
     "stack_no_growth": WARNINGS,

@@ -36,12 +36,12 @@ measure <<'LIMITS'
 420      track         MT_TRACK
 200      untrack       MT_UNTRACK
 260      scope         MT_SCOPE
-820>600  print_top     mtrace_print_top
+650>600  print_top     mtrace_print_top
 1100     print_by      mtrace_print, mtrace_print_by
-800      print_leaks   mtrace_print_leaks
-820      print_diff    mtrace_print_diff
-160      set_baseline  mtrace_set_baseline
-980>600  no_growth     MT_ASSERT_NO_GROWTH
+740      print_leaks   mtrace_print_leaks
+670      print_diff    mtrace_print_diff
+120      set_baseline  mtrace_set_baseline
+800>600  no_growth     MT_ASSERT_NO_GROWTH
 280      start         mtrace_start
 300      check         mtrace_check
 600      take          mtrace_snapshot_take
