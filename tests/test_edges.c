@@ -313,7 +313,7 @@ static void test_address_comes_again(void **state) {
     test_traced((void *)old, 98, "edges.c", 1);
     free((void *)old);
     test_held(98, 98, 1); /* it cannot know yet */
-    if (TEST_ASAN) {        /* which does not hand an address out again */
+    if (TEST_ASAN) {      /* which does not hand an address out again */
         assert_int_equal(mtrace_track_at(0, old, 100, &site_b), MTRACE_OK);
     } else {
         block = mtrace_malloc_at(100, &site_b); /* of the same size class */

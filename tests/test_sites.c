@@ -165,7 +165,7 @@ static const char *text_of(const char *value) {
     return value;
 }
 
-/* So many calls and uses of sizes[i++], and so many bytes held now. */
+/* The calls and the uses of sizes[i++] up to now, and the bytes held. */
 static void expect_once(int i, int used, int expected_calls, uint64_t held) {
     test_sound();
     assert_int_equal(i, used);
