@@ -49,6 +49,12 @@ for board in microbit mps2-an385 mps2-an386 riscv32; do
     report "$board: the host prints its snapshot as the firmware did" $?
 done
 
+# Two tasks that the timer switches at any instruction: each has its own scope, and the lock is never held for long.
+out=$tmp/tasks.txt board=tasks
+examples/firmware/tasks.sh >"$out" 2>&1
+report "tasks: its own checks" $? "$(tail -n 3 "$out" | tr '\n' ' ')"
+prints "the total of a task" '^ +100 B +71\.4 +1 .* domain 1 gui$'
+
 # Firmware's code writes more names and lines than its caches hold: some are in the file twice.
 gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -DMTRACE -I. tests/support/many_sites.c -o "$tmp/many" &&
     "$tmp/many" "$tmp/many.mtrace" >"$tmp/firmware" && "$tmp/read" "$tmp/many.mtrace" >"$tmp/host" &&
