@@ -31,24 +31,24 @@ measure() {
 measure <<'LIMITS'
 420>260  malloc        MT_MALLOC
 420>260  calloc        MT_CALLOC
-580>320  realloc       MT_REALLOC
-420>260  free          MT_FREE
+560>320  realloc       MT_REALLOC
+380>260  free          MT_FREE
 420      track         MT_TRACK
 200      untrack       MT_UNTRACK
 260      scope         MT_SCOPE
 650>600  print_top     mtrace_print_top
-1100     print_by      mtrace_print, mtrace_print_by
+1040     print_by      mtrace_print, mtrace_print_by
 740      print_leaks   mtrace_print_leaks
 670      print_diff    mtrace_print_diff
 120      set_baseline  mtrace_set_baseline
 800>600  no_growth     MT_ASSERT_NO_GROWTH
 280      start         mtrace_start
-300      check         mtrace_check
-600      take          mtrace_snapshot_take
+320      check         mtrace_check
+560      take          mtrace_snapshot_take
 460      statistics    mtrace_snapshot_statistics
 500      compare       mtrace_snapshot_compare_to
-900      report        mtrace_report
-1900     dump          mtrace_snapshot_dump_to
+840      report        mtrace_report
+1860     dump          mtrace_snapshot_dump_to
 LIMITS
 failed=$?
 measure <<<'40 malloc MT_MALLOC' >"$tmp/log"

@@ -1,5 +1,6 @@
-/* One function for each row of tests/stack.sh, which computes its stack. Firmware's build. The program
-   measures what each of them does use in one case, so that the computation can be held to it. */
+/* One function for each row of tests/stack.sh, which computes its stack. Firmware's build. The
+   program measures what each of them does use in one case, so that the computation can be held to
+   it. */
 
 #define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
