@@ -30,7 +30,7 @@ typedef struct machine_state {
 static int irq_mask, locks, lock_held;
 static void (*interrupt)(void); /* to be raised between the saving and the masking */
 static void (*between)(void);   /* to be called when a call has let the lock go */
-static int between_left;        /* behind so many unlocks; -1: behind each */
+static int between_left;        /* behind the n-th unlock; -1: behind each */
 
 static void lock(machine_state *state) {
     void (*handler)(void) = interrupt;
