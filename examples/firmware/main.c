@@ -181,7 +181,15 @@ int main(void) {
     const mtrace_rows *answer;
     mtrace_snapshot *before = take_snapshot(&before_room);
 
+    /* With no memory but the tracer's: the baseline, growth since then, the top list. */
+    check(mtrace_set_baseline() == MTRACE_OK, "FAILED: baseline");
+    MT_ASSERT_NO_GROWTH(NULL, 0);
     load_level(&now, 0);
+    mtrace_write_message("== Level 1 is loaded: the top lines, straight from the counters");
+    check(mtrace_print_top(2) == MTRACE_OK, "FAILED: top lines");
+    check(mtrace_growth(NULL, 0, NULL, 0) == 40 * 12 * 2 + 6 * SPRITE_BYTES + 21,
+          "FAILED: growth since the baseline");
+
     mtrace_snapshot *level1 = take_snapshot(&level1_room);
     mtrace_write_message("== Level 1 is loaded");
     answer = ask(level1, NULL, MTRACE_BY_LINE, MTRACE_STYLE_TABLE);
