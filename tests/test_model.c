@@ -18,7 +18,8 @@ typedef struct entry {
 } entry;
 
 typedef struct totals {
-    uint64_t size, count, peak_size, total_size, total_count, frees, reallocs, dropped;
+    uint64_t size, count, peak_size, total_size, total_count, frees, reallocs, dropped, failed,
+        failed_size;
 } totals;
 
 static entry entries[BLOCKS];
@@ -119,6 +120,15 @@ static void model_adopt(entry *to) {
     }
 }
 
+/* An allocation failed. One of size 0 may be NULL, and is no failure. */
+static void model_failure(int site, uint64_t size) {
+    totals *t = &site_totals[site];
+    if (!paused && size != 0) {
+        t->failed++;
+        t->failed_size = t->failed_size > size ? t->failed_size : size;
+    }
+}
+
 static bool is_free_entry(const entry *e) {
     return e->block == NULL && e->domain == 0 && !e->freed;
 }
@@ -132,6 +142,9 @@ static void step_alloc(entry *e, int site) {
     test_fail_next = 0;
     assert_int_equal(e->block == NULL, fail);
     e->site = -1;
+    if (fail) {
+        model_failure(site, size);
+    }
     if (e->block != NULL) {
         e->key = (uintptr_t)e->block;
         if (!paused) {
@@ -166,6 +179,9 @@ static void step_realloc(entry *e, int site) {
     moved = mtrace_realloc_at(e->block, (size_t)size, &sites[site]);
     test_fail_next = 0;
     assert_int_equal(moved == NULL, fail);
+    if (fail) {
+        model_failure(site, size);
+    }
     if (moved != NULL) {
         int to = paused ? e->site : site;
         model_out(e);
@@ -318,6 +334,8 @@ static void compare_row(const mtrace_row *row, const totals *t) {
     assert_int_equal(row->frees, t->frees);
     assert_int_equal(row->reallocs, t->reallocs);
     assert_int_equal(row->dropped_count, t->dropped);
+    assert_int_equal(row->failed_count, t->failed);
+    assert_int_equal(row->failed_size, t->failed_size);
 }
 
 static void compare_rows(mtrace_snapshot *snapshot) {
@@ -326,7 +344,8 @@ static void compare_rows(mtrace_snapshot *snapshot) {
     int site;
     s = test_rows(snapshot, MTRACE_BY_LINE);
     for (site = 0; site < SITES; site++) {
-        rows += site_totals[site].count != 0 || site_totals[site].dropped != 0 ? 1u : 0u;
+        const totals *t = &site_totals[site];
+        rows += t->count != 0 || t->dropped != 0 || t->failed != 0 ? 1u : 0u;
     }
     assert_int_equal(s->count, rows);
     for (i = 0; i < s->count; i++) {
