@@ -4387,13 +4387,21 @@ static void mtrace_chain_keep_(mtrace_chain_ *chains, const mtrace_chain_ *found
     *set = *found;
 }
 
+#ifdef __GLIBC__
+#define MTRACE_CAN_UNWIND_() true
+#else
+#define MTRACE_CAN_UNWIND_() mtrace_can_unwind_() /* see SYMBOLS */
+static bool mtrace_can_unwind_(void);
+#endif
+
 /* The return address from the unwinder. 0: not found. */
 static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
                                                          const mtrace_site *site, const void *from,
                                                          const void *frame) {
     uintptr_t distance = (uintptr_t)frame - (uintptr_t)from;
     mtrace_unwinding_ u;
-    if (frame == NULL || from == NULL || (uintptr_t)frame <= (uintptr_t)from) {
+    if (frame == NULL || from == NULL || (uintptr_t)frame <= (uintptr_t)from ||
+        !MTRACE_CAN_UNWIND_()) {
         return 0;
     }
     memset(&u, 0, sizeof u);
@@ -4677,6 +4685,12 @@ int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) {
     search.address = (uintptr_t)address;
     search.out = out;
     return mtrace_dl_iterate_phdr_(mtrace_dl_find_in_, &search) == 1 ? 0 : -1;
+}
+
+/* The unwinder aborts without its own tables. musl-gcc makes none that can be found, unless -static. */
+static bool mtrace_can_unwind_(void) {
+    mtrace_dl_found_ found;
+    return mtrace_dl_find_object_((void *)(uintptr_t)_Unwind_Backtrace, &found) == 0;
 }
 #endif
 

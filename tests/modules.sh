@@ -78,7 +78,7 @@ for compiler in gcc clang; do
     check "thread-local storage of a library, $compiler" at_most_256 "$tmp/library.so"
     check "no allocation in a handler, $compiler" "$tmp/handler" "$tmp/library.so"
 done
-musl=(musl-gcc -std=gnu99 -w -DMTRACE -DMTRACE_NO_UNWIND -I. -idirafter /usr/include)
+musl=(musl-gcc -std=gnu99 -w -DMTRACE -I. -idirafter /usr/include)
 "${musl[@]}" -DPLUGIN_IMPLEMENTS -fPIC -shared -o "$tmp/plugin.so" tests/modules/plugin.c
 "${musl[@]}" -rdynamic -o "$tmp/host" tests/modules/host.c
 both "musl" "$tmp/host" "$tmp/plugin.so" one
