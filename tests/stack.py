@@ -32,6 +32,7 @@ POINTERS = {
     "mtrace_g_.write": None,
     "h->write": None,
     "source": None,
+    "call": None,
 }
 # The same, for one row only.
 LINES = {"d->compare": r"mtrace_direct_by_line_", "d->put_scopes": None}

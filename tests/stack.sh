@@ -29,26 +29,26 @@ measure() {
     python3 tests/stack.py "$tmp/stack.ci" "$tmp/stack.elf" arm-none-eabi- "$tmp/measured"
 }
 measure <<'LIMITS'
-420>260  malloc        MT_MALLOC
-420>260  calloc        MT_CALLOC
-560>320  realloc       MT_REALLOC
+460>260  malloc        MT_MALLOC
+460>260  calloc        MT_CALLOC
+620>320  realloc       MT_REALLOC
 380>260  free          MT_FREE
-420      track         MT_TRACK
+440      track         MT_TRACK
 200      untrack       MT_UNTRACK
 260      scope         MT_SCOPE
-650>600  print_top     mtrace_print_top
-1040     print_by      mtrace_print, mtrace_print_by
+680>600  print_top     mtrace_print_top
+1080     print_by      mtrace_print, mtrace_print_by
 740      print_leaks   mtrace_print_leaks
-670      print_diff    mtrace_print_diff
+700      print_diff    mtrace_print_diff
 120      set_baseline  mtrace_set_baseline
 800>600  no_growth     MT_ASSERT_NO_GROWTH
-280      start         mtrace_start
+300      start         mtrace_start
 320      check         mtrace_check
-560      take          mtrace_snapshot_take
-460      statistics    mtrace_snapshot_statistics
+600      take          mtrace_snapshot_take
+480      statistics    mtrace_snapshot_statistics
 500      compare       mtrace_snapshot_compare_to
-840      report        mtrace_report
-1860     dump          mtrace_snapshot_dump_to
+860      report        mtrace_report
+1880     dump          mtrace_snapshot_dump_to
 LIMITS
 failed=$?
 measure <<<'40 malloc MT_MALLOC' >"$tmp/log"

@@ -113,7 +113,7 @@ static float play(void) {
 /* --------------------------------------------------------------------------------- the program */
 
 static unsigned char tracer_memory[3 * 1024];
-static unsigned char before_memory[768], level1_memory[1280], now_memory[1664];
+static unsigned char before_memory[768], level1_memory[1408], now_memory[1920];
 static unsigned char statistics_memory[2 * 1024];
 
 static mtrace_buffer before_room = {before_memory, sizeof before_memory};
