@@ -803,9 +803,7 @@ static void test_a_clear_in_a_realloc(void **state) {
     }
 }
 
-static void life_cycle_meanwhile(void) {
-    mtrace_desc desc = MTRACE_ZERO_;
-    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ALREADY);
+static void calls_while_stopped(void) {
     mtrace_stop();
     mtrace_clear();
     assert_int_equal(mtrace_name_domain(9, "nine"), MTRACE_OK);
@@ -817,12 +815,32 @@ static void life_cycle_meanwhile(void) {
 /* A start zeroes its memory in stretches. Until it has, the tracer is stopped for all others. */
 static void test_calls_in_a_start(void **state) {
     (void)state;
-    between = life_cycle_meanwhile;
+    between = calls_while_stopped;
     between_left = 100;
     start();
     assert_null(between);
     assert_null(mtrace_check());
     assert_int_equal(mtrace_get_traced_memory().current, 0);
+    mtrace_stop();
+}
+
+static void start_meanwhile(void) {
+    start();
+    extra = MT_MALLOC(100);
+}
+
+/* The second start wins, also with the same memory. */
+static void test_a_start_in_a_start(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    (void)state;
+    desc.memory = memory;
+    desc.memory_size = sizeof memory;
+    between = start_meanwhile;
+    between_left = 100;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ALREADY);
+    assert_null(mtrace_check());
+    assert_int_equal(mtrace_get_traced_memory().current, 100);
+    MT_FREE(extra);
     mtrace_stop();
 }
 
@@ -850,6 +868,7 @@ int main(void) {
         cmocka_unit_test(test_rows_beside_busy_ones),
         cmocka_unit_test(test_a_clear_in_a_realloc),
         cmocka_unit_test(test_calls_in_a_start),
+        cmocka_unit_test(test_a_start_in_a_start),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
