@@ -349,7 +349,9 @@ static void test_same_place_from_two_units(void **state) {
     two.type = type_two;
     three = one;
     three.line = 6;
+    three.cache = NULL; /* the cache is of one call site */
     four = one;
+    four.cache = NULL;
     four.type = NULL;
     assert_int_equal(mtrace_track_at(1, 1, 10, &one), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 2, 20, &two), MTRACE_OK);
