@@ -832,7 +832,9 @@ static void test_snapshot_before_new_names(void **state) {
     mtrace_free_at(blocks[0], NULL);
     mtrace_free_at(blocks[1], NULL);
     blocks[2] = mtrace_malloc_at(10, &sites[2]);
-    mtrace_snapshot_layout_compute_(&layout, 0);
+    layout.started = mtrace_g_.started;
+    layout.block_room = 0;
+    assert_true(mtrace_snapshot_layout_compute_(&layout));
     s = mtrace_snapshot_new_(&layout, NULL);
     assert_non_null(s);
     mtrace_clear();
