@@ -4648,8 +4648,8 @@ static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address
 }
 
 #ifndef __GLIBC__
-/* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables around
-   an address. So this is glibc's function, for other C libraries (dlfcn.h has the result). */
+/* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables
+   around an address. So this is glibc's function for other C libraries (dlfcn.h has the result). */
 typedef struct mtrace_dl_found_ {
     unsigned long long flags;
     void *start;
@@ -4687,7 +4687,8 @@ int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) {
     return mtrace_dl_iterate_phdr_(mtrace_dl_find_in_, &search) == 1 ? 0 : -1;
 }
 
-/* The unwinder aborts without its own tables. musl-gcc makes none that can be found, unless -static. */
+/* The unwinder aborts without its own tables. musl-gcc makes none that can be found, unless
+   -static. */
 static bool mtrace_can_unwind_(void) {
     mtrace_dl_found_ found;
     return mtrace_dl_find_object_((void *)(uintptr_t)_Unwind_Backtrace, &found) == 0;

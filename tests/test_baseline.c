@@ -1,4 +1,4 @@
-/* The baseline: comparisons with it say what comparisons with a snapshot say, and cost no memory. */
+/* The baseline: comparisons with it say what comparisons with a snapshot say, without memory. */
 
 #include "support/test.h"
 

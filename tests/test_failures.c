@@ -1,4 +1,4 @@
-/* Allocations that fail are counted at their call site, and reported by a callback that may print. */
+/* Allocations that fail are counted at their call site. A callback hears of them, and may print. */
 
 #ifndef _POSIX_C_SOURCE
 #define _POSIX_C_SOURCE 200809L
@@ -173,7 +173,8 @@ static void test_a_failure_in_the_callback(void **state) {
     mtrace_stop();
 }
 
-/* The report says which line failed, and how much it asked for, with a site table that is full, too. */
+/* The report says which line failed, and how much it asked for, with a site table that is full,
+   too. */
 static void test_a_report_from_the_callback(void **state) {
     (void)state;
     start(16);

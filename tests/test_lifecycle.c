@@ -417,8 +417,8 @@ static void test_capacity_that_fits(void **state) {
     assert_true(least > 0);
 }
 
-/* All left open: slots get up to half of the memory, call sites get all the rest. One more site would
-   not fit. */
+/* All left open: slots get up to half of the memory, call sites get all the rest. One more site
+   would not fit. */
 static void test_all_that_fits(void **state) {
     static const size_t sizes[] = {32 << 10, 64 << 10, 100 << 10, 256 << 10, sizeof arena};
     mtrace_desc desc = MTRACE_ZERO_, more = MTRACE_ZERO_;

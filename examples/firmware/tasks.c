@@ -1,7 +1,7 @@
 /* Two tasks on a Cortex-M3 (mps2-an385), each on its own stack, switched by the timer interrupt at
-   any instruction. It shows the hooks that a scheduler needs: a lock that keeps interrupts off, each
-   task's own scope, a domain for each task's total, and an allocator without calloc and realloc.
-   tasks.sh builds and runs it. Exit status 0: all checks hold. */
+   any instruction. It shows the hooks that a scheduler needs: a lock that keeps interrupts off,
+   each task's own scope, a domain for each task's total, and an allocator without calloc and
+   realloc. tasks.sh builds and runs it. Exit status 0: all checks hold. */
 
 #include "board.h"
 #include "boards/cortex_m.h"
@@ -16,7 +16,7 @@ typedef struct timer {
 #define SYSTICK ((timer *)0xE000E010)
 #define UART0   ((volatile uint32_t *)0x40004000)
 
-/* ------------------------------------------------------------------------------------- the hooks */
+/* ------------------------------------------------------------------------------------ the hooks */
 
 enum { MAIN, GUI, NET, TASKS };
 
@@ -81,7 +81,7 @@ static void heap_free(void *block) {
 #define MTRACE_IMPLEMENTATION
 #include "mtrace.h"
 
-/* ------------------------------------------------------------------------------------ the switch */
+/* ----------------------------------------------------------------------------------- the switch */
 
 __attribute__((used)) static uint32_t *next_task(uint32_t *stack) {
     running->stack = stack;
@@ -127,7 +127,7 @@ static void start_tasks(void) {
     SYSTICK->control = 7;
 }
 
-/* ------------------------------------------------------------------------------------- the tasks */
+/* ------------------------------------------------------------------------------------ the tasks */
 
 enum { ROUNDS = 2000 };
 
@@ -153,7 +153,7 @@ static void net(void) {
     work(&tasks[NET], NET, 40);
 }
 
-/* ----------------------------------------------------------------------------------- the program */
+/* ---------------------------------------------------------------------------------- the program */
 
 void board_write(const char *text, size_t length, void *user) {
     (void)user;
