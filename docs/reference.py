@@ -93,7 +93,7 @@ def fields(text):
 
     def complete(line, above):
         found = re.fullmatch(r"    (?:const )?(\w+) \**(\w+);", line)
-        if not found or above.startswith("    /** "):
+        if not found or above.lstrip().startswith("/** "):
             return line
         kind, name = found.groups()
         counted = name.endswith("_count") and f"The number of {name[:-6]}s."
