@@ -7,6 +7,7 @@
 #include "boards/cortex_m.h"
 
 #include <stdbool.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 typedef struct timer {
@@ -181,6 +182,14 @@ static bool report(void) {
            rows->rows[1].size == 40 && rows->rows[1].total_count == 2 * ROUNDS + 2;
 }
 
+static bool lock_was_short(void) {
+    unsigned instructions = (unsigned)(longest * 40 / 32);
+    char text[64];
+    snprintf(text, sizeof text, "the lock was held for %u instructions at most", instructions);
+    mtrace_write_message(text);
+    return instructions > 0 && instructions <= 2000;
+}
+
 int main(void) {
     static mtrace_scope scopes[TASKS];
     mtrace_desc desc = {0};
@@ -208,10 +217,7 @@ int main(void) {
     all_well = all_well && mtrace_check() == NULL && info.foreign_frees == 0 &&
                info.stale_replaced == 0 && info.dropped_count == 0;
     SYSTICK->control = 0;
-    if (longest == 0 || longest * 40 / 32 > 2000) {
-        mtrace_write_message("FAILED: the lock was held for 2,000 instructions or more, or never");
-        all_well = false;
-    }
+    all_well = lock_was_short() && all_well;
     mtrace_write_message(all_well ? "all checks hold" : "some checks FAILED");
     return all_well ? 0 : 7;
 }
