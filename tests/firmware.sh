@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The example for firmware on every board, in qemu: what it prints, its own checks, and its snapshot file, which a host
-# program reads and prints again.
+# program reads and prints again. The programs and commands of docs/FIRMWARE.md.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -22,14 +22,47 @@ prints() { # NAME EXTENDED-REGEX
     report "$board: $1" $? "no line $2"
 }
 
-gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -DMTRACE -I. examples/firmware/read.c -o "$tmp/read" -lm -lpthread
-report "the host's program is built" $?
+# The guide: its files, its commands, and what it says that they print. They leave the host's program `read`, and
+# what the example prints on the mps2-an385.
+guide=$tmp/guide
+mkdir "$guide"
+python3 - docs/FIRMWARE.md "$guide" <<'P'
+import re, sys
+out, steps = sys.argv[2], 0
+blocks = re.findall(r'^```(\w*)\n(.*?)^```', open(sys.argv[1]).read(), re.M | re.S)
+for (kind, text), after in zip(blocks, blocks[1:] + [('', '')]):
+    name = re.match(r'/\* (\w+\.[ch]) \*/\n', text)
+    if kind == 'c' and name:
+        open(f'{out}/{name[1]}', 'w').write(text)
+    elif kind == 'c' and 'int main' in text:
+        sys.exit('a program without a name')
+    elif kind == 'sh':
+        steps += 1
+        open(f'{out}/{steps}.expected', 'w').write(after[1] if after[0] == 'text' else '')
+        open(f'{out}/steps', 'a').write(f'{{\n{text}\n}} >{steps}.out 2>&1\n')
+open(f'{out}/count', 'w').write(str(steps))
+P
+report "the guide has programs" $?
+(cd "$guide" && REPO=$OLDPWD timeout 120 bash -e ./steps </dev/null)
+report "the guide's commands" $? "the last of them says $(tail -qn 1 "$guide"/*.out | tail -n 1)"
+for step in $(seq "$(cat "$guide/count")"); do
+    tr -d '\r' <"$guide/$step.out" | diff "$guide/$step.expected" - >"$tmp/log"
+    report "the guide's command $step prints what it says" $? "$(head -n 5 "$tmp/log" | tr '\n' ' ')"
+done
+for program in "$guide"/*.c; do
+    grep -qwF "${program##*/}" "$guide/steps"
+    report "the guide uses ${program##*/}" $?
+done
 leak=$(grep -nF '/* the leak:' examples/firmware/main.c | cut -d: -f1)
 
 for board in microbit mps2-an385 mps2-an386 riscv32; do
     out=$tmp/$board.txt
     mkdir "$tmp/$board"
-    examples/firmware/run.sh "$board" "$tmp/$board" -g0 >"$out" 2>&1
+    if [ $board = mps2-an385 ]; then
+        cp "$guide/serial.txt" "$out" && cp "$guide/firmware.mtrace" "$tmp/$board"
+    else
+        examples/firmware/run.sh "$board" "$tmp/$board" -g0 >"$out" 2>&1
+    fi
     status=$?
     report "$board: its own checks" $status "status $status"
     [ $status -eq 0 ] || tail -n 20 "$out"
@@ -43,7 +76,7 @@ for board in microbit mps2-an385 mps2-an386 riscv32; do
 
     # Both prints of one snapshot are the same text.
     text "$out" | sed -n '/^== The snapshot,/,/^== End/{/^==/d;p}' >"$tmp/firmware"
-    "$tmp/read" "$tmp/$board/firmware.mtrace" >"$tmp/host" 2>&1
+    "$guide/read" "$tmp/$board/firmware.mtrace" >"$tmp/host" 2>&1
     report "$board: the host reads its snapshot file" $? "$(head -n 1 "$tmp/host")"
     grep -q "main\.c:$leak load_level" "$tmp/firmware" && text "$tmp/host" | diff "$tmp/firmware" -
     report "$board: the host prints its snapshot as the firmware did" $?
@@ -53,11 +86,12 @@ done
 out=$tmp/tasks.txt board=tasks
 examples/firmware/tasks.sh >"$out" 2>&1
 report "tasks: its own checks" $? "$(tail -n 3 "$out" | tr '\n' ' ')"
+prints "how long interrupts are off" '^the lock was held for [0-9]+ instructions at most'
 prints "the total of a task" '^ +100 B +71\.4 +1 .* domain 1 gui$'
 
 # Firmware's code writes more names and lines than its caches hold: some are in the file twice.
 gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -DMTRACE -I. tests/support/many_sites.c -o "$tmp/many" &&
-    "$tmp/many" "$tmp/many.mtrace" >"$tmp/firmware" && "$tmp/read" "$tmp/many.mtrace" >"$tmp/host" &&
+    "$tmp/many" "$tmp/many.mtrace" >"$tmp/firmware" && "$guide/read" "$tmp/many.mtrace" >"$tmp/host" &&
     [ "$(grep -c ' file[0-9]*\.c:[0-9]* function[0-9]*$' "$tmp/host")" = 600 ] &&
     text "$tmp/firmware" | diff - <(text "$tmp/host")
 report "the host prints a snapshot of 300 call sites as firmware did" $?
@@ -66,6 +100,6 @@ report "the host prints a snapshot of 300 call sites as firmware did" $?
 ! examples/firmware/build.sh nowhere "$tmp/none.elf" >"$tmp/log" 2>&1 && grep -q 'no board nowhere' "$tmp/log"
 report "an unknown board is an error" $?
 head -c 600 "$tmp/microbit/firmware.mtrace" >"$tmp/cut.mtrace"
-! "$tmp/read" "$tmp/cut.mtrace" >"$tmp/log" 2>&1 && grep -q 'ends too early' "$tmp/log"
+! "$guide/read" "$tmp/cut.mtrace" >"$tmp/log" 2>&1 && grep -q 'ends too early' "$tmp/log"
 report "a snapshot file that was cut is an error" $?
 exit $failed

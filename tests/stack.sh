@@ -2,7 +2,7 @@
 # The most stack that a call takes on a Cortex-M3 with -Os, by the compiler's own call graph. Callbacks, the allocator
 # beneath and abort() are not counted. Recursion is a fault. Ends with the table for the manual. A row has a limit
 # (LIMIT or LIMIT>AIM), the NAME of stack_NAME in tests/support/stack.c, and its text. A run in qemu may not use more
-# than was computed.
+# than was computed. docs/FIRMWARE.md has the limits.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -28,7 +28,7 @@ timeout 30 qemu-system-arm -M mps2-an385 -display none -monitor none -serial non
 measure() {
     python3 tests/stack.py "$tmp/stack.ci" "$tmp/stack.elf" arm-none-eabi- "$tmp/measured"
 }
-measure <<'LIMITS'
+limits=$(cat <<'LIMITS'
 460>260  malloc        MT_MALLOC
 460>260  calloc        MT_CALLOC
 620>320  realloc       MT_REALLOC
@@ -50,7 +50,15 @@ measure <<'LIMITS'
 860      report        mtrace_report
 1880     dump          mtrace_snapshot_dump_to
 LIMITS
+)
+measure <<<"$limits"
 failed=$?
+while read -r limit name text; do
+    grep -qF "| \`${text//, /\`, \`}\` | ${limit%%>*} |" docs/FIRMWARE.md || {
+        echo "not ok $name: docs/FIRMWARE.md does not say ${limit%%>*}"
+        failed=1
+    }
+done <<<"$limits"
 measure <<<'40 malloc MT_MALLOC' >"$tmp/log"
 grep -q '^not ok malloc: [0-9]* bytes of stack, at most 40' "$tmp/log" || {
     echo "not ok a call above its limit fails"
