@@ -29,9 +29,9 @@ measure() {
     python3 tests/stack.py "$tmp/stack.ci" "$tmp/stack.elf" arm-none-eabi- "$tmp/measured"
 }
 limits=$(cat <<'LIMITS'
-460>260  malloc        MT_MALLOC
-460>260  calloc        MT_CALLOC
-620>320  realloc       MT_REALLOC
+420>260  malloc        MT_MALLOC
+420>260  calloc        MT_CALLOC
+500>320  realloc       MT_REALLOC
 380>260  free          MT_FREE
 440      track         MT_TRACK
 200      untrack       MT_UNTRACK
