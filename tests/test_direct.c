@@ -28,7 +28,7 @@ static void write_unlocked(const char *text, size_t length, void *user) {
 
 enum { LINE = 96 }; /* bytes that the writer gets at once */
 
-static void *memory[1 << 12]; /* 32 KiB or 16 KiB, aligned */
+static uint64_t memory[1 << 12]; /* 32 KiB, aligned */
 
 static void start(size_t max_blocks, size_t max_sites, size_t max_scopes, size_t name_bytes) {
     mtrace_desc desc = MTRACE_ZERO_;

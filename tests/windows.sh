@@ -165,7 +165,7 @@ for source in tests/test_*.c; do
     name=$(basename "$source" .c)
     [ "$name" = test_signals ] || [ "$name" = test_writers ] && continue
     shared=(-DTEST_SHARED "$tmp/implementation.exe")
-    if sed 's/MTRACE_ZERO_//g' "$source" | grep -qE '(mtrace|MTRACE)_[A-Za-z0-9_]*_[^A-Za-z0-9_]|#define MTRACE_'; then
+    if sed 's/MTRACE_ZERO_//g' "$source" | grep -qE '(mtrace|MTRACE)_[A-Za-z0-9_]*_[^A-Za-z0-9_,*\\]|#define MTRACE_'; then
         shared=()
     fi
     if ! build "$name" "$source" "$tmp/posix.exe" "${posix[@]}" "${shared[@]}"; then
