@@ -27,6 +27,6 @@ machine() {
 }
 
 machine x86-64 gcc --
-machine x86 gcc -m32 -idirafter /usr/include/x86_64-linux-gnu --
+machine x86 gcc -m32 -idirafter /usr/include/x86_64-linux-gnu -- qemu-i386 # some kernels start no 32-bit programs
 machine s390x s390x-linux-gnu-gcc -static -- qemu-s390x
 python3 tests/support/interchange.py "$build" x86-64 x86 s390x
