@@ -12,7 +12,7 @@ static struct {
     unsigned calls;
     size_t size;
     uint32_t domain, line;
-    bool allocates, prints;
+    bool allocates, prints, stops;
     mtrace_result printed;
 } seen;
 static test_output output;
@@ -29,6 +29,9 @@ static void on_failure(const mtrace_failure *failure, void *user) {
     }
     if (seen.prints) {
         seen.printed = mtrace_print_top(5);
+    }
+    if (seen.stops) {
+        mtrace_stop();
     }
     errno = 0;
 }
@@ -194,6 +197,22 @@ static void test_a_report_from_the_callback(void **state) {
     mtrace_stop();
 }
 
+/* A callback may stop the tracer, and the next session is whole. */
+static void test_a_stop_in_the_callback(void **state) {
+    (void)state;
+    start(16);
+    seen.stops = true;
+    fail_line(100);
+    assert_int_equal(seen.calls, 1);
+    assert_false(mtrace_is_tracing());
+    fail_line(100);
+    assert_int_equal(seen.calls, 1);
+    start(16);
+    fail_line(100);
+    assert_int_equal(failed_row().failed_count, 1);
+    mtrace_stop();
+}
+
 /* Between two snapshots the failures since the old one count. */
 static void test_a_comparison(void **state) {
     mtrace_snapshot *old, *now;
@@ -222,6 +241,7 @@ int main(void) {
         cmocka_unit_test(test_counts),
         cmocka_unit_test(test_a_failure_in_the_callback),
         cmocka_unit_test(test_a_report_from_the_callback),
+        cmocka_unit_test(test_a_stop_in_the_callback),
         cmocka_unit_test(test_a_comparison),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
