@@ -1623,7 +1623,7 @@ static void mtrace_dump_block_(mtrace_text_ *o, const mtrace_live_block *block) 
     mtrace_put_binary_(o, block->size, 8);
     mtrace_put_binary_(o, block->serial, 8);
     mtrace_put_binary_(o, block->row, 4);
-    mtrace_put_binary_(o, 0, 4);
+    mtrace_put_binary_(o, block->is_tracked, 4);
 }
 
 static void mtrace_dump_body_(mtrace_dump_ *d) {
@@ -1973,7 +1973,8 @@ static void mtrace_load_blocks_(mtrace_load_ *l, mtrace_live_block *blocks) {
         blocks[i].size = mtrace_number_at_(at + 8, 8);
         blocks[i].serial = mtrace_number_at_(at + 16, 8);
         blocks[i].row = (uint32_t)mtrace_number_at_(at + 24, 4);
-        l->bad = l->bad || blocks[i].row >= l->rows || mtrace_number_at_(at + 28, 4) != 0;
+        blocks[i].is_tracked = mtrace_number_at_(at + 28, 4) != 0;
+        l->bad = l->bad || blocks[i].row >= l->rows || mtrace_number_at_(at + 28, 4) > 1;
     }
 }
 

@@ -13,13 +13,13 @@ exec python3 tests/house.py "$@" <<'LIMITS'
 # text: what/who/whose/which in 1,000 words, % of sentences over 30 words, dialect phrases
 text 5        10       0        *
 # lines: lines
-lines 13100>5900 mtrace.h
+lines 13130>5900 mtrace.h
 lines 7120>5400 mtrace_ext.h
 # functions: functions, lines, median, lines, longest
 functions 890      7        43       mtrace.h
 functions 450      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 70>50    30       27       31       mtrace.h
+names 71>50    30       27       31       mtrace.h
 names 47       12       5        7        mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
@@ -27,10 +27,10 @@ count 0        lines with #if or its like inside of functions
 count 0        pairs of functions with one body
 count 0        chapters in more than one place
 count 158>55   functions of mtrace.h that one MT_MALLOC reaches
-chapters mtrace.h 70 CONFIG, 20 VERSION, 150 COMPILER, 410 TYPES, 80 LIFE CYCLE, 60 QUERIES, 140 SNAPSHOTS,
+chapters mtrace.h 70 CONFIG, 20 VERSION, 150 COMPILER, 420 TYPES, 80 LIFE CYCLE, 70 QUERIES, 140 SNAPSHOTS,
 chapters mtrace.h 120 REPORTS, 30 CHECKS, 380 RECORDING, 290 MACROS, 790 PORTABILITY, 740 STRUCTURES, 280 GATE,
 chapters mtrace.h 740 TEXT, 100 NAMES, 190 INTERN, 780 SITES, 470 TRACE TABLE, 180 SAMPLING, 640 COUNTERS, 770 RECORD,
-chapters mtrace.h 930 LIFECYCLE, 240 LOOKUP, 180 FILTER, 790 SNAPSHOT, 620 GROUP, 320 ROW TEXT, 580 TABLE, 90 BASELINE,
+chapters mtrace.h 930 LIFECYCLE, 270 LOOKUP, 180 FILTER, 800 SNAPSHOT, 620 GROUP, 320 ROW TEXT, 580 TABLE, 90 BASELINE,
 chapters mtrace.h 290 REPORT, 470 DIRECT, 620 DIRECT REPORT, 350 CHECK
 chapters mtrace_ext.h 90 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 330 OUTPUT, 70 EXIT, 90 FILES,
 chapters mtrace_ext.h 380 DUMP, 450 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECORDER, 720 SAMPLES AND MARKS,

@@ -8,7 +8,9 @@
 static int locked, lock_count, lock_faults;
 
 #define MTRACE_LOCK()   (lock_faults += locked++ != 0, lock_count++)
-#define MTRACE_UNLOCK() (lock_faults += --locked != 0)
+#define MTRACE_UNLOCK() unlock()
+
+static void unlock(void);
 
 #include "support/test.h"
 
@@ -43,6 +45,15 @@ static void start(size_t max_blocks, size_t max_sites, size_t max_scopes, size_t
     desc.write_user = &output;
     desc.columns = LINE - 1;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+static int unlocks_left = -1; /* until a stop; below 0: never */
+
+static void unlock(void) {
+    lock_faults += --locked != 0;
+    if (unlocks_left >= 0 && unlocks_left-- == 0) {
+        mtrace_stop();
+    }
 }
 
 static void output_clear(void) {
@@ -449,6 +460,36 @@ static void the_lock_is_open_between_rows(void **state) {
     assert_true(lock_count > 4 * 20);
 }
 
+/* --- the block that a pointer points into --- */
+
+static void find_containing(uintptr_t address, mtrace_result expected, uint32_t line) {
+    mtrace_block found;
+    assert_int_equal(mtrace_find_containing(&found, (const void *)address), expected);
+    if (expected == MTRACE_OK) {
+        assert_int_equal(found.line, line);
+    }
+}
+
+static void containing_lets_the_lock_go(void **state) {
+    int at;
+    (void)state;
+    track(1000, 100, "a.c", 1);
+    track(1050, 10, "b.c", 2);
+    lock_count = 0;
+    find_containing(1099, MTRACE_OK, 1);
+    assert_true(lock_count > 128 / 8); /* slots */
+    find_containing(1055, MTRACE_OK, 2);
+    find_containing(1100, MTRACE_ERR_NOT_FOUND, 0);
+    for (at = 0; at < 128 / 8; at++) { /* a stop at each moment */
+        unlocks_left = at;
+        find_containing(1099, MTRACE_ERR_CHANGED, 0);
+        find_containing(1099, MTRACE_ERR_NOT_TRACING, 0);
+        start(64, 24, 8, 1024);
+        track(1000, 100, "a.c", 1);
+    }
+    find_containing(1099, MTRACE_OK, 1);
+}
+
 /* --- what it says instead of rows --- */
 
 static void expect_refusal(mtrace_result result, mtrace_result expected, const char *line) {
@@ -568,6 +609,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(one_report_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(figures_may_change_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(containing_lets_the_lock_go, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_says_why_it_cannot_know, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_has_a_tolerance, setup, teardown),

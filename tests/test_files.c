@@ -193,6 +193,7 @@ static void same_snapshot(const mtrace_snapshot *a, const mtrace_snapshot *b) {
         assert_int_equal(x.blocks[i].size, y.blocks[i].size);
         assert_int_equal(x.blocks[i].serial, y.blocks[i].serial);
         assert_int_equal(x.blocks[i].row, y.blocks[i].row);
+        assert_int_equal(x.blocks[i].is_tracked, y.blocks[i].is_tracked);
     }
 }
 

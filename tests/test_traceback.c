@@ -337,8 +337,8 @@ static void test_make_of_a_row_without_a_place(void **state) {
 /* Figures that no program has: differences stop at +-INT64_MAX, sums at UINT64_MAX. */
 static void test_largest_figures(void **state) {
     static const mtrace_frame frame = {"a.c", "f", 3, NULL, 0};
-    static const mtrace_live_block blocks[2] = {{1, UINT64_MAX, 0, 0},
-                                                {2, ((uint64_t)1 << 63) + 1, 0, 1}};
+    static const mtrace_live_block blocks[2] = {{1, UINT64_MAX, 0, 0, false},
+                                                {2, ((uint64_t)1 << 63) + 1, 0, 1, false}};
     static test_output out;
     mtrace_row rows[2] = MTRACE_ZERO_;
     mtrace_snapshot_parts parts = MTRACE_ZERO_;

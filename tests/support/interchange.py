@@ -49,7 +49,7 @@ def traces_in_file(path):
     """The same as traces_of, by the independent reader."""
     _, _, rows, blocks = read_snapshot.read(path)
     return sorted((rows[row].domain, size, tuple((f, line) for f, _, line in rows[row].frames), rows[row].total)
-                  for _, size, _, row in blocks)
+                  for _, size, _, row, _ in blocks)
 
 
 class Check:

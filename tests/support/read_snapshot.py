@@ -36,7 +36,7 @@ def frame_of(location, modules, name):
 
 
 def read(path):
-    """(info, traced memory, rows, blocks as (address, size, serial, row))"""
+    """(info, traced memory, rows, blocks as (address, size, serial, row, tracked))"""
     with open(path, "rb") as file:
         data = file.read()
     assert data[:8] == MAGIC
@@ -76,5 +76,6 @@ def read(path):
         result.append(Row(all_frames[used:used + fields[0]], fields, counters, name))
         used += fields[0]
     assert used == frames
-    found = [block[:4] for block in struct.iter_unpack("<QQQII", part(32 * blocks))]
+    found = list(struct.iter_unpack("<QQQII", part(32 * blocks)))
+    assert all(block[4] <= 1 for block in found)
     return info, (current, peak), result, found if flags else None

@@ -101,6 +101,7 @@ static inline void test_keep_trace(test_builder *b, const test_trace *trace) {
         block->size = trace->size;
         block->serial = b->block_count;
         block->row = (uint32_t)b->row_count;
+        block->is_tracked = false;
     }
     b->row_count++;
 }
