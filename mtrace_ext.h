@@ -21,7 +21,7 @@
    FILES                snapshots in files, for mtrace and for Python; source lines
    RECORDER             memory over time
    LINE PROFILE         what each line of a function does to memory
-   MEMORY USAGE         what one call does to memory
+   MEMORY USAGE         what one call or one block of a test does to memory
    ENVIRONMENT          start and reports by environment variables
 
    SWITCHES
@@ -36,7 +36,8 @@
                                   Profiled calls leave no marks. MTRACE_REPORT refuses record
    MTRACE_NO_PROFILE        ALL   no line profile. MT_PROFILE and MT_LINE do nothing, and nothing
                                   runs addr2line. MTRACE_REPORT refuses profile
-   MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function
+   MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function, and the blocks of
+                                  MT_ASSERT_NO_LEAKS and its like only run
    MTRACE_NO_ENVIRONMENT    ALL   no start by environment variables. With it
                                   MTRACE_START_FROM_ENVIRONMENT is an error
 
@@ -6522,7 +6523,7 @@ static void mtrace_profile_at_exit_(void) {}
 #endif /* LINE PROFILE */
 
 /* ============================================================================================== */
-/* [CHAPTER] MEMORY USAGE - what one call does to memory                                          */
+/* [CHAPTER] MEMORY USAGE - what one call or one block of a test does to memory                   */
 /* ============================================================================================== */
 
 #ifndef MTRACE_EXT_USAGE_
@@ -6561,21 +6562,105 @@ MTRACE_EXT_API_ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*fun
                                : (*out = none, out->result = function(argument),
                                   MTRACE_ERR_COMPILED_OUT));
 
+/* A block under check. */
+enum { MTRACE_CHECK_LEAKS_, MTRACE_CHECK_WARM_LEAKS_, MTRACE_CHECK_PEAK_, MTRACE_CHECK_COUNT_ };
+typedef struct mtrace_checked_ {
+    uint64_t limit;
+    uint32_t kind;
+    uint32_t round;          /* 1: to warm up. 2: under check. 3: over */
+    mtrace_result result;    /* an error: nobody can tell */
+    mtrace_snapshot *before; /* the tracer's, at the beginning */
+    struct mtrace_measurement_ *measurement;
+} mtrace_checked_;
+MTRACE_EXT_API_ mtrace_checked_ mtrace_checked_of_(uint32_t kind, uint64_t limit)
+    MTRACE_EXT_OFF_(mtrace_checked_ none = MTRACE_ZERO_; return none);
+MTRACE_EXT_API_ bool mtrace_checked_next_(mtrace_checked_ *block) MTRACE_EXT_OFF_(return false);
+MTRACE_EXT_API_ bool mtrace_checked_fails_(mtrace_checked_ *block, char *message, size_t size)
+    MTRACE_EXT_OFF_(return false);
+MTRACE_EXT_API_ void mtrace_checked_leave_(mtrace_checked_ *block) MTRACE_EXT_OFF_();
+
 MTRACE_OFF_END_
+
+/* For unit tests: check the block behind them, and call MTRACE_FAIL(message) at its end.
+
+       MT_ASSERT_NO_LEAKS { parse(text); }                 lines that hold more than before
+       MT_ASSERT_NO_LEAKS_WARM { parse(text); }            it runs twice, and is checked once
+       MT_ASSERT_PEAK_BELOW(64 * 1024) { parse(text); }    bytes held at once more than before
+       MT_ASSERT_ALLOCATIONS_AT_MOST(3) { parse(text); }   allocations, each realloc one more
+
+   The message names the lines, largest first; for a peak those that held more than before when the
+   limit was reached. Leaks and allocations of all threads count. The peak is that of this thread's
+   own changes, as in mtrace_memory_usage. Neither the program's peak nor the baseline changes, and
+   blocks may be nested: each is checked by itself. WARM is for code that fills a cache in its first
+   run.
+
+   A `continue` ends the block and checks it. A break, return, goto, longjmp or exception out of it
+   ends it without a check. After a longjmp a snapshot stays behind, and the thread's peak is
+   measured until it checks another one. Without GNU attributes and without C++ that is so with
+   break, return and goto, too. MTRACE_FAIL stands where the block stands, so it may return or
+   throw. It is also called if nobody can tell: when paused or not tracing, with sampling, if blocks
+   were dropped, after a stop, start or clear inside, without memory for a snapshot, or if 16 peaks
+   and usages are being measured. On bare metal, leaks are counted since the baseline, which the
+   block sets, so do not nest them there. Peaks and allocations cannot be told there. Compiled out,
+   the block runs once.
+   Cost: two snapshots and a comparison. Allocations in MT_ASSERT_PEAK_BELOW cost as with an
+   observer. */
+#if MTRACE_HAS_USAGE_ && defined(__cplusplus)
+extern "C++" {
+struct mtrace_checked_guard_ : mtrace_checked_ {
+    explicit mtrace_checked_guard_(const mtrace_checked_ &block) : mtrace_checked_(block) {}
+    ~mtrace_checked_guard_() {
+        mtrace_checked_leave_(this);
+    }
+    mtrace_checked_guard_(const mtrace_checked_guard_ &) = delete;
+    mtrace_checked_guard_ &operator=(const mtrace_checked_guard_ &) = delete;
+};
+}
+#define MTRACE_CHECKED_GUARD_(name, ...) mtrace_checked_guard_ name(__VA_ARGS__)
+#elif MTRACE_HAS_USAGE_ && defined(__GNUC__)
+#define MTRACE_CHECKED_GUARD_(name, ...)                                                           \
+    mtrace_checked_ name __attribute__((cleanup(mtrace_checked_leave_))) = __VA_ARGS__
+#elif MTRACE_HAS_USAGE_
+#define MTRACE_CHECKED_GUARD_(name, ...) mtrace_checked_ name = __VA_ARGS__
+#endif
+#if MTRACE_HAS_USAGE_
+#define MTRACE_CHECKED_AS_(name, kind, limit)                                                      \
+    for (MTRACE_CHECKED_GUARD_(name, MTRACE_STATIC_(mtrace_checked_of_)((kind), (limit)));         \
+         MTRACE_STATIC_(mtrace_checked_next_)(&name);)                                             \
+        if (name.round == 3) {                                                                     \
+            char mtrace_verdict_[MTRACE_MESSAGE_];                                                 \
+            if (MTRACE_STATIC_(mtrace_checked_fails_)(&name, mtrace_verdict_,                      \
+                                                      sizeof mtrace_verdict_)) {                   \
+                MTRACE_FAIL(mtrace_verdict_);                                                      \
+            }                                                                                      \
+        } else
+#else /* a loop, too: break and continue mean the same */
+#define MTRACE_CHECKED_AS_(name, kind, limit)                                                      \
+    for (bool name = ((void)(limit), true); name; name = false)
+#endif
+#define MTRACE_CHECKED_(kind, limit)                                                               \
+    MTRACE_CHECKED_AS_(MTRACE_JOIN_(mtrace_checked_, MTRACE_COUNT_), kind, (uint64_t)(limit))
+#define MT_ASSERT_NO_LEAKS                   MTRACE_CHECKED_(MTRACE_CHECK_LEAKS_, 0)
+#define MT_ASSERT_NO_LEAKS_WARM              MTRACE_CHECKED_(MTRACE_CHECK_WARM_LEAKS_, 0)
+#define MT_ASSERT_PEAK_BELOW(bytes)          MTRACE_CHECKED_(MTRACE_CHECK_PEAK_, (bytes))
+#define MT_ASSERT_ALLOCATIONS_AT_MOST(count) MTRACE_CHECKED_(MTRACE_CHECK_COUNT_, (count))
 
 #endif /* MTRACE_EXT_USAGE_ */
 
 #if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_USAGE_
 
-/* A measurement under way. It is not on the stack, because a longjmp out of the function leaves it
-   and the thread's observer behind. */
+/* A measurement under way. It is not on the stack, because a longjmp out of the function or block
+   leaves it and the thread's observer behind. */
 typedef struct mtrace_measurement_ {
     uint32_t taken;
     struct mtrace_measurement_ *outer; /* of the same thread */
-    const void *frame;
+    const void *frame;                 /* callees have theirs at or below it */
+    const void *block;                 /* a block's mtrace_checked_. NULL: a call */
     mtrace_observer before;
     int64_t level;
     int64_t peak;
+    int64_t limit;             /* INT64_MAX: none */
+    mtrace_snapshot *at_limit; /* when the level reached the limit; NULL: not yet, or no memory */
     uint64_t allocations;
     uint64_t frees;
     uint64_t dropped;
@@ -6591,6 +6676,9 @@ static void mtrace_measurement_event_(const mtrace_event *event, void *user) {
     m->allocations += event->allocated;
     m->frees += event->freed;
     m->dropped += event->dropped;
+    if (MTRACE_UNLIKELY_(m->level >= m->limit) && m->at_limit == NULL) {
+        mtrace_snapshot_take(&m->at_limit, false, NULL);
+    }
     if (m->before.call != NULL) {
         m->before.call(event, m->before.user);
     }
@@ -6606,20 +6694,28 @@ static mtrace_measurement_ *mtrace_measurement_take_(void) {
     if (m != NULL) {
         memset(m, 0, sizeof *m);
         m->taken = 1;
+        m->limit = INT64_MAX;
     }
     mtrace_unlock_(&mtrace_locks_.profile);
     return m;
+}
+
+static void mtrace_measurement_give_back_(mtrace_measurement_ *m) {
+    mtrace_snapshot_free(m->at_limit);
+    mtrace_lock_(&mtrace_locks_.profile);
+    m->taken = 0;
+    mtrace_unlock_(&mtrace_locks_.profile);
 }
 
 static bool mtrace_is_measurement_(const void *user) {
     return (uintptr_t)user - (uintptr_t)mtrace_measurements_ < sizeof mtrace_measurements_;
 }
 
-/* Frees the thread's measurements from `m` outwards, up to `end`. `end` itself stays. */
+/* Gives the thread's measurements back, from `m` outwards, up to `end`. `end` itself stays. */
 static void mtrace_measurements_release_(mtrace_measurement_ *m, const mtrace_measurement_ *end) {
     while (m != NULL && m != end) {
         mtrace_measurement_ *outer = m->outer;
-        MTRACE_SET_RELEASE_(&m->taken, 0);
+        mtrace_measurement_give_back_(m);
         m = outer;
     }
 }
@@ -6633,18 +6729,18 @@ static void mtrace_measurements_end_(void *innermost) {
 }
 
 /* Ends the measurements of this thread that a longjmp has left. Their frames lie at or below
-   `frame`. */
-static void mtrace_measurement_unwind_(const void *frame) {
+   `frame`, or the block is the one that begins again. */
+static void mtrace_measurement_unwind_(const void *frame, const void *block) {
     mtrace_observer observer = mtrace_get_observer();
     while (frame != NULL && mtrace_is_measurement_(observer.user)) {
         mtrace_measurement_ *m = (mtrace_measurement_ *)observer.user;
-        if ((uintptr_t)m->frame > (uintptr_t)frame) {
+        if ((uintptr_t)m->frame > (uintptr_t)frame && (block == NULL || m->block != block)) {
             break;
         }
         observer = m->before;
         mtrace_set_observer(observer);
         mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
-        MTRACE_SET_RELEASE_(&m->taken, 0);
+        mtrace_measurement_give_back_(m);
     }
 }
 
@@ -6673,7 +6769,7 @@ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *), 
     if (!mtrace_is_tracing()) {
         return MTRACE_ERR_NOT_TRACING;
     }
-    mtrace_measurement_unwind_(MTRACE_FRAME_());
+    mtrace_measurement_unwind_(MTRACE_FRAME_(), NULL);
     m = mtrace_measurement_take_();
     if (m == NULL) {
         return MTRACE_ERR_FULL_USAGE;
@@ -6690,10 +6786,209 @@ mtrace_result mtrace_memory_usage(mtrace_usage *out, void *(*function)(void *), 
     out->allocations = m->allocations;
     out->frees = m->frees;
     out->dropped = m->dropped;
-    mtrace_lock_(&mtrace_locks_.profile);
-    m->taken = 0;
-    mtrace_unlock_(&mtrace_locks_.profile);
+    mtrace_measurement_give_back_(m);
     return MTRACE_OK;
+}
+
+/* ============================================================================================== */
+/* [SECTION] BLOCKS UNDER CHECK                                                                   */
+/* ============================================================================================== */
+
+/* MT_ASSERT_NO_LEAKS and its like are a loop around the user's block. Its condition begins and ends
+   the check, and its last round asks for the verdict. So MTRACE_FAIL stands in the user's function,
+   and not in a destructor, where a framework could neither throw nor return. The destructor, or in
+   GNU C a cleanup, only gives back what is left. */
+
+mtrace_checked_ mtrace_checked_of_(uint32_t kind, uint64_t limit) {
+    mtrace_checked_ block;
+    memset(&block, 0, sizeof block);
+    block.limit = limit;
+    block.kind = kind;
+    block.round = kind == MTRACE_CHECK_WARM_LEAKS_ ? 0 : 1;
+    return block;
+}
+
+/* A block's frame lies above the frame of every call that its function makes. */
+static mtrace_result mtrace_checked_measure_(mtrace_checked_ *block, const void *frame) {
+    mtrace_measurement_ *m;
+    mtrace_measurement_unwind_(frame, block);
+    m = mtrace_measurement_take_();
+    if (m == NULL) {
+        return MTRACE_ERR_FULL_USAGE;
+    }
+    m->block = block;
+    m->limit = block->limit < INT64_MAX ? (int64_t)block->limit : INT64_MAX;
+    mtrace_measurement_begin_(m, frame == NULL ? NULL : (const char *)frame + 1);
+    block->measurement = m;
+    return MTRACE_OK;
+}
+
+#if MTRACE_HOSTED_
+static mtrace_result mtrace_checked_keep_(mtrace_checked_ *block) {
+    return mtrace_snapshot_take(&block->before, false, NULL);
+}
+#else
+/* A snapshot would need memory. */
+static mtrace_result mtrace_checked_keep_(mtrace_checked_ *block) {
+    return block->kind <= MTRACE_CHECK_WARM_LEAKS_ ? mtrace_set_baseline() : MTRACE_ERR_NO_MEMORY;
+}
+#endif
+
+bool mtrace_checked_next_(mtrace_checked_ *block) {
+    block->round++;
+    if (block->round == 2) {
+        block->result = mtrace_is_tracing() ? mtrace_checked_keep_(block) : MTRACE_ERR_NOT_TRACING;
+        if (block->result == MTRACE_OK && block->kind == MTRACE_CHECK_PEAK_) {
+            block->result = mtrace_checked_measure_(block, MTRACE_FRAME_());
+        }
+    } else if (block->round == 3 && block->measurement != NULL) {
+        mtrace_measurement_end_(block->measurement);
+    }
+    return block->round <= 3;
+}
+
+void mtrace_checked_leave_(mtrace_checked_ *block) {
+    if (block->measurement != NULL && block->round == 2) {
+        mtrace_measurement_end_(block->measurement);
+    }
+    if (block->measurement != NULL) {
+        mtrace_measurement_give_back_(block->measurement);
+    }
+    mtrace_snapshot_free(block->before);
+    block->measurement = NULL;
+    block->before = NULL;
+}
+
+/* The verdict on the change of each line; false: the block passes. */
+static bool mtrace_verdict_peak_(mtrace_text_ *t, const mtrace_checked_ *block,
+                                 mtrace_rows *change) {
+    uint64_t peak = (uint64_t)block->measurement->peak;
+    size_t i;
+    if (peak < block->limit) {
+        return false;
+    }
+    mtrace_put_(t, "memory rose by ");
+    mtrace_put_size_(t, peak);
+    mtrace_put_(t, " (not below ");
+    mtrace_put_size_(t, block->limit);
+    mtrace_put_(t, "), there:");
+    for (i = 0; i < change->count; i++) {
+        if (mtrace_row_grew_(&change->rows[i])) {
+            mtrace_put_char_(t, '\n');
+            mtrace_put_warning_(t, change, &change->rows[i]);
+        }
+    }
+    return true;
+}
+
+/* The line with the most allocations, and takes it out. NULL: none is left. */
+static const mtrace_row *mtrace_busiest_line_(mtrace_rows *change, mtrace_row *out) {
+    size_t i, best = change->count;
+    for (i = 0; i < change->count; i++) {
+        int64_t count = change->rows[i].count_diff;
+        if (count > 0 && (best == change->count || count > change->rows[best].count_diff)) {
+            best = i;
+        }
+    }
+    if (best == change->count) {
+        return NULL;
+    }
+    *out = change->rows[best];
+    change->rows[best].count_diff = 0;
+    return out;
+}
+
+static bool mtrace_verdict_count_(mtrace_text_ *t, const mtrace_checked_ *block,
+                                  mtrace_rows *change) {
+    uint64_t count = mtrace_magnitude_(change->total.count_diff);
+    mtrace_row row;
+    if (count <= block->limit) {
+        return false;
+    }
+    mtrace_put_count_(t, count, "allocation");
+    mtrace_put_(t, " (at most ");
+    mtrace_put_number_(t, block->limit);
+    mtrace_put_(t, "):");
+    while (mtrace_busiest_line_(change, &row) != NULL) {
+        mtrace_put_char_(t, '\n');
+        mtrace_put_key_(t, &row, change->key_type);
+        mtrace_put_(t, ": warning: ");
+        mtrace_put_count_(t, (uint64_t)row.count_diff, "allocation");
+        mtrace_put_(t, " of ");
+        mtrace_put_size_(t, (uint64_t)row.size_diff);
+        mtrace_put_function_(t, row.function, row.type, " in ");
+    }
+    return true;
+}
+
+/* Says why nobody can tell. */
+static bool mtrace_checked_doubt_(mtrace_text_ *t, const char *why) {
+    mtrace_put_(t, "cannot tell about the block: ");
+    mtrace_put_(t, why);
+    return true;
+}
+
+#if MTRACE_HOSTED_
+/* Compares the beginning with the end, or with the moment when the limit was reached. */
+static bool mtrace_checked_judge_(mtrace_text_ *t, const mtrace_checked_ *block,
+                                  mtrace_snapshot *now) {
+    bool is_peak = block->kind == MTRACE_CHECK_PEAK_, fails;
+    mtrace_snapshot *end =
+        is_peak && block->measurement->at_limit != NULL ? block->measurement->at_limit : now;
+    mtrace_rows *change;
+    mtrace_result result;
+    mtrace_snapshot_set_view(block->before, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
+    mtrace_snapshot_set_view(end, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
+    result = mtrace_snapshot_compare_to(&change, end, block->before, MTRACE_BY_LINE, NULL);
+    if (result != MTRACE_OK) {
+        return mtrace_checked_doubt_(t, mtrace_result_text(result));
+    }
+    if (change->total.dropped_count != 0 || (is_peak && block->measurement->dropped != 0)) {
+        fails = mtrace_checked_doubt_(t, "blocks were not traced, the table was full");
+    } else if (change->info.sample_interval != 0) {
+        fails = mtrace_checked_doubt_(t, "sampling, figures are estimates");
+    } else {
+        fails = is_peak ? mtrace_verdict_peak_(t, block, change)
+                        : mtrace_verdict_count_(t, block, change);
+    }
+    mtrace_rows_free(change);
+    return fails;
+}
+
+static bool mtrace_checked_fails_at_(mtrace_text_ *t, const mtrace_checked_ *block) {
+    mtrace_snapshot *now = NULL;
+    mtrace_result result = mtrace_snapshot_take(&now, false, NULL);
+    bool fails;
+    if (result == MTRACE_OK && mtrace_snapshot_get_parts(now).generation !=
+                                   mtrace_snapshot_get_parts(block->before).generation) {
+        result = MTRACE_ERR_CHANGED;
+    }
+    fails = result != MTRACE_OK ? mtrace_checked_doubt_(t, mtrace_result_text(result))
+            : block->kind <= MTRACE_CHECK_WARM_LEAKS_
+                ? mtrace_growth_from_(t, now, block->before, 0) != 0
+                : mtrace_checked_judge_(t, block, now);
+    mtrace_snapshot_free(now);
+    return fails;
+}
+#else
+static bool mtrace_checked_fails_at_(mtrace_text_ *t, const mtrace_checked_ *block) {
+    (void)block; /* only leaks come here */
+    return mtrace_growth(t->buffer, t->room, NULL, 0) != 0;
+}
+#endif
+
+bool mtrace_checked_fails_(mtrace_checked_ *block, char *message, size_t size) {
+    mtrace_text_ t;
+    bool fails;
+    mtrace_text_to_buffer_(&t, message, size);
+    if (block->result == MTRACE_OK && !mtrace_is_tracing()) {
+        block->result = MTRACE_ERR_NOT_TRACING;
+    }
+    fails = block->result != MTRACE_OK
+                ? mtrace_checked_doubt_(&t, mtrace_result_text(block->result))
+                : mtrace_checked_fails_at_(&t, block);
+    mtrace_checked_leave_(block);
+    return fails;
 }
 
 #endif /* MEMORY USAGE */

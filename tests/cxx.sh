@@ -58,6 +58,14 @@ g++ -std=c++20 -Wall -Wextra -pedantic -Werror -DMTRACE -I. -o "$tmp/coroutines"
     "$tmp/coroutines"
 report "coroutines of C++20 keep their scopes" $?
 
+# Blocks under check.
+for mode in -DMTRACE -UMTRACE -DMTRACE\ -DMTRACE_NO_USAGE -DMTRACE\ -DMTRACE_API=static; do
+    # shellcheck disable=SC2086
+    g++ -std=c++11 -Wall -Wextra -pedantic -Wshadow -Werror $mode -I. -o "$tmp/blocks" tests/cxx/blocks.cpp >"$tmp/log" 2>&1 &&
+        "$tmp/blocks" >"$tmp/log" 2>&1
+    report "exceptions leave blocks under check, $mode" $?
+done
+
 # The manual's index names the sections, in their order.
 python3 - >"$tmp/log" <<'END'
 import re

@@ -14,13 +14,13 @@ exec python3 tests/house.py "$@" <<'LIMITS'
 text 5        10       0        *
 # lines: lines
 lines 13130>5900 mtrace.h
-lines 7120>5400 mtrace_ext.h
+lines 7420>5400 mtrace_ext.h
 # functions: functions, lines, median, lines, longest
-functions 890      7        43       mtrace.h
-functions 450      9        38       mtrace_ext.h
+functions 895      7        43       mtrace.h
+functions 470      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
 names 71>50    30       27       31       mtrace.h
-names 47       12       5        7        mtrace_ext.h
+names 48       12       9        7        mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
 count 0        lines with #if or its like inside of functions
@@ -31,22 +31,22 @@ chapters mtrace.h 70 CONFIG, 20 VERSION, 150 COMPILER, 420 TYPES, 80 LIFE CYCLE,
 chapters mtrace.h 120 REPORTS, 30 CHECKS, 380 RECORDING, 290 MACROS, 790 PORTABILITY, 740 STRUCTURES, 280 GATE,
 chapters mtrace.h 740 TEXT, 100 NAMES, 190 INTERN, 780 SITES, 470 TRACE TABLE, 180 SAMPLING, 640 COUNTERS, 770 RECORD,
 chapters mtrace.h 930 LIFECYCLE, 270 LOOKUP, 180 FILTER, 800 SNAPSHOT, 620 GROUP, 320 ROW TEXT, 580 TABLE, 90 BASELINE,
-chapters mtrace.h 290 REPORT, 470 DIRECT, 620 DIRECT REPORT, 350 CHECK
+chapters mtrace.h 290 REPORT, 470 DIRECT, 620 DIRECT REPORT, 360 CHECK
 chapters mtrace_ext.h 90 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 330 OUTPUT, 70 EXIT, 90 FILES,
 chapters mtrace_ext.h 380 DUMP, 450 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECORDER, 720 SAMPLES AND MARKS,
 chapters mtrace_ext.h 810 RECORDER REPORTS, 230 LINE PROFILE, 200 UNWIND, 160 SOURCE OF A FUNCTION, 310 SYMBOLS,
-chapters mtrace_ext.h 930 MEASURING, 700 PROFILE REPORT, 180 MEMORY USAGE, 420 ENVIRONMENT
+chapters mtrace_ext.h 930 MEASURING, 700 PROFILE REPORT, 270 MEMORY USAGE, 210 BLOCKS UNDER CHECK, 420 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_BASE_RESIZE_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
 core MTRACE_CACHE_OF_ MTRACE_GOLDEN_ MTRACE_GUARD_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_
-core MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_
+core MTRACE_MESSAGE_ MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_
 core MTRACE_SET_RELEASE_ MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_
 core MTRACE_UNKNOWN_ MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_filters_ mtrace_filters_keep_
-core mtrace_filters_valid_ mtrace_find_columns_ mtrace_grouped_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_
+core mtrace_filters_valid_ mtrace_find_columns_ mtrace_grouped_ mtrace_growth_from_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_
 core mtrace_not_negative_ mtrace_number_ mtrace_plain_length_ mtrace_put_ mtrace_put_address_ mtrace_put_bytes_
-core mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_dots_ mtrace_put_escaped_ mtrace_put_hex_
-core mtrace_put_name_ mtrace_put_number_ mtrace_put_number_right_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
+core mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_dots_ mtrace_put_escaped_ mtrace_put_function_ mtrace_put_hex_
+core mtrace_put_key_ mtrace_put_name_ mtrace_put_number_ mtrace_put_number_right_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
 core mtrace_put_size_right_ mtrace_put_table_size_ mtrace_report_error_ mtrace_round_ mtrace_row_measure_
 core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_site_remember_ mtrace_state_ mtrace_text_ mtrace_text_end_
 core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_name_
-core mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_
+core mtrace_put_warning_ mtrace_row_grew_ mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_
 LIMITS

@@ -22,7 +22,7 @@ TEST_CODE void test_forget_workers(void) {
 }
 
 TEST_CODE void test_measurement_heal(const void *frame) {
-    mtrace_measurement_unwind_(frame);
+    mtrace_measurement_unwind_(frame, NULL);
 }
 #endif
 
