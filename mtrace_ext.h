@@ -6859,6 +6859,14 @@ void mtrace_checked_leave_(mtrace_checked_ *block) {
     block->before = NULL;
 }
 
+/* Says why nobody can tell. */
+static bool mtrace_checked_doubt_(mtrace_text_ *t, const char *why) {
+    mtrace_put_(t, "cannot tell about the block: ");
+    mtrace_put_(t, why);
+    return true;
+}
+
+#if MTRACE_HOSTED_
 /* The verdict on the change of each line; false: the block passes. */
 static bool mtrace_verdict_peak_(mtrace_text_ *t, const mtrace_checked_ *block,
                                  mtrace_rows *change) {
@@ -6921,14 +6929,6 @@ static bool mtrace_verdict_count_(mtrace_text_ *t, const mtrace_checked_ *block,
     return true;
 }
 
-/* Says why nobody can tell. */
-static bool mtrace_checked_doubt_(mtrace_text_ *t, const char *why) {
-    mtrace_put_(t, "cannot tell about the block: ");
-    mtrace_put_(t, why);
-    return true;
-}
-
-#if MTRACE_HOSTED_
 /* Compares the beginning with the end, or with the moment when the limit was reached. */
 static bool mtrace_checked_judge_(mtrace_text_ *t, const mtrace_checked_ *block,
                                   mtrace_snapshot *now) {
