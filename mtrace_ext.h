@@ -4098,7 +4098,7 @@ typedef struct mtrace_profile_report_desc {
     mtrace_write_fn write; /* NULL: the file `path`. Both NULL: desc.write of the start, stdout */
     void *write_user;
     const char *path;     /* replaced (see FILES). Reports after each call are appended */
-    const char *function; /* a pattern for function names, see mtrace_match. NULL: all */
+    const char *function; /* a pattern for function names, see mtrace_filter. NULL: all */
     uint32_t columns; /* of the table. 0: desc.columns of the start, or the terminal's; a pipe or
                              a file gets whole lines. A narrow table leaves columns out */
 } mtrace_profile_report_desc;
@@ -6411,7 +6411,7 @@ static mtrace_result mtrace_profile_functions_(mtrace_text_ *t,
         mtrace_result result;
         if ((only != NULL && i != function) ||
             (desc->function != NULL &&
-             !mtrace_match(mtrace_profiler_g_.functions[i].function, desc->function))) {
+             !mtrace_match_(mtrace_profiler_g_.functions[i].function, desc->function))) {
             continue;
         }
         result = mtrace_function_report_make_(&r, i, only);

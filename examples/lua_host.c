@@ -39,8 +39,8 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
         if (!find_script_line(&where)) {
             return MT_MALLOC(new_size);
         }
-        uint32_t line = (uint32_t)where.currentline;
-        return mtrace_malloc_at(new_size, mtrace_site_intern(where.short_src, NULL, NULL, line));
+        mtrace_site line = {.file = where.short_src, .line = (uint32_t)where.currentline};
+        return mtrace_malloc_at(new_size, mtrace_site_intern(&line));
     }
     /* A block that grows stays with the line that allocated it. (Also, Lua must not be queried
        here: the block can be its stack, which some versions take apart to move it.) */
@@ -48,8 +48,8 @@ static void *script_memory(void *user, void *block, size_t old_size, size_t new_
     if (mtrace_find(&owner, block) != MTRACE_OK) {
         return MT_REALLOC(block, new_size);
     }
-    return mtrace_realloc_at(block, new_size,
-                             mtrace_site_intern(owner.file, owner.function, NULL, owner.line));
+    mtrace_site line = {.file = owner.file, .function = owner.function, .line = owner.line};
+    return mtrace_realloc_at(block, new_size, mtrace_site_intern(&line));
 }
 
 static void no_hook(lua_State *lua, lua_Debug *where) {

@@ -16,7 +16,7 @@ use='static int *use(size_t n) { int *p = MT_NEW_ARRAY(int, n); char *s = MT_STR
   p = (int *)MT_REALLOCARRAY(p, n, sizeof *p); MT_FREE(MT_STRNDUP(s, 1)); MT_FREE(s);
   MT_FREE(MT_ALIGNED_ALLOC(64, 64)); MT_FREE(MT_CALLOC(n, 2)); MT_FREE(MT_REALLOC(MT_MALLOC(n), n));
   MT_FREE(MT_NEW(int)); (void)MT_TRACK(1, p, n); (void)MT_UNTRACK(1, p);
-  MT_FREE(mtrace_malloc_at(n, mtrace_site_intern("f", NULL, NULL, 3))); return p; }
+  { mtrace_site site = {"f", NULL, NULL, 3, NULL}; MT_FREE(mtrace_malloc_at(n, mtrace_site_intern(&site))); } return p; }
 static int in_scopes(size_t n) { mtrace_scope way = MT_SCOPE_PUSH(); MT_SCOPE_POP(way); MT_FREE(MT_MALLOC_IN(2, n));
   way = MT_SCOPE_PUSH_IN(4); MT_FREE(MT_CALLOC_IN(2, n, 2)); MT_SCOPE_POP(way); MT_FREE(MT_REALLOC_IN(3, NULL, n));
   MT_FREE(MT_NEW_IN(2, int)); { MT_SCOPE_IN(5); MT_FREE(MT_NEW_ARRAY_IN(2, int, n)); } { MT_SCOPE(); } return 0; }

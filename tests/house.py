@@ -138,6 +138,21 @@ def core_names(texts):
     return core & ext
 
 
+def swappable(texts):
+    """"name a b" for each public function with two arguments that a compiler takes in either order on some machine."""
+    of_32_bits = {"mtrace_key_type": "uint32_t", "size_t": "uint32_t", "uintptr_t": "uint32_t"}
+    of_64_bits = {"mtrace_key_type": "uint32_t", "size_t": "uint64_t", "uintptr_t": "uint64_t"}
+    result = set()
+    for header in HEADERS:
+        for name, arguments in re.findall(r"^(?:MTRACE_(?:EXT_)?API_?|static inline)\b[^;{()]*?\b(mtrace_\w*[a-z0-9])\("
+                                          r"((?:[^()]|\([^()]*\))*)\)", code_of(texts[header]), re.M):
+            pairs = re.findall(r"\s*((?:[^,()]|\([^()]*\))*?)\s*(\w+)\s*(?:,|$)", arguments)
+            for (one, a), (other, b) in itertools.combinations(pairs, 2):
+                if any(same.get(one, one) == same.get(other, other) for same in (of_32_bits, of_64_bits)):
+                    result.add(f"{name} {a} {b}")
+    return result
+
+
 def measure(texts, tests):
     """(kind, name) -> (counts, what else to say)."""
     result, conditionals, same, split, known = {}, [], [], [], [set()] * 4
@@ -182,8 +197,8 @@ def measure(texts, tests):
 # ---------------------------------------------------------------------------------------------- limits
 
 def read_table(file):
-    """(kind, name) -> [(limit, aim)] in the order of the rows, and the names of the core that are allowed."""
-    rows, allowed, chapters = {}, set(), {header: [] for header in HEADERS}
+    """(kind, name) -> [(limit, aim)] in the order of the rows, and what is allowed: names of the core, swaps."""
+    rows, allowed, chapters = {}, {"core": set(), "swap": set()}, {header: [] for header in HEADERS}
 
     def add(kind, words):
         pairs = [[float(number) for number in word.split(">")] for word in words[:len(COUNTS[kind])]]
@@ -192,7 +207,9 @@ def read_table(file):
     for line in file:
         kind, *words = line.split() or "#"
         if kind == "core":
-            allowed |= set(words)
+            allowed[kind] |= set(words)
+        elif kind == "swap":
+            allowed[kind] |= set(" ".join(words).rstrip(",").split(", "))
         elif kind == "chapters":
             chapters[words[0]] += words[1:]
         elif kind != "#":
@@ -229,13 +246,14 @@ def judge(texts, measured, rows, allowed):
         pairs = itertools.zip_longest(titles(measured, header), titles(rows, header))
         differ = [f"{found} where the table has {wanted}" for found, wanted in pairs if found != wanted]
         yield f"order of chapters in {header}", "".join(differ[:1]), "the table's"
-    used = core_names(texts)
-    why = [f"{name} is not in the list" for name in sorted(used - allowed)]
-    why += [f"{name} is in the list alone" for name in sorted(allowed - used)]
-    yield "names of the core in mtrace_ext.h", "; ".join(why[:3]), f"{len(used)} names"
+    for what, used, listed in (("names of the core in mtrace_ext.h", core_names(texts), allowed["core"]),
+                               ("pairs of arguments that can be swapped", swappable(texts), allowed["swap"])):
+        why = [f"{name} is not in the list" for name in sorted(used - listed)]
+        why += [f"{name} is in the list alone" for name in sorted(listed - used)]
+        yield what, "; ".join(why[:3]), f"{len(used)} of them"
 
 
-def print_table(measured, rows, core):
+def print_table(measured, rows, core, swaps):
     def numbers(key):
         for at, value in enumerate(measured[key][0]):
             limit, aim = rows.get(key, rows["text", "*"] if key[0] == "text" else [(math.inf, math.inf)] * 4)[at]
@@ -253,6 +271,7 @@ def print_table(measured, rows, core):
     lists = {f"chapters {header} ": ", ".join(
         f"{next(numbers(('lines', f'{header} {title}')))} {title}".replace(" ", "\xa0")
         for title in titles(measured, header)) for header in HEADERS}
+    lists["swap "] = ", ".join(swap.replace(" ", "\xa0") for swap in sorted(swaps))
     for start, text in {**lists, "core ": " ".join(sorted(core))}.items():
         print(textwrap.fill(text, 118, initial_indent=start, subsequent_indent=start).replace("\xa0", " "))
 
@@ -276,6 +295,8 @@ FAULTS = (  # appended to a file, the check that must find it, and a part of its
     ("mtrace_ext.h", "".join(f"#define MT_E{i}(a) \\\n    a\n" for i in range(99)), "names mtrace_ext.h", "macros"),
     ("mtrace_ext.h", "".join(f"#ifdef MTRACE_F{i}\n#endif\n" for i in range(99)), "names mtrace_ext.h", "switches"),
     ("mtrace_ext.h", "int g = mtrace_g_ + MTRACE_CAST_(0);\n", "names of the core", "is not in the list"),
+    ("mtrace.h", "MTRACE_API int mtrace_a(int (*b)(int), const char *c,\n    const char *d);\n", "pairs", "mtrace_a c d"),
+    ("mtrace_ext.h", "static inline int mtrace_e(size_t f, int i, uint32_t g) {\n}\n", "pairs", "mtrace_e f g"),
 )
 
 
@@ -296,7 +317,7 @@ def main():
     measured = measure(texts, tests)
     measured["count", "functions of mtrace.h that one MT_MALLOC reaches"] = (len(reached.by_malloc()),), ""
     if option == "--tighten":
-        print_table(measured, rows, core_names(texts))
+        print_table(measured, rows, core_names(texts), swappable(texts))
         return 0
     spoilt, spoilt_tests = collections.defaultdict(str, texts), collections.defaultdict(str, tests)
     for name, fault, *_ in FAULTS:

@@ -429,9 +429,9 @@ static void do_text(char **words, size_t n) {
     rows = shown(s, words, n, 4);
     printf("text %zu\n", rows);
     for (i = 0; i < rows; i++) {
-        size_t length = mtrace_format_row(NULL, 0, &s->rows[i], key, false);
+        size_t length = mtrace_format_row(NULL, 0, s, &s->rows[i]);
         char *text = (char *)checked(malloc(length + 1));
-        mtrace_format_row(text, length + 1, &s->rows[i], key, false);
+        mtrace_format_row(text, length + 1, s, &s->rows[i]);
         puts(text);
         free(text);
     }

@@ -37,7 +37,7 @@ limits=$(cat <<'LIMITS'
 200      untrack       MT_UNTRACK
 260      scope         MT_SCOPE
 680>600  print_top     mtrace_print_top
-1080     print_by      mtrace_print, mtrace_print_by
+1080     print         mtrace_print
 740      print_leaks   mtrace_print_leaks
 700      print_diff    mtrace_print_diff
 120      set_baseline  mtrace_set_baseline

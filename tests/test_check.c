@@ -158,7 +158,7 @@ static void test_i6_interned_site_not_found(void **state) {
     uint32_t at = 0, entry;
     (void)state;
     start();
-    assert_non_null(mtrace_site_intern("check.c", NULL, NULL, 1));
+    assert_non_null(test_intern("check.c", NULL, NULL, 1));
     table = mtrace_g_.interned;
     while (table->index[at] == 0) {
         at++;

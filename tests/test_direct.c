@@ -316,9 +316,6 @@ static void shorthands_are_prints(void **state) {
     output_clear();
     assert_int_equal(mtrace_print_top(2), MTRACE_OK);
     assert_string_equal(output.text, expected);
-    output_clear();
-    assert_int_equal(mtrace_print_by(MTRACE_BY_LINE, 2), MTRACE_OK);
-    assert_string_equal(output.text, expected);
     desc.view = MTRACE_VIEW_PEAK;
     report(&desc, NULL);
     strcpy(expected, output.text);
@@ -498,17 +495,23 @@ static void expect_refusal(mtrace_result result, mtrace_result expected, const c
     output_clear();
 }
 
+static mtrace_result print_by(mtrace_key_type key_type) {
+    mtrace_print_desc desc = MTRACE_ZERO_;
+    desc.key_type = key_type;
+    return mtrace_print(&desc);
+}
+
 static void refusals(void **state) {
     mtrace_print_desc desc = MTRACE_ZERO_;
     mtrace_buffer room;
     mtrace_snapshot *old, *copy;
     (void)state;
-    expect_refusal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT,
+    expect_refusal(print_by(99), MTRACE_ERR_ARGUMENT,
                    "mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
-    expect_refusal(mtrace_print_by(MTRACE_BY_SIZE_CLASS, 3), MTRACE_ERR_NO_BLOCKS,
+    expect_refusal(print_by(MTRACE_BY_SIZE_CLASS), MTRACE_ERR_NO_BLOCKS,
                    "mtrace: size classes need a snapshot with its blocks\n");
     expect_refusal(
-        mtrace_print_by(MTRACE_BY_LINE | MTRACE_KEY_CUMULATIVE, 3), MTRACE_ERR_ARGUMENT,
+        print_by(MTRACE_BY_LINE | MTRACE_KEY_CUMULATIVE), MTRACE_ERR_ARGUMENT,
         "mtrace: bad argument: take a snapshot, and call mtrace_report() for such rows\n");
     desc.report.style = MTRACE_STYLE_LINES;
     expect_refusal(

@@ -43,7 +43,7 @@ static const pair different[] = {
 /* clang-format on */
 
 static void expect_match(const char *name, const char *pattern, bool wanted) {
-    if (mtrace_match(name, pattern) != wanted) {
+    if (test_match(name, pattern) != wanted) {
         fail_msg("'%s' and the pattern '%s' should%s match", name == NULL ? "NULL" : name,
                  pattern == NULL ? "NULL" : pattern, wanted ? "" : " not");
     }
@@ -148,7 +148,7 @@ static void test_random_patterns_as_python(void **state) {
         assert_int_equal(sscanf(line, "%99s %99s %d", name_text, pattern_text, &matches), 3);
         read_bytes(name_text, name);
         read_bytes(pattern_text, pattern);
-        if (mtrace_match(name, pattern) != (matches != 0)) {
+        if (test_match(name, pattern) != (matches != 0)) {
             pclose(python);
             fail_msg("Python says: %s", line);
         }
@@ -240,7 +240,7 @@ static void test_compiled_files_as_cpython(void **state) {
     assert_false(lets_through(of_file(false, "a.pyo"), "a.py:1"));
     assert_false(lets_through(of_file(false, "pyc"), "py:1"));
     assert_int_equal(lets_through(of_file(false, "a.PY"), "a.pyc:1"), test_folds_names());
-    assert_false(mtrace_match("a.pyc", "a.py")); /* a filter's rule, not the pattern's */
+    assert_false(test_match("a.pyc", "a.py")); /* a filter's rule, not the pattern's */
 }
 
 /* The four tracebacks of CPython's test: t1, t2, t3 and the unknown one. */

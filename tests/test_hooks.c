@@ -160,6 +160,7 @@ static void scopes_of_all_kinds(void) {
 
 static void questions_of_all_kinds(void) {
     void *block = MT_MALLOC(10);
+    mtrace_site site = {"file", "function", "type", 1, NULL};
     mtrace_block found;
     mtrace_snapshot *first = NULL, *second = NULL;
     mtrace_rows *rows = NULL;
@@ -167,7 +168,7 @@ static void questions_of_all_kinds(void) {
     mtrace_find(&found, block);
     (void)mtrace_get_traced_memory();
     (void)mtrace_get_info();
-    (void)mtrace_site_intern("file", "function", "type", 1);
+    (void)mtrace_site_intern(&site);
     assert_int_equal(mtrace_snapshot_take(&first, true, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_filter(&second, first, NULL, 0, NULL), MTRACE_OK);
     assert_int_equal(mtrace_snapshot_statistics(&rows, first, MTRACE_BY_LINE, NULL), MTRACE_OK);

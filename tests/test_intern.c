@@ -45,7 +45,7 @@ static bool has_rival;
 static void *system_alloc(size_t size) {
     if (has_rival) {
         has_rival = false;
-        rival = mtrace_site_intern("a.c", "f", NULL, 7);
+        rival = test_intern("a.c", "f", NULL, 7);
     }
     return system_is_empty ? NULL : keep(NULL, calloc(1, size));
 }
@@ -65,7 +65,7 @@ static uint64_t lost(void) {
 }
 
 static const mtrace_site *at_line(uint32_t line) {
-    return mtrace_site_intern("a.c", "f", NULL, line);
+    return test_intern("a.c", "f", NULL, line);
 }
 
 /* --- its memory --- */
@@ -104,14 +104,14 @@ static const char *copy_of(const char *text) {
 }
 
 static void test_equal_text_is_one_site(void **state) {
-    const mtrace_site *site = mtrace_site_intern("dir/file.c", "function", "type", 7);
+    const mtrace_site *site = test_intern("dir/file.c", "function", "type", 7);
     int i;
     (void)state;
     for (i = 0; i < 3; i++) {
-        assert_ptr_equal(site, mtrace_site_intern("dir/file.c", "function", "type", 7));
-        assert_ptr_equal(site, mtrace_site_intern(copy_of("dir/file.c"), copy_of("function"),
-                                                  copy_of("type"), 7));
-        assert_ptr_equal(site, mtrace_site_intern(site->file, site->function, site->type, 7));
+        assert_ptr_equal(site, test_intern("dir/file.c", "function", "type", 7));
+        assert_ptr_equal(
+            site, test_intern(copy_of("dir/file.c"), copy_of("function"), copy_of("type"), 7));
+        assert_ptr_equal(site, test_intern(site->file, site->function, site->type, 7));
     }
     assert_string_equal(site->file, "dir/file.c");
     assert_string_equal(site->function, "function");
@@ -127,32 +127,58 @@ static void test_each_argument_counts(void **state) {
     uint32_t i, j;
     (void)state;
     for (i = 0; i < 2 * 64; i++) {
-        sites[i] = mtrace_site_intern(copy_of(names[i % 4]), copy_of(names[i / 4 % 4]),
-                                      copy_of(names[i / 16 % 4]), 0);
+        sites[i] = test_intern(copy_of(names[i % 4]), copy_of(names[i / 4 % 4]),
+                               copy_of(names[i / 16 % 4]), 0);
         for (j = 0; j < i; j++) {
             assert_int_equal(sites[i] == sites[j], i % 64 == j % 64);
         }
         assert_int_equal(sites[i]->file == NULL, i % 4 == 0);
     }
-    assert_ptr_not_equal(sites[5], mtrace_site_intern("", "", NULL, 1));
-    assert_ptr_not_equal(sites[5], mtrace_site_intern("", "", NULL, UINT32_MAX));
+    assert_ptr_not_equal(sites[5], test_intern("", "", NULL, 1));
+    assert_ptr_not_equal(sites[5], test_intern("", "", NULL, UINT32_MAX));
     test_sound();
+}
+
+/* The description is the caller's: not kept, not written, and its cache plays no part. */
+static void test_description_is_only_read(void **state) {
+    uint64_t word = 5;
+    mtrace_site site = {"a.c", "f", "type", 7, &word}, before = site;
+    const mtrace_site *first = mtrace_site_intern(&site), *other;
+    (void)state;
+    assert_memory_equal(&site, &before, sizeof site);
+    assert_int_equal(word, 5);
+    assert_ptr_not_equal(first, &site);
+    assert_ptr_not_equal(first->cache, &word);
+    site.cache = NULL;
+    assert_ptr_equal(first, mtrace_site_intern(&site));
+    assert_ptr_equal(first, mtrace_site_intern(first));
+    site.line = 8;
+    other = mtrace_site_intern(&site);
+    assert_ptr_not_equal(first, other);
+    assert_int_equal(first->line, 7);
+    assert_int_equal(other->line, 8);
+}
+
+static void test_no_description_is_one_of_zeros(void **state) {
+    (void)state;
+    assert_ptr_equal(mtrace_site_intern(NULL), test_intern(NULL, NULL, NULL, 0));
+    assert_null(mtrace_site_intern(NULL)->file);
 }
 
 /* The same address and line, other text: a script engine's buffer. */
 static void test_buffer_is_used_again(void **state) {
     char buffer[32] = "scripts/one.lua";
-    const mtrace_site *one = mtrace_site_intern(buffer, buffer, NULL, 3), *two;
+    const mtrace_site *one = test_intern(buffer, buffer, NULL, 3), *two;
     (void)state;
     strcpy(buffer, "scripts/two.lua");
-    two = mtrace_site_intern(buffer, buffer, NULL, 3);
+    two = test_intern(buffer, buffer, NULL, 3);
     assert_ptr_not_equal(one, two);
     assert_string_equal(one->file, "scripts/one.lua");
     assert_string_equal(two->function, "scripts/two.lua");
     strcpy(buffer, "scripts/one.lua");
-    assert_ptr_equal(one, mtrace_site_intern(buffer, buffer, NULL, 3));
+    assert_ptr_equal(one, test_intern(buffer, buffer, NULL, 3));
     buffer[11] = '\0';
-    assert_string_equal(mtrace_site_intern(buffer, buffer, NULL, 3)->file, "scripts/one");
+    assert_string_equal(test_intern(buffer, buffer, NULL, 3)->file, "scripts/one");
 }
 
 static void test_long_names(void **state) {
@@ -161,13 +187,13 @@ static void test_long_names(void **state) {
     uint64_t lost_before = lost();
     (void)state;
     memset(name, 'n', 2000);
-    site = mtrace_site_intern("a.c", name, NULL, 1);
+    site = test_intern("a.c", name, NULL, 1);
     assert_string_equal(site->function, name);
-    assert_ptr_equal(site, mtrace_site_intern("a.c", name, NULL, 1));
+    assert_ptr_equal(site, test_intern("a.c", name, NULL, 1));
     name[1999] = 'm';
-    assert_ptr_not_equal(site, mtrace_site_intern("a.c", name, NULL, 1));
+    assert_ptr_not_equal(site, test_intern("a.c", name, NULL, 1));
     memset(name, 'n', sizeof name - 1); /* longer than the table is */
-    assert_string_equal(mtrace_site_intern(name, NULL, NULL, 1)->file, "<other>");
+    assert_string_equal(test_intern(name, NULL, NULL, 1)->file, "<other>");
     assert_int_equal(lost(), lost_before + 1);
     assert_string_equal(at_line(3)->file, "a.c"); /* others have room still */
 }
@@ -189,7 +215,7 @@ static void expect_charged(const mtrace_site *site, bool borrows) {
     assert_string_equal(found.type, "mesh");
     assert_int_equal(found.line, 90);
     assert_int_equal(found.size, 44);
-    assert_ptr_equal(site, mtrace_site_intern("engine.cpp", "load", "mesh", 90));
+    assert_ptr_equal(site, test_intern("engine.cpp", "load", "mesh", 90));
     mtrace_free_at(block, site);
     assert_int_equal(mtrace_get_info().sites, 1);
     test_sound();
@@ -197,12 +223,12 @@ static void expect_charged(const mtrace_site *site, bool borrows) {
 }
 
 static void test_outlives_the_tracer(void **state) {
-    const mtrace_site *site = mtrace_site_intern("engine.cpp", "load", "mesh", 90);
+    const mtrace_site *site = test_intern("engine.cpp", "load", "mesh", 90);
     (void)state;
     expect_charged(site, false);
     expect_charged(site, true);
     expect_charged(site, false);
-    assert_ptr_equal(site, mtrace_site_intern("engine.cpp", "load", "mesh", 90));
+    assert_ptr_equal(site, test_intern("engine.cpp", "load", "mesh", 90));
 }
 
 /* --- threads --- */
@@ -229,7 +255,7 @@ static void *intern_all(void *argument) {
     pthread_mutex_unlock(&gate);
     for (i = 0; i < SITES; i++) {
         snprintf(file, sizeof file, "t%u.c", i % 7);
-        mine[i] = mtrace_site_intern(file, NULL, NULL, i);
+        mine[i] = test_intern(file, NULL, NULL, i);
         mtrace_free_at(mtrace_malloc_at(1, mine[i]), mine[i]);
     }
     return NULL;
@@ -360,7 +386,7 @@ static void test_records_come_back(void **state) {
 /* Lines from here on are new; how many found room. */
 static uint32_t fill(uint32_t line) {
     uint32_t made = 0;
-    while (mtrace_site_intern("fill.c", NULL, NULL, line + made)->line != 0) {
+    while (test_intern("fill.c", NULL, NULL, line + made)->line != 0) {
         made++;
     }
     return made;
@@ -373,16 +399,16 @@ static void test_full_table(void **state) {
     (void)state;
     assert_in_range(made, 1, 2 * MTRACE_INTERNED_SITES);
     assert_int_equal(lost(), lost_before + 1);
-    other = mtrace_site_intern("fill.c", NULL, NULL, 1000000 + made);
+    other = test_intern("fill.c", NULL, NULL, 1000000 + made);
     assert_non_null(other);
     assert_string_equal(other->file, "<other>");
     assert_null(other->function);
     assert_null(other->type);
     assert_int_equal(other->line, 0);
-    assert_ptr_equal(other, mtrace_site_intern("new.c", "new", "new", 5));
+    assert_ptr_equal(other, test_intern("new.c", "new", "new", 5));
     assert_int_equal(lost(), lost_before + 3);
     for (i = 0; i < made; i++) { /* what there was is found, wherever its names are */
-        assert_int_equal(mtrace_site_intern(copy_of("fill.c"), NULL, NULL, 1000000 + i)->line,
+        assert_int_equal(test_intern(copy_of("fill.c"), NULL, NULL, 1000000 + i)->line,
                          1000000 + i);
     }
     assert_ptr_equal(site, at_line(1));
@@ -394,7 +420,7 @@ static void test_full_table_is_reported(void **state) {
     mtrace_snapshot *snapshot;
     mtrace_rows *statistics;
     mtrace_report_desc desc = MTRACE_ZERO_;
-    const mtrace_site *other = mtrace_site_intern("new.c", "new", "new", 5);
+    const mtrace_site *other = test_intern("new.c", "new", "new", 5);
     void *block;
     (void)state;
     test_start(32, 32);
@@ -424,6 +450,8 @@ int main(void) {
         TEST(test_memory_is_counted_once),
         TEST(test_equal_text_is_one_site),
         TEST(test_each_argument_counts),
+        TEST(test_description_is_only_read),
+        TEST(test_no_description_is_one_of_zeros),
         TEST(test_buffer_is_used_again),
         TEST(test_long_names),
         TEST(test_outlives_the_tracer),

@@ -954,6 +954,13 @@ static void expect_reason(const char *line) {
     output_clear();
 }
 
+static mtrace_result print_by(mtrace_key_type key_type, size_t top) {
+    mtrace_print_desc desc = MTRACE_ZERO_;
+    desc.key_type = key_type;
+    desc.report.top = top;
+    return mtrace_print(&desc);
+}
+
 static void test_bad_arguments(void **state) {
     mtrace_report_desc desc = styled(MTRACE_STYLE_TABLE, 0, 0);
     mtrace_rows *s = group(take(0), NULL, MTRACE_BY_LINE);
@@ -970,9 +977,9 @@ static void test_bad_arguments(void **state) {
     desc.colours = (mtrace_colours)bad;
     assert_int_equal(mtrace_report(s, &desc), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_COLOURS_\n");
-    assert_int_equal(mtrace_print_by(99, 3), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(print_by(99, 3), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
-    assert_int_equal(mtrace_print_by(MTRACE_BY_FILE | MTRACE_KEY_ONCE, 0), MTRACE_ERR_ARGUMENT);
+    assert_int_equal(print_by(MTRACE_BY_FILE | MTRACE_KEY_ONCE, 0), MTRACE_ERR_ARGUMENT);
     expect_reason("mtrace: bad argument: no such MTRACE_BY_, or a flag that it cannot have\n");
 }
 
@@ -1041,7 +1048,7 @@ static void test_print(void **state) {
                    "    30 B      6.9         3      30 B    a.c:2 f\n"
                    "     2 B      0.5         1       2 B    a.c:5 f\n",
                    foot_now());
-    expect_printed(mtrace_print_by(MTRACE_BY_FILE, 0),
+    expect_printed(print_by(MTRACE_BY_FILE, 0),
                    "mtrace: 432 B in 5 blocks held, 6.93 KiB at the peak; 2 of 2 files\n"
                    "      SIZE      %     COUNT     AT PEAK  WHERE\n"
                    "   400 B     92.6         1       0 B    c.c\n"
@@ -1123,7 +1130,7 @@ static void test_print_when_stopped(void **state) {
     (void)state;
     mtrace_stop();
     expect_not_tracing(mtrace_print_top(3));
-    expect_not_tracing(mtrace_print_by(MTRACE_BY_DOMAIN, 3));
+    expect_not_tracing(print_by(MTRACE_BY_DOMAIN, 3));
     expect_not_tracing(mtrace_print_peak(3));
     expect_not_tracing(mtrace_print_diff(old, 3));
     expect_not_tracing(mtrace_print_leaks());

@@ -89,7 +89,7 @@ static volatile sig_atomic_t current;
 
 static void interning_handler(int number) {
     (void)number;
-    by_handler[current] = mtrace_site_intern("handled.c", NULL, NULL, (uint32_t)current);
+    by_handler[current] = test_intern("handled.c", NULL, NULL, (uint32_t)current);
     handled = handled + 1;
 }
 
@@ -103,12 +103,12 @@ static void test_handler_interns(void **state) {
     memset(&action, 0, sizeof action);
     action.sa_handler = interning_handler;
     handled = 0;
-    assert_non_null(mtrace_site_intern("first.c", NULL, NULL, 1));
+    assert_non_null(test_intern("first.c", NULL, NULL, 1));
     assert_int_equal(sigaction(SIGALRM, &action, NULL), 0);
     assert_int_equal(setitimer(ITIMER_REAL, &timer, NULL), 0);
     for (i = 0; i < LINES || handled < INTERRUPTIONS; i++) {
         current = i % LINES;
-        sites[current] = mtrace_site_intern("handled.c", NULL, NULL, (uint32_t)current);
+        sites[current] = test_intern("handled.c", NULL, NULL, (uint32_t)current);
     }
     assert_int_equal(setitimer(ITIMER_REAL, &off, NULL), 0);
     for (i = 0; i < LINES; i++) {
@@ -119,8 +119,7 @@ static void test_handler_interns(void **state) {
 #else
 static void test_handler_interns(void **state) {
     (void)state;
-    assert_ptr_equal(mtrace_site_intern("a.c", NULL, NULL, 1),
-                     mtrace_site_intern("a.c", NULL, NULL, 1));
+    assert_ptr_equal(test_intern("a.c", NULL, NULL, 1), test_intern("a.c", NULL, NULL, 1));
 }
 
 static void test_handler_records(void **state) {

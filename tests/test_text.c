@@ -117,6 +117,14 @@ static mtrace_row diff_of(uint64_t size, int64_t size_diff, uint64_t count, int6
     return row;
 }
 
+static size_t format_row(char *buffer, size_t size, const mtrace_row *row, mtrace_key_type key_type,
+                         bool is_diff) {
+    mtrace_rows rows = MTRACE_ZERO_;
+    rows.key_type = key_type;
+    rows.is_diff = is_diff;
+    return mtrace_format_row(buffer, size, &rows, row);
+}
+
 static void test_row_cut_as_snprintf(void **state) {
     mtrace_row row = row_of("b.py", 1, 66, 1);
     const char *text = "b.py:1: size=66 B, count=1, average=66 B";
@@ -125,11 +133,10 @@ static void test_row_cut_as_snprintf(void **state) {
     (void)state;
     for (room = 0; room <= sizeof buffer; room++) {
         memset(buffer, '#', sizeof buffer);
-        assert_int_equal(mtrace_format_row(buffer, room, &row, MTRACE_BY_LINE, false),
-                         strlen(text));
+        assert_int_equal(format_row(buffer, room, &row, MTRACE_BY_LINE, false), strlen(text));
         expect_cut(buffer, sizeof buffer, room, text);
     }
-    assert_int_equal(mtrace_format_row(NULL, 0, &row, MTRACE_BY_LINE, false), strlen(text));
+    assert_int_equal(format_row(NULL, 0, &row, MTRACE_BY_LINE, false), strlen(text));
 }
 
 /* --- rows --- */
@@ -138,8 +145,7 @@ static void expect_row(const mtrace_row *row, mtrace_key_type key_type, bool is_
                        const char *text) {
     char buffer[256];
     memset(buffer, '#', sizeof buffer);
-    assert_int_equal(mtrace_format_row(buffer, sizeof buffer, row, key_type, is_diff),
-                     strlen(text));
+    assert_int_equal(format_row(buffer, sizeof buffer, row, key_type, is_diff), strlen(text));
     assert_string_equal(buffer, text);
 }
 
@@ -232,8 +238,7 @@ static void test_long_name(void **state) {
     name[sizeof name - 1] = '\0';
     row = row_of(name, 4294967295u, 1, 1);
     snprintf(text, sizeof text, "%s:4294967295: size=1 B, count=1, average=1 B", name);
-    assert_int_equal(mtrace_format_row(buffer, sizeof buffer, &row, MTRACE_BY_LINE, false),
-                     strlen(text));
+    assert_int_equal(format_row(buffer, sizeof buffer, &row, MTRACE_BY_LINE, false), strlen(text));
     assert_string_equal(buffer, text);
 }
 
@@ -357,8 +362,8 @@ static bool same_as_python(const char *line, size_t *sizes, size_t *rows) {
         ++*sizes;
     } else if (sscanf(line, "R %lld %lld %lld %lld %n", &a, &b, &c, &d, &at) == 4 && at > 0) {
         mtrace_row row = diff_of((uint64_t)a, b, (uint64_t)c, d);
-        mtrace_format_row(one, sizeof one, &row, MTRACE_BY_LINE, false);
-        mtrace_format_row(two, sizeof two, &row, MTRACE_BY_LINE, true);
+        format_row(one, sizeof one, &row, MTRACE_BY_LINE, false);
+        format_row(two, sizeof two, &row, MTRACE_BY_LINE, true);
         ++*rows;
     } else {
         return false;

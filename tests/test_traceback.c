@@ -455,9 +455,8 @@ static void expect_row_text(const mtrace_snapshot *s, const mtrace_snapshot *old
                                : mtrace_snapshot_compare_to(&statistics, s, old, key_type, NULL);
     assert_int_equal(result, MTRACE_OK);
     assert_true(row < statistics->count);
-    assert_int_equal(
-        mtrace_format_row(text, sizeof text, &statistics->rows[row], key_type, old != NULL),
-        strlen(wanted));
+    assert_int_equal(mtrace_format_row(text, sizeof text, statistics, &statistics->rows[row]),
+                     strlen(wanted));
     assert_string_equal(text, wanted);
     mtrace_rows_free(statistics);
 }

@@ -35,7 +35,7 @@ static mtrace_snapshot *report(int round, mtrace_snapshot *old) {
         printf("round %d: %+" PRId64 " bytes\n", round, diff->total.size_diff);
         for (size_t i = 0; i < diff->count && diff->rows[i].size_diff > 0; i++) {
             char text[128];
-            mtrace_format_row(text, sizeof text, &diff->rows[i], MTRACE_BY_LINE, true);
+            mtrace_format_row(text, sizeof text, diff, &diff->rows[i]);
             printf("    %s\n", text);
         }
         mtrace_rows_free(diff);

@@ -48,6 +48,11 @@ struct hooks {
 };
 const struct hooks hooks = {mtrace_malloc, mtrace_calloc, mtrace_realloc, mtrace_free};
 
+void *described(const char *file, unsigned line) {
+    mtrace_print(&(mtrace_print_desc){.key_type = MTRACE_BY_FILE, .report.top = 10});
+    return mtrace_malloc_at(9, mtrace_site_intern(&(mtrace_site){.file = file, .line = line}));
+}
+
 struct bits {
     unsigned bits : 3;
 };

@@ -10,11 +10,15 @@ struct thing {
     int a;
     int b;
 };
-template <typename A, typename B> struct two {
+template <typename A, typename B>
+struct two {
     A a;
     B b;
 };
-template <int A, int B> size_t sum() { return A + B; }
+template <int A, int B>
+size_t sum() {
+    return A + B;
+}
 
 // --- call sites in every place ---
 
@@ -26,7 +30,9 @@ struct has_member {
 };
 void *has_member::of_class = MT_MALLOC(11);
 void default_argument(void *p = MT_MALLOC(12));
-void default_argument(void *p) { MT_FREE(p); }
+void default_argument(void *p) {
+    MT_FREE(p);
+}
 thread_local void *of_thread = MT_MALLOC(13);
 #if __cplusplus >= 201703L
 struct has_inline {
@@ -60,7 +66,11 @@ void *commas(size_t n) {
 
 // --- warnings ---
 
-#define BEGIN_JOB(domain) MT_SCOPE(); MT_SCOPE_IN(domain); MT_PROFILE(); MT_PROFILE_LIMIT(9u)
+#define BEGIN_JOB(domain)                                                                          \
+    MT_SCOPE();                                                                                    \
+    MT_SCOPE_IN(domain);                                                                           \
+    MT_PROFILE();                                                                                  \
+    MT_PROFILE_LIMIT(9u)
 void *warnings(void *q, size_t n) {
     BEGIN_JOB(2u);
     thing *t = MT_NEW(thing), *a = MT_NEW_ARRAY(thing, n);
@@ -77,7 +87,13 @@ void *warnings(void *q, size_t n) {
     return n != 0 ? MT_ASSERT_NO_GROWTH(nullptr, 0u) : void(), MT_REALLOCARRAY(q, n, 2u);
 }
 void keys(thing *t) {
-    struct { int id; operator uintptr_t() const { return 5; } char more[99]; } handle = {1, {}};
+    struct {
+        int id;
+        operator uintptr_t() const {
+            return 5;
+        }
+        char more[99];
+    } handle = {1, {}};
     enum { NUMBER = 5 };
     static int array[9];
     (void)MT_TRACK(1u, handle, 8u);
@@ -85,6 +101,19 @@ void keys(thing *t) {
     (void)MT_TRACK(1u, array, sizeof array);
     (void)MT_TRACK(1u, nullptr == t, 8u);
     (void)MT_TRACK(1u, &keys, 8u);
+}
+
+// --- descriptions ---
+
+void *described(const char *file, unsigned line) {
+    mtrace_site site = {};
+    mtrace_print_desc files = {};
+    site.file = file;
+    site.line = line;
+    files.key_type = MTRACE_BY_FILE;
+    files.report.top = 10;
+    mtrace_print(&files);
+    return mtrace_malloc_at(9, mtrace_site_intern(&site));
 }
 
 // --- functions whose address can be taken ---
@@ -97,4 +126,6 @@ static_assert(std::is_same<decltype(&mtrace_calloc), void *(*)(size_t, size_t)>:
 static_assert(std::is_same<decltype(&mtrace_realloc), void *(*)(void *, size_t)>::value, "");
 static_assert(std::is_same<decltype(&mtrace_free), void (*)(void *)>::value, "");
 
-void *used() { return of_a_type; }
+void *used() {
+    return of_a_type;
+}

@@ -34,7 +34,7 @@ char *strndup(const char *text, size_t length);
 #define ASSERT_NO_GROWTH()                ((void)0)
 #else
 #define ENGINE_MALLOC(size, file, line)                                                            \
-    mtrace_malloc_at(size, mtrace_site_intern(file, NULL, NULL, line))
+    mtrace_malloc_at(size, mtrace_site_intern(&(mtrace_site){file, NULL, NULL, line, NULL}))
 #define SCOPE()            MT_SCOPE()
 #define TRACE(call)        ((void)(call))
 #define ASSERT_NO_GROWTH() MT_ASSERT_NO_GROWTH((mtrace_snapshot *)0, 0)

@@ -50,6 +50,10 @@ TEST_CODE bool test_folds_names(void) {
     return MTRACE_FOLDS_NAMES_;
 }
 
+TEST_CODE bool test_match(const char *name, const char *pattern) {
+    return mtrace_match_(name, pattern);
+}
+
 TEST_CODE bool test_can_sample(void) {
     return MTRACE_CAN_SAMPLE_;
 }

@@ -60,9 +60,12 @@ void stack_print_top(void) {
     mtrace_print_top(10);
 }
 
-void stack_print_by(void);
-void stack_print_by(void) {
-    mtrace_print_by(MTRACE_BY_TRACEBACK, 10);
+void stack_print(void);
+void stack_print(void) {
+    mtrace_print_desc desc = {0};
+    desc.key_type = MTRACE_BY_TRACEBACK;
+    desc.report.top = 10;
+    mtrace_print(&desc);
 }
 
 void stack_print_leaks(void);
@@ -143,10 +146,10 @@ static __attribute__((noinline)) size_t measure(void (*call)(void)) {
 static const struct {
     const char *name;
     void (*call)(void);
-} table[] = {ROW(start),     ROW(malloc),     ROW(calloc),   ROW(realloc),     ROW(set_baseline),
-             ROW(no_growth), ROW(print_top),  ROW(print_by), ROW(print_leaks), ROW(print_diff),
-             ROW(take),      ROW(statistics), ROW(report),   ROW(dump),        ROW(compare),
-             ROW(track),     ROW(untrack),    ROW(scope),    ROW(check),       ROW(free)};
+} table[] = {ROW(start),     ROW(malloc),     ROW(calloc), ROW(realloc),     ROW(set_baseline),
+             ROW(no_growth), ROW(print_top),  ROW(print),  ROW(print_leaks), ROW(print_diff),
+             ROW(take),      ROW(statistics), ROW(report), ROW(dump),        ROW(compare),
+             ROW(track),     ROW(untrack),    ROW(scope),  ROW(check),       ROW(free)};
 
 int main(void) {
     size_t i;

@@ -73,7 +73,8 @@ static void see_scopes(int from, int to) {
 }
 
 static const mtrace_site *intern(char (*name)[48], uint32_t line) {
-    return mtrace_site_intern(name[0], name[1], name[2], line);
+    mtrace_site site = {name[0], name[1], name[2], line, NULL};
+    return mtrace_site_intern(&site);
 }
 
 static void intern_sites(int from, int to) {

@@ -75,7 +75,8 @@ extern size_t test_largest; /* bytes of the largest allocation asked for */
 TEST_EXTERN bool test_fails(size_t size);
 
 /* Questions about the inside. */
-TEST_EXTERN bool test_folds_names(void);             /* file names are compared as Windows does */
+TEST_EXTERN bool test_folds_names(void); /* file names are compared as Windows does */
+TEST_EXTERN bool test_match(const char *name, const char *pattern); /* as a filter does it */
 TEST_EXTERN bool test_can_sample(void);              /* sampling is there on this machine */
 TEST_EXTERN size_t test_max_interval(void);          /* the longest sampling interval */
 TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
@@ -120,6 +121,13 @@ static inline void *test_aligned(size_t alignment, size_t size) {
 #else
 #include "../../mtrace.h"
 #endif
+
+/* mtrace_site_intern of a site with these fields. */
+static inline const mtrace_site *test_intern(const char *file, const char *function,
+                                             const char *type, uint32_t line) {
+    mtrace_site site = {file, function, type, line, NULL};
+    return mtrace_site_intern(&site);
+}
 
 /* Whether the long counts are asked for: tests/run --long. */
 static inline bool test_long(void) {
