@@ -1009,13 +1009,16 @@ static void mtrace_put_odd_as_hex_(mtrace_text_ *t, const char *text, size_t len
 static void mtrace_put_odd_as_json_(mtrace_text_ *t, const char *text, size_t length) {
     mtrace_put_(t, length == 0 ? "\\ufffd" : "\\u00");
     if (length > 0) {
-        mtrace_put_hex_(t, (unsigned char)text[length - 1], 2);
+        mtrace_put_hex_(t, 2, (unsigned char)text[length - 1]);
     }
 }
 
 /* Returns the length of the printable ASCII before the first mark, at most 64. */
 static size_t mtrace_unmarked_length_(const char *text, size_t size, const char *const *marks) {
-    size_t n = mtrace_plain_length_(text, size < 64 ? size : 64);
+    size_t n = 0;
+    while (n < size && n < 64 && text[n] >= ' ' && text[n] <= '~') {
+        n++;
+    }
     for (; *marks != NULL; marks++) {
         const char *at = (const char *)memchr(text, **marks, n);
         n = at == NULL ? n : (size_t)(at - text);
@@ -6168,7 +6171,7 @@ static void mtrace_table_sum_(mtrace_text_ *t, const mtrace_function_report_ *r)
     mtrace_put_change_(t, r, sum);
     mtrace_text_to_buffer_(&kept, text, sizeof text);
     mtrace_put_(&kept, "(kept: ");
-    mtrace_put_table_size_(&kept, mtrace_magnitude_(sum), sum < 0, false);
+    mtrace_put_table_size_(&kept, sum < 0 ? "-" : "", mtrace_magnitude_(sum));
     mtrace_put_char_(&kept, ')');
     if (r->layout->source + kept.length <= r->columns) {
         mtrace_put_column_(t, r->layout->source);
@@ -6235,11 +6238,11 @@ static void mtrace_put_profile_head_(mtrace_text_ *t, const mtrace_function_repo
     mtrace_put_profiled_(t, r);
     mtrace_text_to_buffer_(&f, figures, sizeof figures);
     mtrace_put_char_(&f, ' ');
-    mtrace_put_table_size_(&f, (uint64_t)r->total.entry, false, false);
+    mtrace_put_table_size_(&f, "", (uint64_t)r->total.entry);
     mtrace_put_(&f, " held before, ");
-    mtrace_put_table_size_(&f, (uint64_t)r->total.peak, false, false);
+    mtrace_put_table_size_(&f, "", (uint64_t)r->total.peak);
     mtrace_put_(&f, " at the peak, ");
-    mtrace_put_table_size_(&f, (uint64_t)r->total.after, false, false);
+    mtrace_put_table_size_(&f, "", (uint64_t)r->total.after);
     mtrace_put_(&f, r->total.calls == 1 ? " after" : " after,");
     mtrace_put_head_part_(t, r, figures);
     if (r->total.calls != 1) { /* each may be of another call */

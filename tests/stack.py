@@ -93,19 +93,19 @@ def stack_of(instruction):
 
 
 def read_library(image, objdump):
-    """The frame and the calls of each function of the image."""
-    frames, calls, name = {}, {}, None
+    """The frame, the calls and the jumps of each function of the image to others."""
+    frames, calls, jumps, name = {}, {}, {}, None
     for line in run(objdump, "-d", "--no-show-raw-insn", image):
         function = re.match(r"[0-9a-f]+ <([^>]*)>:", line)
-        call = re.search(r"\tb\S*\s+[0-9a-f]+ <([^>+]*)>", line)
+        call = re.search(r"\t(b\S*)\s+[0-9a-f]+ <([^>+]*)>", line)
         if function:
             name = function[1]
-            frames[name], calls[name] = 0, set()
+            frames[name], calls[name], jumps[name] = 0, set(), set()
         elif name:
             frames[name] += stack_of(line)
-            if call and call[1] != name:
-                calls[name].add(call[1])
-    return frames, calls
+            if call and call[2] != name:
+                (calls if re.match("blx?$", call[1]) else jumps)[name].add(call[2])
+    return frames, calls, jumps
 
 
 def read_aliases(image, nm):
@@ -178,7 +178,7 @@ class Graph:
         if known:
             frame, targets = self.frames[known], self.called(known)
         elif code:
-            frame, targets = self.library[0][code], sorted(self.library[1][code])
+            frame, targets = self.library[0][code], sorted(self.library[1][code] | self.library[2][code])
         elif name.startswith("__aeabi_"):
             return 0, []  # arithmetic that a later pass of the compiler did away with
         else:
@@ -186,10 +186,18 @@ class Graph:
             return 0, []
         if name in self.dynamic:
             self.faults.append(f"{name} has a frame of unknown size")
-        below, way = max((self.deepest(target, above + (name,)) for target in targets), default=(0, []),
-                         key=lambda one: one[0])
-        self.most[name] = frame + below, [f"{name} {frame}"] + way
+        ways = [(frame, [f"{name} {frame}"])]
+        for target in targets:
+            below, way = self.deepest(target, above + (name,))
+            kept = 0 if code and self.is_jump(code, target) else frame
+            ways.append((kept + below, [f"{name} {kept}"] + way))
+        self.most[name] = max(ways, key=lambda one: one[0])
         return self.most[name]
+
+    def is_jump(self, code, target):
+        """Only ever the last act of a function: its frame is gone by then."""
+        same = self.aliases.get(target, {target})
+        return bool(same & self.library[2][code]) and not same & self.library[1][code]
 
 
 def main():

@@ -29,26 +29,26 @@ measure() {
     python3 tests/stack.py "$tmp/stack.ci" "$tmp/stack.elf" arm-none-eabi- "$tmp/measured"
 }
 limits=$(cat <<'LIMITS'
-420>260  malloc        MT_MALLOC
-420>260  calloc        MT_CALLOC
-500>320  realloc       MT_REALLOC
-380>260  free          MT_FREE
-440      track         MT_TRACK
-200      untrack       MT_UNTRACK
-260      scope         MT_SCOPE
-680>600  print_top     mtrace_print_top
-1080     print         mtrace_print
-740      print_leaks   mtrace_print_leaks
-700      print_diff    mtrace_print_diff
-120      set_baseline  mtrace_set_baseline
-800>600  no_growth     MT_ASSERT_NO_GROWTH
-300      start         mtrace_start
-320      check         mtrace_check
+260      malloc        MT_MALLOC
+260      calloc        MT_CALLOC
+320      realloc       MT_REALLOC
+260      free          MT_FREE
+240      track         MT_TRACK
+160      untrack       MT_UNTRACK
+220      scope         MT_SCOPE
+640>600  print_top     mtrace_print_top
+980      print         mtrace_print
+680      print_leaks   mtrace_print_leaks
+640      print_diff    mtrace_print_diff
+100      set_baseline  mtrace_set_baseline
+760>600  no_growth     MT_ASSERT_NO_GROWTH
+260      start         mtrace_start
+300      check         mtrace_check
 600      take          mtrace_snapshot_take
-480      statistics    mtrace_snapshot_statistics
-500      compare       mtrace_snapshot_compare_to
-860      report        mtrace_report
-1880     dump          mtrace_snapshot_dump_to
+440      statistics    mtrace_snapshot_statistics
+480      compare       mtrace_snapshot_compare_to
+780      report        mtrace_report
+1860     dump          mtrace_snapshot_dump_to
 LIMITS
 )
 measure <<<"$limits"

@@ -70,7 +70,7 @@ static void take(char name) {
 }
 
 static uint32_t slot_of(char name) {
-    return mtrace_find_slot_(mtrace_home_(keys[name - 'a'], false), keys[name - 'a'], false, 0);
+    return mtrace_find_slot_(mtrace_home_(keys[name - 'a'], false), keys[name - 'a'], 0);
 }
 
 static void test_a_table_of_two_lines(void **state) {
