@@ -1,6 +1,6 @@
 /* The life cycle against everything else: one thread starts, stops, clears, names domains and asks,
    while eight others allocate. And forks in the middle of it. TEST_ROUNDS says how many rounds.
-   --long: test_races with 10,000 rounds, not 500 in default and tsan and 50 in the others. */
+   --long: test_races with 10,000 rounds, not 500 in default, 150 in tsan, 50 in the others. */
 
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
