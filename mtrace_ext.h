@@ -22,6 +22,7 @@
    RECORDER             memory over time
    LINE PROFILE         what each line of a function does to memory
    MEMORY USAGE         what one call or one block of a test does to memory
+   COMMAND              a debug console: in a terminal, in a debugger, over a UART
    ENVIRONMENT          start and reports by environment variables
 
    SWITCHES
@@ -38,6 +39,7 @@
                                   runs addr2line. MTRACE_REPORT refuses profile
    MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function, and the blocks of
                                   MT_ASSERT_NO_LEAKS and its like only run
+   MTRACE_NO_COMMAND        ALL   no console
    MTRACE_NO_ENVIRONMENT    ALL   no start by environment variables. With it
                                   MTRACE_START_FROM_ENVIRONMENT is an error
 
@@ -108,6 +110,11 @@ extern "C" {
 #define MTRACE_HAS_USAGE_ 1
 #else
 #define MTRACE_HAS_USAGE_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_COMMAND)
+#define MTRACE_HAS_COMMAND_ 1
+#else
+#define MTRACE_HAS_COMMAND_ 0
 #endif
 #if defined(MTRACE) && !defined(MTRACE_NO_ENVIRONMENT)
 #define MTRACE_HAS_ENVIRONMENT_ 1
@@ -6995,6 +7002,968 @@ bool mtrace_checked_fails_(mtrace_checked_ *block, char *message, size_t size) {
 }
 
 #endif /* MEMORY USAGE */
+
+/* ============================================================================================== */
+/* [CHAPTER] COMMAND - a debug console: in a terminal, in a debugger, over a UART                 */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_COMMAND_
+#define MTRACE_EXT_COMMAND_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_COMMAND_
+
+MTRACE_OFF_BEGIN_
+
+/* Carries out one line that was typed into a console, and writes the answer:
+
+     help [WORD]                     all commands, or one
+     top [N] [by KEY] [peak|total]   the N largest rows: held now, at the peak, in all
+     base                            keeps the bytes and blocks of now: the baseline
+     diff [N] [by KEY]               the N largest changes since then
+     leaks                           a warning for each line that holds memory
+     who ADDRESS                     the block that it points into, its line and traceback
+     filter PATTERN, filter off      only rows of such files, functions or types
+     domain N, domain NAME, domain off
+                                     only rows of this domain
+     watch PATTERN, watch off        says each allocation there
+     pause, resume, clear, reset-peak
+     save FILE                       writes a snapshot with its blocks
+     info                            the tracer's state
+
+   N is 10 by default, and 0 is all. KEY is line, file, function, type, domain, traceback or size.
+   ADDRESS is a number, as C writes it. A pattern without * ? [ may match any part of a name, others
+   match all of it (see mtrace_filter). The beginning of a word will do if no other word begins so.
+   An argument with blanks stands in double quotes. The line ends at a zero byte or a newline.
+
+   `filter` and `domain` restrict all tables and warnings until they are `off`. `watch` observes the
+   thread that says it: its allocations, in files, functions or of types like that. It passes its
+   events on to an observer that was set before, and `watch off` restores that one. Say `watch off`
+   before you restore an older observer yourself. filter, domain, watch and save need an operating
+   system.
+
+   write NULL: desc.write of the start, else standard error. So a debugger can call
+   mtrace_command("top 5", 0, 0), at any moment of the program. If that moment is in the middle of
+   a start, stop or clear, or on a system with MTRACE_LOCK of any call of mtrace, the answer is BUSY
+   after a second at most. Go on for a few lines then. `save` also needs the allocator and stdio.
+   Errors: ARGUMENT (no such word, or more than one; a line then lists them), NO_WRITER, BUSY, and
+     the errors of the calls that the words stand for. One line tells the reason. An empty line is
+     fine.
+   Cost: as these calls, `who` O(capacity).
+   Context: any thread, one at a time. Bare metal: also interrupts that the writer allows. */
+MTRACE_EXT_API_ mtrace_result mtrace_command(const char *line, mtrace_write_fn write, void *user)
+    MTRACE_EXT_OFF_(return MTRACE_ERR_COMPILED_OUT);
+
+/* Returns the words that the last word of a line can become: candidate 0, 1 and so on, NULL behind
+   the last. The line is what stands before the cursor, `length` bytes. *start becomes the index at
+   which its last word begins: a candidate replaces what stands from there on. A candidate lives as
+   long as the tracer.
+   Errors: NULL.
+   Cost: O(length + words).
+   Context: any. */
+MTRACE_EXT_API_ const char *mtrace_command_complete(const char *line, size_t length, size_t *start,
+                                                    size_t index)
+    MTRACE_EXT_OFF_(*start = length; return MTRACE_NULL_);
+
+MTRACE_OFF_END_
+
+#endif /* MTRACE_EXT_COMMAND_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_COMMAND_
+
+/* --- words --- */
+
+/* A word of the line. It has no zero byte at its end. */
+typedef struct mtrace_typed_ {
+    const char *text;
+    size_t length;
+} mtrace_typed_;
+
+/* A line that is being read, and the answer. */
+typedef struct mtrace_console_ {
+    const char *at; /* what is left of the line */
+    const char *end;
+    mtrace_typed_ word;  /* the last one read. Length 0: there was none */
+    bool is_open_quoted; /* its second quote is missing */
+    mtrace_text_ text;
+} mtrace_console_;
+
+static void mtrace_console_begin_(mtrace_console_ *c, const char *line, size_t length) {
+    memset(c, 0, sizeof *c);
+    c->at = line;
+    c->end = line + length;
+}
+
+/* Reads the next word. False if there is none: it is empty then, and stands at the end. */
+static bool mtrace_next_word_(mtrace_console_ *c) {
+    bool quoted;
+    while (c->at < c->end && mtrace_is_blank_(*c->at)) {
+        c->at++;
+    }
+    quoted = c->at < c->end && *c->at == '"';
+    c->at += quoted ? 1 : 0;
+    c->word.text = c->at;
+    while (c->at < c->end && (quoted ? *c->at != '"' : !mtrace_is_blank_(*c->at))) {
+        c->at++;
+    }
+    c->word.length = (size_t)(c->at - c->word.text);
+    c->is_open_quoted = quoted && c->at == c->end;
+    c->at += quoted && !c->is_open_quoted ? 1 : 0;
+    return quoted || c->word.length != 0;
+}
+
+/* Words to choose from: the i-th, NULL behind the last. */
+typedef const char *(*mtrace_words_fn_)(size_t i);
+
+static bool mtrace_word_begins_(const mtrace_typed_ *word, const char *text) {
+    return strlen(text) >= word->length && memcmp(text, word->text, word->length) == 0;
+}
+
+static bool mtrace_word_is_(const mtrace_typed_ *word, const char *text) {
+    return mtrace_word_begins_(word, text) && text[word->length] == '\0';
+}
+
+/* How many of the words begin so? *index becomes that of the last of them. A word that is equal is
+   the only one. */
+static size_t mtrace_count_candidates_(const mtrace_typed_ *word, mtrace_words_fn_ words,
+                                       size_t *index) {
+    size_t i, count = 0;
+    for (i = 0; words(i) != NULL; i++) {
+        if (mtrace_word_is_(word, words(i))) {
+            *index = i;
+            return 1;
+        }
+        if (mtrace_word_begins_(word, words(i))) {
+            *index = i;
+            count++;
+        }
+    }
+    return count;
+}
+
+/* --- answers --- */
+
+static void mtrace_put_word_(mtrace_text_ *t, const mtrace_typed_ *word) {
+    size_t most = 40, length = word->length < most ? word->length : most;
+    mtrace_put_char_(t, '"');
+    mtrace_put_safe_(t, word->text, length);
+    mtrace_put_(t, length < word->length ? "..\"" : "\"");
+}
+
+static mtrace_result mtrace_console_says_(mtrace_console_ *c, mtrace_result result,
+                                          const char *text) {
+    mtrace_put_(&c->text, "mtrace: ");
+    mtrace_put_(&c->text, text);
+    mtrace_put_char_(&c->text, '\n');
+    return result;
+}
+
+/* For calls that say nothing themselves. */
+static mtrace_result mtrace_console_done_(mtrace_console_ *c, mtrace_result result,
+                                          const char *done) {
+    return mtrace_console_says_(c, result, result == MTRACE_OK ? done : mtrace_result_text(result));
+}
+
+/* Lists the words that begin as c->word, or all if none does. */
+static void mtrace_console_list_(mtrace_console_ *c, mtrace_words_fn_ words, size_t matching) {
+    const char *before = matching == 0 ? " is none of " : " may be ";
+    size_t i;
+    mtrace_put_(&c->text, "mtrace: ");
+    mtrace_put_word_(&c->text, &c->word);
+    for (i = 0; words(i) != NULL; i++) {
+        if (matching == 0 || mtrace_word_begins_(&c->word, words(i))) {
+            mtrace_put_(&c->text, before);
+            mtrace_put_name_(&c->text, words(i));
+            before = ", ";
+        }
+    }
+    mtrace_put_char_(&c->text, '\n');
+}
+
+/* Finds the index of c->word among the words. False: the answer lists them. */
+static bool mtrace_console_choose_(mtrace_console_ *c, mtrace_words_fn_ words, size_t *index) {
+    size_t matching = mtrace_count_candidates_(&c->word, words, index);
+    if (matching != 1) {
+        mtrace_console_list_(c, words, matching);
+    }
+    return matching == 1;
+}
+
+/* 16: the character is no digit. */
+static unsigned mtrace_digit_of_(char c) {
+    return c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+           : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a') + 10
+           : c >= 'A' && c <= 'F' ? (unsigned)(c - 'A') + 10
+                                  : 16;
+}
+
+/* Reads a number: decimal, or 0x and hexadecimal. False if it is none, or above UINT64_MAX. */
+static bool mtrace_word_number_(const mtrace_typed_ *word, uint64_t *number) {
+    bool is_hex =
+        word->length > 2 && word->text[0] == '0' && (word->text[1] == 'x' || word->text[1] == 'X');
+    unsigned base = is_hex ? 16 : 10;
+    size_t i = is_hex ? 2 : 0;
+    for (*number = 0; i < word->length; i++) {
+        unsigned digit = mtrace_digit_of_(word->text[i]);
+        uint64_t next = *number * base + digit;
+        if (digit >= base || *number > UINT64_MAX >> 4 || next < digit) {
+            return false;
+        }
+        *number = next;
+    }
+    return word->length != 0;
+}
+
+/* --- what filter, domain and watch keep --- */
+
+/* "domain 3 audio" */
+static void mtrace_put_domain_(mtrace_text_ *t, uint32_t domain) {
+    const mtrace_domain_name_ *name = mtrace_domain_name_of_(domain);
+    mtrace_put_(t, "domain ");
+    mtrace_put_number_(t, domain);
+    mtrace_put_(t, name != NULL ? " " : "");
+    mtrace_put_name_(t, name != NULL ? name->name : "");
+}
+
+#if MTRACE_HOSTED_
+
+enum { MTRACE_PATTERN_ = 256 }; /* bytes */
+
+typedef struct mtrace_pattern_ {
+    char text[MTRACE_PATTERN_]; /* empty: none */
+} mtrace_pattern_;
+
+typedef struct mtrace_watch_ {
+    mtrace_pattern_ pattern;
+    mtrace_write_fn write;
+    void *user;
+} mtrace_watch_;
+
+typedef struct mtrace_console_state_ {
+    mtrace_pattern_ filter;
+    uint32_t domain;
+    bool has_domain;
+    mtrace_watch_ *watch; /* NULL: none */
+    /* A new watch does not overwrite the old one: another thread's observer may be reading it. */
+    mtrace_watch_ watches[2];
+} mtrace_console_state_;
+MTRACE_SHARED_(mtrace_console_state_ mtrace_console_g_);
+
+/* Copies a word. One without * ? [ gets a * on both sides. False if it is too long. */
+static bool mtrace_pattern_set_(mtrace_pattern_ *pattern, const mtrace_typed_ *word) {
+    mtrace_text_ t;
+    bool is_part = true;
+    size_t i;
+    for (i = 0; i < word->length; i++) {
+        is_part = is_part && strchr("*?[", word->text[i]) == NULL;
+    }
+    if (word->length > sizeof pattern->text - 3) {
+        return false;
+    }
+    mtrace_text_to_buffer_(&t, pattern->text, sizeof pattern->text);
+    mtrace_put_(&t, is_part ? "*" : "");
+    mtrace_put_bytes_(&t, word->text, word->length);
+    mtrace_put_(&t, is_part ? "*" : "");
+    return true;
+}
+
+/* "filter *sound*", "domain 3 audio", or both. Returns false for neither. */
+static bool mtrace_put_restriction_(mtrace_text_ *t) {
+    const mtrace_console_state_ *state = &mtrace_console_g_;
+    bool has_filter = state->filter.text[0] != '\0';
+    if (has_filter) {
+        mtrace_put_(t, "filter ");
+        mtrace_put_name_(t, state->filter.text);
+    }
+    if (state->has_domain) {
+        mtrace_put_(t, has_filter ? ", " : "");
+        mtrace_put_domain_(t, state->domain);
+    }
+    return has_filter || state->has_domain;
+}
+
+/* One filter of the three has to match: by file, by function, by type. */
+static mtrace_result mtrace_console_print_(mtrace_console_ *c, mtrace_print_desc *desc) {
+    const mtrace_console_state_ *state = &mtrace_console_g_;
+    const char *pattern = state->filter.text[0] != '\0' ? state->filter.text : NULL;
+    mtrace_filter filters[3];
+    size_t i;
+    memset(filters, 0, sizeof filters);
+    filters[0].file = pattern;
+    filters[1].function = pattern;
+    filters[2].type = pattern;
+    for (i = 0; i < 3; i++) {
+        filters[i].has_domain = state->has_domain;
+        filters[i].domain = state->has_domain ? state->domain : 0;
+    }
+    desc->report.write = c->text.write;
+    desc->report.write_user = c->text.user;
+    desc->filters = filters;
+    desc->filter_count = pattern != NULL ? 3 : state->has_domain ? 1 : 0;
+    if (mtrace_put_restriction_(&c->text)) {
+        mtrace_put_(&c->text, ":\n");
+    }
+    return mtrace_print(desc);
+}
+
+static mtrace_result mtrace_console_says_restriction_(mtrace_console_ *c) {
+    mtrace_put_(&c->text, "mtrace: ");
+    mtrace_put_(&c->text, mtrace_put_restriction_(&c->text) ? "\n" : "all rows\n");
+    return MTRACE_OK;
+}
+
+static const char *mtrace_off_words_(size_t i) {
+    return i == 0 ? "off" : NULL;
+}
+
+static mtrace_result mtrace_console_filter_(mtrace_console_ *c) {
+    mtrace_pattern_ *filter = &mtrace_console_g_.filter;
+    if (mtrace_word_is_(&c->word, "off")) {
+        filter->text[0] = '\0';
+    } else if (c->word.length != 0 && !mtrace_pattern_set_(filter, &c->word)) {
+        return mtrace_console_says_(c, MTRACE_ERR_ARGUMENT, "the pattern is too long");
+    }
+    return mtrace_console_says_restriction_(c);
+}
+
+/* The i-th domain with a name; NULL behind the last. */
+static const mtrace_domain_name_ *mtrace_nth_domain_(size_t i) {
+    uint32_t at, count = MTRACE_GET_ACQUIRE_(&mtrace_g_.domain_names);
+    for (at = 0; at < count; at++) {
+        const mtrace_domain_name_ *entry = &mtrace_g_.domains[at];
+        if (mtrace_domain_name_of_(entry->domain) == entry && i-- == 0) {
+            return entry;
+        }
+    }
+    return NULL;
+}
+
+/* "off" is the first, so that no new name moves it. */
+static const char *mtrace_domain_words_(size_t i) {
+    const mtrace_domain_name_ *entry = i == 0 ? NULL : mtrace_nth_domain_(i - 1);
+    return i == 0 ? "off" : entry != NULL ? entry->name : NULL;
+}
+
+static mtrace_result mtrace_console_domain_(mtrace_console_ *c) {
+    mtrace_console_state_ *state = &mtrace_console_g_;
+    const mtrace_domain_name_ *entry;
+    uint64_t number = 0;
+    size_t i = 0;
+    if (c->word.length == 0) {
+        return mtrace_console_says_restriction_(c);
+    }
+    if (!mtrace_word_number_(&c->word, &number) || number > UINT32_MAX) {
+        if (!mtrace_console_choose_(c, mtrace_domain_words_, &i)) {
+            return MTRACE_ERR_ARGUMENT;
+        }
+        entry = i == 0 ? NULL : mtrace_nth_domain_(i - 1);
+        state->has_domain = entry != NULL;
+        number = entry != NULL ? entry->domain : 0;
+    } else {
+        state->has_domain = true;
+    }
+    state->domain = (uint32_t)number;
+    return mtrace_console_says_restriction_(c);
+}
+
+/* --- watch --- */
+
+/* The observer of a thread that said `watch`. */
+typedef struct mtrace_watcher_ {
+    mtrace_observer before;
+    bool is_set;
+} mtrace_watcher_;
+static MTRACE_THREAD_STORAGE_ mtrace_watcher_ mtrace_watcher_here_;
+
+/* Is it the thread's observer, and not another one that was set since? */
+static bool mtrace_watcher_is_on_top_(void) {
+    return mtrace_get_observer().user == &mtrace_watcher_here_;
+}
+
+/* Restores the observer from before. False if it is not on top: then it stays, and passes events
+   on. */
+static bool mtrace_watcher_end_(void) {
+    if (mtrace_watcher_is_on_top_()) {
+        mtrace_set_observer(mtrace_watcher_here_.before);
+        mtrace_watcher_here_.is_set = false;
+    }
+    return !mtrace_watcher_here_.is_set;
+}
+
+static void mtrace_watch_say_(const mtrace_watch_ *watch, const mtrace_event *event,
+                              const char *function) {
+    const mtrace_site *site = event->site;
+    mtrace_frame place;
+    mtrace_text_ t;
+    memset(&place, 0, sizeof place);
+    place.file = site->file == NULL ? MTRACE_UNKNOWN_ : site->file;
+    place.line = site->line;
+    mtrace_text_to_callback_(&t, watch->write, watch->user);
+    mtrace_put_line_number_(&t, &place);
+    mtrace_put_(&t, ": ");
+    mtrace_put_size_(&t, event->allocated_size + event->dropped_size);
+    if (event->freed != 0) {
+        mtrace_put_(&t, " for ");
+        mtrace_put_size_(&t, event->freed_size);
+    }
+    mtrace_put_(&t, event->dropped != 0 ? " allocated and not traced" : " allocated");
+    mtrace_put_function_(&t, function, site->type, " in ");
+    mtrace_put_char_(&t, '\n');
+}
+
+static void mtrace_watch_look_(const mtrace_watch_ *watch, const mtrace_event *event) {
+    const mtrace_site *site = event->site;
+    const char *pattern = watch->pattern.text, *function = site->function;
+    char name[MTRACE_SHORT_NAME_];
+    function = function == NULL ? NULL : mtrace_short_name_(name, sizeof name, function);
+    if (mtrace_match_(site->file, pattern) || mtrace_match_(function, pattern) ||
+        mtrace_match_(site->type, pattern)) {
+        mtrace_watch_say_(watch, event, function);
+    }
+}
+
+static void mtrace_watch_event_(const mtrace_event *event, void *user) {
+    const mtrace_watch_ *watch = MTRACE_GET_ACQUIRE_(&mtrace_console_g_.watch);
+    mtrace_observer before = mtrace_watcher_here_.before;
+    (void)user;
+    if (watch != NULL && event->site != NULL && event->allocated + event->dropped != 0) {
+        mtrace_watch_look_(watch, event);
+    }
+    if (before.call != NULL) {
+        before.call(event, before.user);
+    }
+    if (watch == NULL) { /* `watch off` in another thread */
+        (void)mtrace_watcher_end_();
+    }
+}
+
+/* Without an observer on top there is none beneath, whatever is_set says. */
+static void mtrace_watcher_begin_(void) {
+    mtrace_observer observer, top = mtrace_get_observer();
+    observer.call = mtrace_watch_event_;
+    observer.user = &mtrace_watcher_here_;
+    if (!mtrace_watcher_here_.is_set || top.call == NULL) {
+        mtrace_watcher_here_.before = top;
+        mtrace_watcher_here_.is_set = true;
+        mtrace_set_observer(observer);
+    }
+}
+
+static mtrace_result mtrace_console_says_watch_(mtrace_console_ *c) {
+    const mtrace_watch_ *watch = mtrace_console_g_.watch;
+    mtrace_put_(&c->text, "mtrace: watch ");
+    mtrace_put_name_(&c->text, watch != NULL ? watch->pattern.text : "off");
+    mtrace_put_char_(&c->text, '\n');
+    return MTRACE_OK;
+}
+
+static mtrace_result mtrace_console_watch_(mtrace_console_ *c) {
+    mtrace_console_state_ *state = &mtrace_console_g_;
+    mtrace_watch_ *watch = &state->watches[state->watch == &state->watches[0] ? 1 : 0];
+    if (mtrace_word_is_(&c->word, "off")) {
+        MTRACE_SET_RELEASE_(&state->watch, (mtrace_watch_ *)NULL);
+        if (!mtrace_watcher_end_()) {
+            return mtrace_console_says_(c, MTRACE_ERR_BUSY,
+                                        "silent; an observer was set since: restore it first");
+        }
+    } else if (c->word.length != 0) {
+        if (!mtrace_pattern_set_(&watch->pattern, &c->word)) {
+            return mtrace_console_says_(c, MTRACE_ERR_ARGUMENT, "the pattern is too long");
+        }
+        watch->write = c->text.write;
+        watch->user = c->text.user;
+        MTRACE_SET_RELEASE_(&state->watch, watch);
+        mtrace_watcher_begin_();
+    }
+    return mtrace_console_says_watch_(c);
+}
+
+/* --- save --- */
+
+static mtrace_result mtrace_console_save_(mtrace_console_ *c) {
+    char path[4096];
+    mtrace_snapshot *snapshot = NULL;
+    mtrace_result result = MTRACE_ERR_ARGUMENT;
+    if (!MTRACE_HAS_FILES_) {
+        return mtrace_console_says_(c, MTRACE_ERR_COMPILED_OUT, "built with MTRACE_NO_FILES");
+    }
+    if (c->word.length < sizeof path) {
+        memcpy(path, c->word.text, c->word.length);
+        path[c->word.length] = '\0';
+        result = mtrace_snapshot_take(&snapshot, true, NULL);
+    }
+    if (result == MTRACE_OK) {
+        result = mtrace_snapshot_dump(snapshot, path);
+    }
+    mtrace_snapshot_free(snapshot);
+    return result == MTRACE_ERR_IO ? mtrace_console_says_(c, result, strerror(errno))
+                                   : mtrace_console_done_(c, result, "saved");
+}
+
+/* Waits up to a second for a call of another thread. False if it does not go on: a debugger stopped
+   this very thread in the middle of it. */
+static bool mtrace_console_may_run_(void) {
+    uint64_t end = mtrace_recorder_now() + MTRACE_NS_PER_S_;
+    while (MTRACE_GET_ACQUIRE_(&mtrace_g_.control) != 0) {
+        if (mtrace_recorder_now() > end) {
+            return false;
+        }
+        mtrace_yield_();
+    }
+    return true;
+}
+
+/* desc.write of the start, else standard error, and not standard output: the answer in a debugger
+   is read at once, and must not wait for a buffer to be allocated. */
+static bool mtrace_console_to_default_(mtrace_text_ *t) {
+    bool has_writer = mtrace_text_to_default_(t);
+    if (mtrace_is_to_stdout_(NULL)) {
+        t->write = mtrace_write_stderr_;
+    }
+    return has_writer;
+}
+
+#define MTRACE_ON_SYSTEM_(function) function
+
+#else
+
+/* Bare metal has no snapshots of its own, no observers, and no files. */
+static mtrace_result mtrace_console_print_(mtrace_console_ *c, mtrace_print_desc *desc) {
+    desc->report.write = c->text.write;
+    desc->report.write_user = c->text.user;
+    return mtrace_print(desc);
+}
+
+static bool mtrace_put_restriction_(mtrace_text_ *t) {
+    (void)t;
+    return false;
+}
+
+static bool mtrace_console_may_run_(void) {
+    return true;
+}
+
+static bool mtrace_console_to_default_(mtrace_text_ *t) {
+    return mtrace_text_to_default_(t);
+}
+
+#define MTRACE_ON_SYSTEM_(function) NULL
+
+#endif
+
+/* --- tables --- */
+
+/* In the order of MTRACE_BY_. */
+static const char *mtrace_key_words_(size_t i) {
+    static const char words[] = "line\0file\0function\0type\0domain\0size\0traceback";
+    return i <= MTRACE_BY_TRACEBACK ? mtrace_nth_text_(words, (uint32_t)i) : NULL;
+}
+
+/* A view is its own index. */
+static const char *mtrace_top_words_(size_t i) {
+    static const char words[] = "by\0peak\0total";
+    return i <= MTRACE_VIEW_TOTAL ? mtrace_nth_text_(words, (uint32_t)i) : NULL;
+}
+
+static const char *mtrace_diff_words_(size_t i) {
+    return i == 0 ? "by" : NULL;
+}
+
+/* Reads what follows top or diff. False: the answer says what is wrong. */
+static bool mtrace_console_read_table_(mtrace_console_ *c, mtrace_print_desc *desc,
+                                       mtrace_words_fn_ words) {
+    uint64_t number;
+    size_t i;
+    while (mtrace_next_word_(c)) {
+        if (mtrace_word_number_(&c->word, &number)) {
+            desc->report.top = number < SIZE_MAX / 2 ? (size_t)number : SIZE_MAX / 2;
+        } else if (!mtrace_console_choose_(c, words, &i)) {
+            return false;
+        } else if (i != 0) {
+            desc->view = (mtrace_view)i;
+        } else {
+            (void)mtrace_next_word_(c);
+            if (!mtrace_console_choose_(c, mtrace_key_words_, &i)) {
+                return false;
+            }
+            desc->key_type = (mtrace_key_type)i;
+        }
+    }
+    return true;
+}
+
+static mtrace_result mtrace_console_table_(mtrace_console_ *c, mtrace_words_fn_ words,
+                                           bool is_diff) {
+    mtrace_print_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.report.top = 10;
+    desc.since_baseline = is_diff;
+    return mtrace_console_read_table_(c, &desc, words) ? mtrace_console_print_(c, &desc)
+                                                       : MTRACE_ERR_ARGUMENT;
+}
+
+static mtrace_result mtrace_console_top_(mtrace_console_ *c) {
+    return mtrace_console_table_(c, mtrace_top_words_, false);
+}
+
+static mtrace_result mtrace_console_diff_(mtrace_console_ *c) {
+    return mtrace_console_table_(c, mtrace_diff_words_, true);
+}
+
+static mtrace_result mtrace_console_leaks_(mtrace_console_ *c) {
+    mtrace_print_desc desc;
+    memset(&desc, 0, sizeof desc);
+    desc.report.style = MTRACE_STYLE_WARNINGS;
+    return mtrace_console_print_(c, &desc);
+}
+
+/* --- one block --- */
+
+enum { MTRACE_WHO_FRAMES_ = MTRACE_HOSTED_ ? 32 : 4 };
+
+static void mtrace_put_block_(mtrace_text_ *t, const mtrace_block *block, uintptr_t address) {
+    uintptr_t plain = block->is_tracked ? address : mtrace_untagged_(address);
+    bool is_inside = plain != block->address;
+    mtrace_put_address_(t, address);
+    mtrace_put_(t, ": ");
+    if (is_inside) {
+        mtrace_put_count_(t, plain - block->address, "byte");
+        mtrace_put_(t, " into ");
+    }
+    mtrace_put_(t, block->is_tracked ? "a tracked key of " : "a block of ");
+    mtrace_put_size_(t, block->size);
+    if (is_inside) {
+        mtrace_put_(t, " at ");
+        mtrace_put_address_(t, block->address);
+    }
+    if (block->domain != 0) {
+        mtrace_put_(t, ", ");
+        mtrace_put_domain_(t, block->domain);
+    }
+    if (MTRACE_HOSTED_ && block->serial != 0) {
+        mtrace_put_(t, ", allocation ");
+        mtrace_put_number_(t, block->serial);
+    }
+    mtrace_put_char_(t, '\n');
+}
+
+/* The call site, then the scopes around it. */
+static void mtrace_put_block_frames_(mtrace_text_ *t, const mtrace_block *block) {
+    uint32_t i;
+    for (i = block->traceback.count; i > 0; i--) {
+        bool is_site = i == block->traceback.count;
+        mtrace_put_(t, is_site ? "  " : "  from ");
+        mtrace_put_line_number_(t, &block->traceback.frames[i - 1]);
+        mtrace_put_function_(t, block->traceback.frames[i - 1].function,
+                             is_site ? block->type : NULL, " ");
+        mtrace_put_char_(t, '\n');
+    }
+}
+
+static mtrace_result mtrace_console_who_(mtrace_console_ *c) {
+    mtrace_frame frames[MTRACE_WHO_FRAMES_];
+    mtrace_block block;
+    uint64_t address;
+    mtrace_result result;
+    if (!mtrace_word_number_(&c->word, &address) || address > UINTPTR_MAX) {
+        mtrace_put_(&c->text, "mtrace: no address: ");
+        mtrace_put_word_(&c->text, &c->word);
+        mtrace_put_char_(&c->text, '\n');
+        return MTRACE_ERR_ARGUMENT;
+    }
+    result = mtrace_find_containing(&block, (const void *)(uintptr_t)address);
+    if (result == MTRACE_OK) {
+        result = mtrace_find_tracked(&block, block.is_tracked ? block.domain : 0,
+                                     (uintptr_t)block.address, frames, MTRACE_WHO_FRAMES_);
+    }
+    if (result != MTRACE_OK) {
+        return mtrace_console_says_(c, result,
+                                    result == MTRACE_ERR_NOT_FOUND ? "no traced block there"
+                                                                   : mtrace_result_text(result));
+    }
+    mtrace_put_block_(&c->text, &block, (uintptr_t)address);
+    mtrace_put_block_frames_(&c->text, &block);
+    return MTRACE_OK;
+}
+
+/* --- the tracer --- */
+
+static mtrace_result mtrace_console_base_(mtrace_console_ *c) {
+    return mtrace_console_done_(c, mtrace_set_baseline(), "this is the baseline");
+}
+
+static mtrace_result mtrace_console_pause_(mtrace_console_ *c) {
+    return mtrace_console_done_(c, mtrace_pause(), "paused: new blocks are not traced");
+}
+
+static mtrace_result mtrace_console_resume_(mtrace_console_ *c) {
+    return mtrace_console_done_(c, mtrace_resume(), "new blocks are traced");
+}
+
+/* For calls without a result. */
+static mtrace_result mtrace_console_do_(mtrace_console_ *c, void (*call)(void), const char *done) {
+    mtrace_result result = MTRACE_STATE_() == 0 ? MTRACE_ERR_NOT_TRACING : MTRACE_OK;
+    call();
+    return mtrace_console_done_(c, result, done);
+}
+
+static mtrace_result mtrace_console_clear_(mtrace_console_ *c) {
+    return mtrace_console_do_(c, mtrace_clear, "all traces are forgotten");
+}
+
+static mtrace_result mtrace_console_reset_peak_(mtrace_console_ *c) {
+    return mtrace_console_do_(c, mtrace_reset_peak, "the peak is what is held now");
+}
+
+static void mtrace_put_part_(mtrace_text_ *t, const char *noun, size_t part, size_t whole) {
+    char number[MTRACE_NUMBER_];
+    mtrace_put_(t, noun);
+    mtrace_put_(t, mtrace_grouped_(number, part, false, false));
+    mtrace_put_(t, " of ");
+    mtrace_put_(t, mtrace_grouped_(number, whole, false, false));
+}
+
+static mtrace_result mtrace_console_info_(mtrace_console_ *c) {
+    mtrace_text_ *t = &c->text;
+    mtrace_info info = mtrace_get_info();
+    mtrace_traced_memory memory = mtrace_get_traced_memory();
+    mtrace_caveats_ caveats;
+    if (info.capacity == 0) {
+        return mtrace_console_done_(c, MTRACE_ERR_NOT_TRACING, "");
+    }
+    mtrace_caveats_read_(&caveats, &info);
+    mtrace_put_(t, mtrace_is_tracing() ? "mtrace: tracing: " : "mtrace: paused: ");
+    mtrace_put_size_(t, memory.current);
+    mtrace_put_(t, " held, ");
+    mtrace_put_size_(t, memory.peak);
+    mtrace_put_(t, " at the peak\n");
+    mtrace_put_part_(t, "blocks ", info.live, info.capacity);
+    mtrace_put_part_(t, " slots; accounts ", info.sites, info.max_sites);
+    mtrace_put_part_(t, "; scopes ", info.scopes, info.max_scopes);
+    mtrace_put_(t, "\nmtrace's own memory ");
+    mtrace_put_size_(t, info.tracer_memory);
+    mtrace_put_caveats_(t, &caveats, 0);
+    mtrace_put_char_(t, '\n');
+    if (mtrace_put_restriction_(t)) {
+        mtrace_put_char_(t, '\n');
+    }
+    return MTRACE_OK;
+}
+
+/* --- the commands --- */
+
+typedef enum mtrace_takes_ {
+    MTRACE_TAKES_NONE_,
+    MTRACE_TAKES_MAYBE_, /* one word or none */
+    MTRACE_TAKES_ONE_,
+    MTRACE_TAKES_MORE_ /* the command reads them itself */
+} mtrace_takes_;
+
+typedef struct mtrace_console_row_ {
+    const char *name;
+    const char *forms; /* of what follows */
+    const char *help;
+    mtrace_result (*run)(mtrace_console_ *c); /* NULL: it needs an operating system */
+    mtrace_words_fn_ words;                   /* what may follow. NULL: no words of ours */
+    mtrace_takes_ takes;
+} mtrace_console_row_;
+
+static mtrace_result mtrace_console_help_(mtrace_console_ *c);
+static const char *mtrace_console_names_(size_t i);
+
+static const mtrace_console_row_ mtrace_console_rows_[] = {
+    {"help", " [WORD]", "all commands, or one", mtrace_console_help_, mtrace_console_names_,
+     MTRACE_TAKES_MAYBE_},
+    {"top", " [N] [by KEY] [peak|total]", "the largest rows: now, at the peak, ever",
+     mtrace_console_top_, mtrace_top_words_, MTRACE_TAKES_MORE_},
+    {"base", "", "keeps what is held now, for diff", mtrace_console_base_, NULL,
+     MTRACE_TAKES_NONE_},
+    {"diff", " [N] [by KEY]", "the largest changes since base", mtrace_console_diff_,
+     mtrace_diff_words_, MTRACE_TAKES_MORE_},
+    {"leaks", "", "a warning for each line that holds memory", mtrace_console_leaks_, NULL,
+     MTRACE_TAKES_NONE_},
+    {"who", " ADDRESS", "the block that it points into", mtrace_console_who_, NULL,
+     MTRACE_TAKES_ONE_},
+    {"filter", " PATTERN|off", "tables of some files, functions, types",
+     MTRACE_ON_SYSTEM_(mtrace_console_filter_), MTRACE_ON_SYSTEM_(mtrace_off_words_),
+     MTRACE_TAKES_MAYBE_},
+    {"domain", " N|NAME|off", "tables of one domain", MTRACE_ON_SYSTEM_(mtrace_console_domain_),
+     MTRACE_ON_SYSTEM_(mtrace_domain_words_), MTRACE_TAKES_MAYBE_},
+    {"watch", " PATTERN|off", "a line for each allocation there",
+     MTRACE_ON_SYSTEM_(mtrace_console_watch_), MTRACE_ON_SYSTEM_(mtrace_off_words_),
+     MTRACE_TAKES_MAYBE_},
+    {"pause", "", "new blocks are not traced", mtrace_console_pause_, NULL, MTRACE_TAKES_NONE_},
+    {"resume", "", "new blocks are traced again", mtrace_console_resume_, NULL, MTRACE_TAKES_NONE_},
+    {"clear", "", "forgets all traces and counters", mtrace_console_clear_, NULL,
+     MTRACE_TAKES_NONE_},
+    {"reset-peak", "", "the peak is what is held now", mtrace_console_reset_peak_, NULL,
+     MTRACE_TAKES_NONE_},
+    {"save", " FILE", "a snapshot with its blocks", MTRACE_ON_SYSTEM_(mtrace_console_save_), NULL,
+     MTRACE_TAKES_ONE_},
+    {"info", "", "the tracer's state", mtrace_console_info_, NULL, MTRACE_TAKES_NONE_},
+};
+enum { MTRACE_COMMANDS_ = sizeof mtrace_console_rows_ / sizeof *mtrace_console_rows_ };
+
+/* The i-th command that is there. */
+static const mtrace_console_row_ *mtrace_nth_command_(size_t i) {
+    size_t at;
+    for (at = 0; at < MTRACE_COMMANDS_; at++) {
+        if (mtrace_console_rows_[at].run != NULL && i-- == 0) {
+            return &mtrace_console_rows_[at];
+        }
+    }
+    return NULL;
+}
+
+static const char *mtrace_console_names_(size_t i) {
+    const mtrace_console_row_ *command = mtrace_nth_command_(i);
+    return command == NULL ? NULL : command->name;
+}
+
+/* The same with those that are not. */
+static const char *mtrace_all_names_(size_t i) {
+    return i < MTRACE_COMMANDS_ ? mtrace_console_rows_[i].name : NULL;
+}
+
+static void mtrace_put_help_(mtrace_text_ *t, const mtrace_console_row_ *command) {
+    mtrace_put_(t, command->name);
+    mtrace_put_(t, command->forms);
+    mtrace_put_column_(t, 31);
+    mtrace_put_(t, command->help);
+    mtrace_put_char_(t, '\n');
+}
+
+static mtrace_result mtrace_console_help_(mtrace_console_ *c) {
+    size_t i;
+    if (c->word.length != 0) {
+        if (!mtrace_console_choose_(c, mtrace_console_names_, &i)) {
+            return MTRACE_ERR_ARGUMENT;
+        }
+        mtrace_put_help_(&c->text, mtrace_nth_command_(i));
+        return MTRACE_OK;
+    }
+    for (i = 0; mtrace_nth_command_(i) != NULL; i++) {
+        mtrace_put_help_(&c->text, mtrace_nth_command_(i));
+    }
+    mtrace_put_(&c->text, "KEY: line file function type domain traceback");
+    mtrace_put_(&c->text, MTRACE_HOSTED_ ? " size. The beginning of a word will do\n" : "\n");
+    return MTRACE_OK;
+}
+
+/* Reads one word or none. False if the command takes another number of them. */
+static bool mtrace_console_takes_(mtrace_console_ *c, mtrace_takes_ takes) {
+    bool has_word = mtrace_next_word_(c), has_more;
+    mtrace_typed_ word = c->word;
+    has_more = mtrace_next_word_(c);
+    c->word = word;
+    return !has_more && (takes == MTRACE_TAKES_MAYBE_ || has_word == (takes == MTRACE_TAKES_ONE_));
+}
+
+static mtrace_result mtrace_console_run_(mtrace_console_ *c, const mtrace_console_row_ *command) {
+    if (command->takes != MTRACE_TAKES_MORE_ && !mtrace_console_takes_(c, command->takes)) {
+        mtrace_put_(&c->text, "mtrace: write ");
+        mtrace_put_(&c->text, command->name);
+        mtrace_put_(&c->text, command->forms);
+        mtrace_put_char_(&c->text, '\n');
+        return MTRACE_ERR_ARGUMENT;
+    }
+    return command->run(c);
+}
+
+/* False if a quote stays open. */
+static bool mtrace_quotes_close_(mtrace_console_ *c) {
+    const char *at = c->at;
+    while (mtrace_next_word_(c) && !c->is_open_quoted) {
+    }
+    c->at = at;
+    return !c->is_open_quoted;
+}
+
+/* Is it a command, but not on this machine? */
+static bool mtrace_needs_system_(const mtrace_typed_ *word) {
+    size_t i;
+    return !MTRACE_HOSTED_ && mtrace_count_candidates_(word, mtrace_console_names_, &i) == 0 &&
+           mtrace_count_candidates_(word, mtrace_all_names_, &i) != 0;
+}
+
+static mtrace_result mtrace_console_line_(mtrace_console_ *c) {
+    size_t i;
+    if (!mtrace_quotes_close_(c)) {
+        return mtrace_console_says_(c, MTRACE_ERR_ARGUMENT, "a quote is not closed");
+    }
+    if (!mtrace_next_word_(c)) {
+        return MTRACE_OK;
+    }
+    if (mtrace_needs_system_(&c->word)) {
+        return mtrace_console_says_(c, MTRACE_ERR_ARGUMENT, "that needs an operating system");
+    }
+    if (!mtrace_console_choose_(c, mtrace_console_names_, &i)) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    return mtrace_console_run_(c, mtrace_nth_command_(i));
+}
+
+mtrace_result mtrace_command(const char *line, mtrace_write_fn write, void *user) {
+    mtrace_console_ c;
+    mtrace_result result;
+    line = line == NULL ? "" : line;
+    mtrace_console_begin_(&c, line, strcspn(line, "\n"));
+    if (write != NULL) {
+        mtrace_text_to_callback_(&c.text, write, user);
+    } else if (!mtrace_console_to_default_(&c.text)) {
+        return MTRACE_ERR_NO_WRITER;
+    }
+    c.text.grouped = true;
+    result = mtrace_console_may_run_()
+                 ? mtrace_console_line_(&c)
+                 : mtrace_console_says_(&c, MTRACE_ERR_BUSY,
+                                        "stopped in the middle of a call of mtrace: go on first");
+    mtrace_text_end_(&c.text);
+    return result;
+}
+
+/* --- completion --- */
+
+/* The words that may stand where the line ends. c->word becomes the word there, perhaps an empty
+   one. NULL: no words of ours. */
+static mtrace_words_fn_ mtrace_words_at_end_(mtrace_console_ *c) {
+    mtrace_words_fn_ words = mtrace_console_names_, of_command = NULL;
+    bool is_first = true;
+    size_t i = 0;
+    while (mtrace_next_word_(c) && c->at < c->end) {
+        bool is_known = words != NULL && mtrace_count_candidates_(&c->word, words, &i) == 1;
+        bool is_by =
+            is_known && i == 0 && (words == mtrace_top_words_ || words == mtrace_diff_words_);
+        if (is_first) {
+            of_command = is_known ? mtrace_nth_command_(i)->words : NULL;
+        }
+        words = is_by ? mtrace_key_words_ : of_command;
+        is_first = false;
+    }
+    return words;
+}
+
+/* A word with blanks needs a quote before it. */
+static bool mtrace_candidate_fits_(const mtrace_console_ *c, const char *line, const char *word) {
+    bool quoted = c->word.text != line && c->word.text[-1] == '"';
+    return mtrace_word_begins_(&c->word, word) && (quoted || strchr(word, ' ') == NULL);
+}
+
+const char *mtrace_command_complete(const char *line, size_t length, size_t *start, size_t index) {
+    mtrace_console_ c;
+    mtrace_words_fn_ words;
+    size_t i;
+    mtrace_console_begin_(&c, line, length);
+    words = mtrace_words_at_end_(&c);
+    *start = (size_t)(c.word.text - line);
+    for (i = 0; words != NULL && words(i) != NULL; i++) {
+        if (mtrace_candidate_fits_(&c, line, words(i)) && index-- == 0) {
+            return words(i);
+        }
+    }
+    return NULL;
+}
+
+#endif /* COMMAND */
 
 /* ============================================================================================== */
 /* [CHAPTER] ENVIRONMENT - start and reports by environment variables                             */

@@ -98,12 +98,13 @@ int main(void) { mtrace_snapshot *s; mtrace_usage usage; mtrace_recorder_desc re
   is_out(mtrace_snapshot_dump_to(s, ignore, NULL), "FILES");
   recorder.no_thread = true; is_out(mtrace_recorder_start(&recorder), "RECORDER"); mtrace_recorder_mark("now");
   is_out(mtrace_profile_start(NULL), "PROFILE"); call(NULL); report.write = ignore; mtrace_profile_report(&report);
-  is_out(mtrace_memory_usage(&usage, call, &calls), "USAGE"); mtrace_profile_stop(); mtrace_recorder_free();
+  is_out(mtrace_memory_usage(&usage, call, &calls), "USAGE");
+  is_out(mtrace_command("top", ignore, NULL), "COMMAND"); mtrace_profile_stop(); mtrace_recorder_free();
   result = mtrace_start_from_environment(NULL);
   is_out(result == MTRACE_ERR_NOT_TRACING ? MTRACE_OK : result, "ENVIRONMENT");
   mtrace_snapshot_free(s); mtrace_stop(); return calls == 2 && usage.result == &calls ? 0 : 1; }' |
     sed '2a #include <stdio.h>' >"$tmp/chapters"
-chapters="FILES RECORDER PROFILE USAGE ENVIRONMENT"
+chapters="FILES RECORDER PROFILE USAGE COMMAND ENVIRONMENT"
 for left_out in $chapters "$chapters"; do
     # shellcheck disable=SC2086
     switches=$(printf -- '-DMTRACE_NO_%s ' $left_out)

@@ -1125,6 +1125,43 @@ static void test_print_described(void **state) {
     assert_string_equal(output.text, "");
 }
 
+/* Filters apply to `old`, too, and to the baseline. A bad one is named. */
+static void test_print_filtered(void **state) {
+    mtrace_print_desc desc = MTRACE_ZERO_;
+    mtrace_filter filters[2];
+    (void)state;
+    memset(filters, 0, sizeof filters);
+    story_old();
+    assert_int_equal(mtrace_set_baseline(), MTRACE_OK);
+    track(7, 400, "c.c", 578);
+    track(9, 30, "d.c", 2);
+    desc.report.write = test_write;
+    desc.report.write_user = &second;
+    desc.report.style = MTRACE_STYLE_PYTHON;
+    desc.key_type = MTRACE_BY_FILE;
+    desc.filters = filters;
+    desc.filter_count = 2;
+    filters[0].file = "c.c";
+    filters[1].file = "d*";
+    expect_second(&desc, MTRACE_OK,
+                  "c.c:0: size=400 B, count=1, average=400 B\n"
+                  "d.c:0: size=30 B, count=1, average=30 B\n");
+    desc.since_baseline = true;
+    desc.filter_count = 1;
+    expect_second(&desc, MTRACE_OK, "c.c:0: size=400 B (+400 B), count=1 (+1), average=400 B\n");
+    desc.since_baseline = false;
+    desc.old = take(0);
+    assert_int_equal(mtrace_untrack_at(1, 7, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(1, 9, NULL), MTRACE_OK);
+    expect_second(&desc, MTRACE_OK, "c.c:0: size=0 B (-400 B), count=0 (-1)\n");
+    filters[0].line = 5;
+    expect_second(&desc, MTRACE_ERR_ARGUMENT,
+                  "mtrace: bad argument: a filter with a field that would be ignored\n");
+    desc.filters = NULL;
+    expect_second(&desc, MTRACE_ERR_ARGUMENT,
+                  "mtrace: bad argument: a filter with a field that would be ignored\n");
+}
+
 static void test_print_when_stopped(void **state) {
     mtrace_snapshot *old = take(0);
     (void)state;
@@ -1190,6 +1227,7 @@ int main(void) {
         TEST(test_reason_to_own_writer),
         TEST(test_print),
         TEST(test_print_described),
+        TEST(test_print_filtered),
         TEST(test_print_when_stopped),
         TEST(test_report_after_stop),
     };
