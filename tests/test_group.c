@@ -698,7 +698,7 @@ static void test_tracers_memory(void **state) {
 
 static void test_bad_arguments(void **state) {
     mtrace_snapshot *s = test_take(true);
-    volatile uint32_t bad = MTRACE_BY_TRACEBACK + 1;
+    volatile uint32_t bad = MTRACE_BY_MODULE + 1;
     (void)state;
     expect_refused(MTRACE_ERR_ARGUMENT, NULL, NULL, false, MTRACE_BY_LINE);
     expect_refused(MTRACE_ERR_ARGUMENT, s, NULL, false, (mtrace_key_type)bad);
