@@ -14,13 +14,13 @@ exec python3 tests/house.py "$@" <<'LIMITS'
 # text: what/who/whose/which in 1,000 words, % of sentences over 30 words, dialect phrases
 text 5        10       0        *
 # lines: lines
-lines 13180>5900 mtrace.h
+lines 13300>5900 mtrace.h
 lines 8400>5400 mtrace_ext.h
 # functions: functions, lines, median, lines, longest
 functions 900      7        43       mtrace.h
 functions 545      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 69>50    30       27       31       mtrace.h
+names 70>50    31       27       31       mtrace.h
 names 55       12       9        8        mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
