@@ -1674,6 +1674,7 @@ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_wr
                                       void *user) {
     mtrace_dump_ d;
     mtrace_text_ o;
+    char line[MTRACE_TEXT_LINE_];
     mtrace_hashed_ h;
     if (snapshot == NULL || write == NULL) {
         return MTRACE_ERR_ARGUMENT;
@@ -1687,7 +1688,7 @@ mtrace_result mtrace_snapshot_dump_to(const mtrace_snapshot *snapshot, mtrace_wr
     h.write = write;
     h.user = user;
     XXH64_reset(&h.hash, 0);
-    mtrace_text_to_callback_(&o, mtrace_hashed_write_, &h);
+    mtrace_text_to_callback_(&o, line, mtrace_hashed_write_, &h);
     mtrace_dump_header_(&o, &d);
     mtrace_dump_body_(&d);
     mtrace_text_flush_(&o);
@@ -2222,6 +2223,7 @@ static void mtrace_pickle_traceback_(mtrace_text_ *o, const mtrace_traceback *t,
 /* The list is filled a thousand traces at a time, so Python's stack stays small. */
 typedef struct mtrace_pickle_ {
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     uint64_t traces;
 } mtrace_pickle_;
 
@@ -2289,7 +2291,7 @@ mtrace_result mtrace_snapshot_dump_pickle_to(const mtrace_snapshot *snapshot, mt
         return MTRACE_ERR_ARGUMENT;
     }
     p.traces = 0;
-    mtrace_text_to_callback_(&p.out, write, user);
+    mtrace_text_to_callback_(&p.out, p.line, write, user);
     mtrace_put_bytes_(&p.out,
                       "\x80\x02"
                       "ctracemalloc\nSnapshot\n]",
@@ -2831,6 +2833,7 @@ static void mtrace_sample_(void) {
     uint64_t sample[MTRACE_MAX_WORDS_];
     mtrace_traced_memory held = mtrace_recorder_read_(r, sample);
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     sample[MTRACE_W_CURRENT_] = sample[MTRACE_W_MAX_] = held.current;
     if (held.peak != mtrace_recorder_.last_peak && held.peak > held.current) {
         sample[MTRACE_W_MAX_] = held.peak;
@@ -2841,7 +2844,7 @@ static void mtrace_sample_(void) {
     }
     sample[MTRACE_W_TIME_] = sample[MTRACE_W_MAX_TIME_] = mtrace_recorder_now();
     if (mtrace_recorder_.write != NULL) {
-        mtrace_text_to_callback_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
+        mtrace_text_to_callback_(&out, line, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_sample_(&out, r, sample);
     }
     mtrace_keep_sample_(r, sample);
@@ -2930,6 +2933,7 @@ static void mtrace_keep_mark_(const mtrace_mark_ *mark) {
 /* Adds a mark. With a writer it takes the samples' lock, so that lines stay in order. */
 static void mtrace_add_mark_(const mtrace_mark_ *mark) {
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) == 0) {
         mtrace_keep_mark_(mark);
         return;
@@ -2937,7 +2941,7 @@ static void mtrace_add_mark_(const mtrace_mark_ *mark) {
     mtrace_lock_(&mtrace_locks_.sample);
     mtrace_keep_mark_(mark);
     if ((mtrace_recorder_state_() & MTRACE_RECORDER_STREAMS_) != 0) {
-        mtrace_text_to_callback_(&out, mtrace_recorder_.write, mtrace_recorder_.write_user);
+        mtrace_text_to_callback_(&out, line, mtrace_recorder_.write, mtrace_recorder_.write_user);
         mtrace_print_dat_mark_(&out, &mtrace_recorder_.r, mark);
     }
     mtrace_unlock_(&mtrace_locks_.sample);
@@ -3065,13 +3069,14 @@ static mtrace_result mtrace_recording_make_(mtrace_recording_ *r, const mtrace_r
 static void mtrace_recorder_begin_(const mtrace_recorder_desc *d) {
     uint32_t streams = d->write != NULL ? MTRACE_RECORDER_STREAMS_ : 0;
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     mtrace_recorder_.write = d->write;
     mtrace_recorder_.write_user = d->write_user;
     mtrace_recorder_.last_peak = mtrace_get_traced_memory().peak; /* reached before the recording */
     mtrace_recorder_.r.start = mtrace_recorder_now();
     mtrace_recorder_.r.unix_start = mtrace_unix_now_();
     if (streams != 0) {
-        mtrace_text_to_callback_(&out, d->write, d->write_user);
+        mtrace_text_to_callback_(&out, line, d->write, d->write_user);
         mtrace_print_dat_header_(&out);
     }
     mtrace_sample_();
@@ -4011,13 +4016,14 @@ mtrace_result mtrace_recorder_write(mtrace_recorder_format format, mtrace_write_
     size_t count = sizeof mtrace_recorder_formats_ / sizeof *mtrace_recorder_formats_;
     mtrace_recording_ copy;
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     if (write == NULL || (size_t)format >= count) {
         return MTRACE_ERR_ARGUMENT;
     }
     if (!mtrace_recording_copy_(&copy)) {
         return MTRACE_ERR_NO_MEMORY;
     }
-    mtrace_text_to_callback_(&out, write, user);
+    mtrace_text_to_callback_(&out, line, write, user);
     mtrace_recorder_formats_[format](&out, &copy);
     MTRACE_BASE_FREE(copy.samples);
     return MTRACE_OK;
@@ -5152,7 +5158,8 @@ static bool mtrace_is_debugged_(void) {
 static void mtrace_limit_default_(const mtrace_exceeded *what) {
     bool debugged = mtrace_is_debugged_();
     mtrace_text_ t;
-    if (mtrace_text_to_default_(&t)) {
+    char line[MTRACE_TEXT_LINE_];
+    if (mtrace_text_to_default_(&t, line)) {
         mtrace_put_name_(&t, what->file);
         mtrace_put_char_(&t, ':');
         mtrace_put_number_(&t, what->line);
@@ -6463,12 +6470,13 @@ static mtrace_result mtrace_profile_text_(mtrace_text_ *t, const mtrace_profile_
 static mtrace_result mtrace_profile_to_file_(const mtrace_profile_report_desc *desc,
                                              mtrace_worker_ *only, uint32_t function) {
     mtrace_text_ t;
+    char line[MTRACE_TEXT_LINE_];
     mtrace_file_ f;
     mtrace_result result = mtrace_file_open_(&f, desc->path, only != NULL);
     if (result != MTRACE_OK) {
         return result;
     }
-    mtrace_text_to_callback_(&t, mtrace_file_write_, &f);
+    mtrace_text_to_callback_(&t, line, mtrace_file_write_, &f);
     return mtrace_file_close_(&f, mtrace_profile_text_(&t, desc, only, function));
 }
 
@@ -6476,12 +6484,13 @@ static mtrace_result mtrace_profile_to_file_(const mtrace_profile_report_desc *d
 static mtrace_result mtrace_profile_write_(const mtrace_profile_report_desc *desc,
                                            mtrace_worker_ *only, uint32_t function) {
     mtrace_text_ t;
+    char line[MTRACE_TEXT_LINE_];
     if (desc->write == NULL && desc->path != NULL) {
         return mtrace_profile_to_file_(desc, only, function);
     }
     if (desc->write != NULL) {
-        mtrace_text_to_callback_(&t, desc->write, desc->write_user);
-    } else if (!mtrace_text_to_default_(&t)) {
+        mtrace_text_to_callback_(&t, line, desc->write, desc->write_user);
+    } else if (!mtrace_text_to_default_(&t, line)) {
         return MTRACE_ERR_NO_WRITER;
     }
     return mtrace_profile_text_(&t, desc, only, function);
@@ -7394,10 +7403,11 @@ static void mtrace_watch_say_(const mtrace_watch_ *watch, const mtrace_event *ev
     const mtrace_site *site = event->site;
     mtrace_frame place;
     mtrace_text_ t;
+    char line[MTRACE_TEXT_LINE_];
     memset(&place, 0, sizeof place);
     place.file = site->file == NULL ? MTRACE_UNKNOWN_ : site->file;
     place.line = site->line;
-    mtrace_text_to_callback_(&t, watch->write, watch->user);
+    mtrace_text_to_callback_(&t, line, watch->write, watch->user);
     mtrace_put_line_number_(&t, &place);
     mtrace_put_(&t, ": ");
     mtrace_put_size_(&t, event->allocated_size + event->dropped_size);
@@ -7514,8 +7524,8 @@ static bool mtrace_console_may_run_(void) {
 
 /* desc.write of the start, else standard error, and not standard output: the answer in a debugger
    is read at once, and must not wait for a buffer to be allocated. */
-static bool mtrace_console_to_default_(mtrace_text_ *t) {
-    bool has_writer = mtrace_text_to_default_(t);
+static bool mtrace_console_to_default_(mtrace_text_ *t, char line[MTRACE_TEXT_LINE_]) {
+    bool has_writer = mtrace_text_to_default_(t, line);
     if (mtrace_is_to_stdout_(NULL)) {
         t->write = mtrace_write_stderr_;
     }
@@ -7542,8 +7552,8 @@ static bool mtrace_console_may_run_(void) {
     return true;
 }
 
-static bool mtrace_console_to_default_(mtrace_text_ *t) {
-    return mtrace_text_to_default_(t);
+static bool mtrace_console_to_default_(mtrace_text_ *t, char line[MTRACE_TEXT_LINE_]) {
+    return mtrace_text_to_default_(t, line);
 }
 
 #define MTRACE_ON_SYSTEM_(function) NULL
@@ -7904,12 +7914,13 @@ static mtrace_result mtrace_console_line_(mtrace_console_ *c) {
 
 mtrace_result mtrace_command(const char *line, mtrace_write_fn write, void *user) {
     mtrace_console_ c;
+    char out[MTRACE_TEXT_LINE_];
     mtrace_result result;
     line = line == NULL ? "" : line;
     mtrace_console_begin_(&c, line, strcspn(line, "\n"));
     if (write != NULL) {
-        mtrace_text_to_callback_(&c.text, write, user);
-    } else if (!mtrace_console_to_default_(&c.text)) {
+        mtrace_text_to_callback_(&c.text, out, write, user);
+    } else if (!mtrace_console_to_default_(&c.text, out)) {
         return MTRACE_ERR_NO_WRITER;
     }
     c.text.grouped = true;

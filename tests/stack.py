@@ -21,7 +21,7 @@ POINTERS = {
     "d->put_key": r"mtrace_direct_put_\w+_key_",
     "d->put_scopes": r"mtrace_direct_put_scopes_",
     "d->shows": r"mtrace_figures_(any|changed|grew)_",
-    "d->measure": r"mtrace_direct_measure_\w+_",
+    "d->add": r"mtrace_direct_add_(live|peak|total)_",
     "d->kind->put_figures": r"mtrace_direct_put_(figures|diffs)_",
     "d->kind->ranks_above": r"mtrace_(figures|changes)_rank_above_",
     "d->kind->put_change": r"mtrace_put_sum_diff_",
@@ -39,7 +39,7 @@ LINES = {"d->compare": r"mtrace_direct_by_line_", "d->put_scopes": None}
 TABLE = {**LINES, "d->put_key": r"mtrace_direct_put_line_key_", "put_rows": r"mtrace_direct_put_table_"}
 WARNINGS = {**LINES, "d->put_key": r"mtrace_direct_put_place_key_", "put_rows": r"mtrace_direct_put_warnings_"}
 POINTERS_OF = {
-    "stack_print_top": {**TABLE, "d->kind->put_change": None},
+    "stack_print_top": {**TABLE, "d->kind->put_change": None, "d->kind->refuse": None, "d->kind->subtract": None},
     "stack_print_diff": TABLE,
     "stack_print_leaks": WARNINGS,
     "stack_no_growth": WARNINGS,

@@ -11,7 +11,7 @@ mkdir "$tmp/include"
 cp "${XXHASH_H:-/usr/include/xxhash.h}" "$tmp/include" # alone: a cross compiler must not see the host's headers
 
 arm=(arm-none-eabi-gcc -std=c99 -mcpu=cortex-m3 -mthumb -Os --specs=nano.specs --specs=rdimon.specs
-    -ffunction-sections -Wall -Wextra -pedantic -Werror -DMTRACE -I. -isystem "$tmp/include"
+    -ffunction-sections -fdata-sections -Wall -Wextra -pedantic -Werror -DMTRACE -I. -isystem "$tmp/include"
     -DMTRACE_NO_RECORDER -DMTRACE_NO_PROFILE -DMTRACE_NO_USAGE -DMTRACE_NO_ENVIRONMENT
     -DMTRACE_LOCK_STATE=uint32_t
     -D'MTRACE_LOCK(state)=__asm__ volatile("mrs %0, primask\n\tcpsid i" : "=r"(state) : : "memory")'
@@ -36,19 +36,19 @@ limits=$(cat <<'LIMITS'
 240      track         MT_TRACK
 160      untrack       MT_UNTRACK
 220      scope         MT_SCOPE
-640>600  print_top     mtrace_print_top
-980      print         mtrace_print
-680      print_leaks   mtrace_print_leaks
-640      print_diff    mtrace_print_diff
+600      print_top     mtrace_print_top
+960      print         mtrace_print
+640      print_leaks   mtrace_print_leaks
+620      print_diff    mtrace_print_diff
 100      set_baseline  mtrace_set_baseline
-760>600  no_growth     MT_ASSERT_NO_GROWTH
+660>600  no_growth     MT_ASSERT_NO_GROWTH
 260      start         mtrace_start
 300      check         mtrace_check
 600      take          mtrace_snapshot_take
 440      statistics    mtrace_snapshot_statistics
 480      compare       mtrace_snapshot_compare_to
-780      report        mtrace_report
-1860     dump          mtrace_snapshot_dump_to
+720      report        mtrace_report
+1780     dump          mtrace_snapshot_dump_to
 LIMITS
 )
 measure <<<"$limits"

@@ -469,11 +469,12 @@ static mtrace_recording_ known(size_t samples, size_t marks) {
 static const char *written(mtrace_recorder_format format, const mtrace_recording_ *r) {
     static test_output output;
     mtrace_text_ out;
+    char line[MTRACE_TEXT_LINE_];
     output.length = 0;
     output.text[0] = '\0';
-    mtrace_text_to_callback_(&out, test_write, &output);
+    mtrace_text_to_callback_(&out, line, test_write, &output);
     mtrace_recorder_formats_[format](&out, r);
-    assert_int_equal(out.pending, 0); /* nothing is left unwritten */
+    assert_int_equal(out.length, 0); /* nothing is left unwritten */
     return output.text;
 }
 
