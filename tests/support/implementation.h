@@ -58,6 +58,10 @@ TEST_CODE bool test_can_sample(void) {
     return MTRACE_CAN_SAMPLE_;
 }
 
+TEST_CODE bool test_is_tiny(void) {
+    return MTRACE_SHARDS == 2;
+}
+
 TEST_CODE size_t test_max_interval(void) {
     return MTRACE_MAX_INTERVAL_;
 }

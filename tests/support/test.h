@@ -77,6 +77,7 @@ TEST_EXTERN bool test_fails(size_t size);
 /* Questions about the inside. */
 TEST_EXTERN bool test_folds_names(void); /* file names are compared as Windows does */
 TEST_EXTERN bool test_match(const char *name, const char *pattern); /* as a filter does it */
+TEST_EXTERN bool test_is_tiny(void);                                /* MTRACE_TEST_TINY */
 TEST_EXTERN bool test_can_sample(void);              /* sampling is there on this machine */
 TEST_EXTERN size_t test_max_interval(void);          /* the longest sampling interval */
 TEST_EXTERN size_t test_max_probe(void);             /* MTRACE_MAX_PROBE */
