@@ -1288,6 +1288,16 @@ MTRACE_EXT_API_ mtrace_result mtrace_snapshot_load_from(mtrace_snapshot **out, m
                                                         void *user, mtrace_buffer *memory)
     MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
 
+/* Reads suppressions from a file and sets them, see mtrace_set_suppressions. The tracer keeps the
+   text until this call is made again. path NULL: none.
+   Errors: IO (see errno; not a regular file), NO_MEMORY; ARGUMENT: a bad line, or one with a zero
+     byte. *line, unless NULL, is then its number, and else 0. The suppressions before stay.
+     COMPILED_OUT on bare metal.
+   Cost: O(file).
+   Context: any thread that knows of no growth under way. */
+MTRACE_EXT_API_ mtrace_result mtrace_load_suppressions(const char *path, uint32_t *line)
+    MTRACE_EXT_OFF_(if (line != MTRACE_NULL_) { *line = 0; } return MTRACE_ERR_COMPILED_OUT);
+
 /* Writes a file that Python's tracemalloc.Snapshot.load() reads (CPython 3.9 and later), or passes
    it to a callback. Each block becomes a trace with its domain, size and traceback. A snapshot
    without blocks, or in another view than the live one, gets made-up traces: as many for each call
@@ -2139,6 +2149,69 @@ mtrace_result mtrace_snapshot_load(mtrace_snapshot **out, const char *path, mtra
     result = mtrace_snapshot_load_from(out, mtrace_file_read_, file, memory);
     error = errno;
     fclose(file);
+    errno = error;
+    return result;
+}
+
+/* --- suppressions --- */
+
+MTRACE_SHARED_(char *mtrace_suppressions_); /* the text of the last file */
+
+/* Reads to the end of the file. The text ends with a zero byte. */
+static mtrace_result mtrace_read_text_(FILE *file, char **text, size_t *size) {
+    size_t room = 0, got = 0;
+    do {
+        char *larger = (char *)MTRACE_BASE_RESIZE_(*text, room, 2 * room + 4096);
+        if (larger == NULL) {
+            return MTRACE_ERR_NO_MEMORY;
+        }
+        *text = larger;
+        room = 2 * room + 4096;
+        got = mtrace_read_all_(mtrace_file_read_, file, (unsigned char *)*text + *size,
+                               room - *size - 1);
+        if (got == SIZE_MAX) {
+            return MTRACE_ERR_IO;
+        }
+        *size += got;
+    } while (*size == room - 1);
+    (*text)[*size] = '\0';
+    return MTRACE_OK;
+}
+
+/* Sets the text of a file. A zero byte would hide what is behind it. */
+static mtrace_result mtrace_suppress_text_(const char *text, size_t size, uint32_t *line) {
+    size_t length = strlen(text), i;
+    if (length == size) {
+        return mtrace_set_suppressions(text, line);
+    }
+    for (*line = 1, i = 0; i < length; i++) {
+        *line += text[i] == '\n';
+    }
+    return MTRACE_ERR_ARGUMENT;
+}
+
+mtrace_result mtrace_load_suppressions(const char *path, uint32_t *line) {
+    FILE *file = path == NULL ? NULL : mtrace_open_regular_(path);
+    char *text = NULL, *before = mtrace_suppressions_;
+    size_t size = 0;
+    uint32_t number = 0;
+    mtrace_result result = path == NULL   ? mtrace_set_suppressions(NULL, NULL)
+                           : file == NULL ? MTRACE_ERR_IO
+                                          : mtrace_read_text_(file, &text, &size);
+    int error = errno;
+    if (file != NULL) {
+        fclose(file);
+    }
+    if (result == MTRACE_OK && path != NULL) {
+        result = mtrace_suppress_text_(text, size, &number);
+    }
+    if (result == MTRACE_OK) {
+        mtrace_suppressions_ = text;
+    }
+    MTRACE_BASE_FREE(result == MTRACE_OK ? before : text);
+    if (line != NULL) {
+        *line = number;
+    }
     errno = error;
     return result;
 }
