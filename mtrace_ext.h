@@ -3368,7 +3368,9 @@ static uint64_t mtrace_scaled_(uint64_t value, uint64_t whole, uint32_t range) {
 typedef char mtrace_label_[32];
 
 static const char *mtrace_label_size_(char *label, uint64_t bytes) {
-    mtrace_format_size(label, sizeof(mtrace_label_), (int64_t)bytes, false);
+    mtrace_text_ t;
+    mtrace_text_to_buffer_(&t, label, sizeof(mtrace_label_));
+    mtrace_put_size_(&t, bytes);
     return label;
 }
 
@@ -4017,13 +4019,12 @@ static void mtrace_svg_call_(const mtrace_svg_ *s, const mtrace_mark_ *mark, uin
     unsigned x = mtrace_svg_x_(s, mark->span.start), end = mtrace_svg_x_(s, mark->span.end);
     unsigned y = s->y + MTRACE_SVG_TALL_ + 40 + row * MTRACE_SVG_ROW_;
     unsigned width = end > x ? end - x : 1, bracket = width > 8 ? 4 : width / 2;
-    mtrace_label_ time, held;
+    mtrace_label_ time;
     mtrace_put_(s->o, "<g><title>");
     mtrace_put_text_(s->o, mark->name, strlen(mark->name), &mtrace_xml_);
-    mtrace_format_size(held, sizeof held, (int64_t)(mark->span.end_bytes - mark->span.start_bytes),
-                       true);
-    mtrace_put_format_(s->o, ": %s, %s</title>",
-                       mtrace_label_time_(time, mark->span.end - mark->span.start), held);
+    mtrace_put_format_(s->o, ": %s, ", mtrace_label_time_(time, mark->span.end - mark->span.start));
+    mtrace_put_size_diff_(s->o, (int64_t)(mark->span.end_bytes - mark->span.start_bytes));
+    mtrace_put_(s->o, "</title>");
     mtrace_put_format_(
         s->o, "<rect x=\"%u\" y=\"%u\" width=\"%u\" height=\"16\" fill=\"#d7e6f4\"/>", x, y, width);
     mtrace_put_format_(s->o,
@@ -5460,7 +5461,7 @@ static void mtrace_worker_event_(const mtrace_event *event, void *user) {
    may have a copy of mtrace_worker_event_ (see mtrace_tracer_). */
 static mtrace_worker_ *mtrace_worker_here_(void) {
     const mtrace_profiler_ *p = &mtrace_profiler_g_;
-    mtrace_worker_ *w = (mtrace_worker_ *)mtrace_get_observer().user;
+    mtrace_worker_ *w = (mtrace_worker_ *)mtrace_me_.observer.user;
     uintptr_t offset = (uintptr_t)w - (uintptr_t)MTRACE_GET_(&p->workers);
     return offset < MTRACE_GET_(&p->worker_count) * sizeof *w ? w : NULL;
 }
@@ -6823,7 +6824,7 @@ static void mtrace_measurements_end_(void *innermost) {
 /* Ends the measurements of this thread that a longjmp has left. Their frames lie at or below
    `frame`, or the block is the one that begins again. */
 static void mtrace_measurement_unwind_(const void *frame, const void *block) {
-    mtrace_observer observer = mtrace_get_observer();
+    mtrace_observer observer = mtrace_me_.observer;
     while (frame != NULL && mtrace_is_measurement_(observer.user)) {
         mtrace_measurement_ *m = (mtrace_measurement_ *)observer.user;
         if ((uintptr_t)m->frame > (uintptr_t)frame && (block == NULL || m->block != block)) {
@@ -7458,7 +7459,7 @@ static MTRACE_THREAD_STORAGE_ mtrace_watcher_ mtrace_watcher_here_;
 
 /* Is it the thread's observer, and not another one that was set since? */
 static bool mtrace_watcher_is_on_top_(void) {
-    return mtrace_get_observer().user == &mtrace_watcher_here_;
+    return mtrace_me_.observer.user == &mtrace_watcher_here_;
 }
 
 /* Restores the observer from before. False if it is not on top: then it stays, and passes events
@@ -7521,7 +7522,7 @@ static void mtrace_watch_event_(const mtrace_event *event, void *user) {
 
 /* Without an observer on top there is none beneath, whatever is_set says. */
 static void mtrace_watcher_begin_(void) {
-    mtrace_observer observer, top = mtrace_get_observer();
+    mtrace_observer observer, top = mtrace_me_.observer;
     observer.call = mtrace_watch_event_;
     observer.user = &mtrace_watcher_here_;
     if (!mtrace_watcher_here_.is_set || top.call == NULL) {

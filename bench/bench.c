@@ -53,7 +53,7 @@ static double measure(int workload, size_t operations) {
     start();
     outside = enter_scopes();
     ns = mode == PLAIN ? plain_run(workload, operations) : traced_run(workload, operations);
-    mtrace_scope_pop(outside);
+    mtrace_scope_restore(outside);
     if (workload == LEAK) {
         mtrace_print_leaks();
     }

@@ -394,7 +394,7 @@ static double measure(int program, int mode, long rounds) {
     }
     outside = mode == DEEP ? enter_scopes() : outside;
     ms = work(&programs[program], mode == PLAIN, rounds);
-    mtrace_scope_pop(outside);
+    mtrace_scope_restore(outside);
     if (mode >= TRACED) {
         check_tracer(program_names[program]);
     }

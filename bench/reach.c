@@ -87,7 +87,7 @@ static void count_deep(int depth) {
     count(name, traced_pair);
     snprintf(name, sizeof name, "scope %d", depth);
     count(name, traced_scopes);
-    mtrace_scope_pop(outside);
+    mtrace_scope_restore(outside);
 }
 
 static NOINLINE void plain_once(void) {

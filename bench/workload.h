@@ -87,7 +87,7 @@ static void *WORK(consume)(void *operations) {
     for (i = 0; i < *(size_t *)operations; i++) {
         RELEASE(take(i));
     }
-    mtrace_scope_pop(outside);
+    mtrace_scope_restore(outside);
     return NULL;
 }
 
@@ -110,7 +110,7 @@ static void *WORK(thread)(void *operations) {
     WORK(fill)(own, 1000);
     WORK(churn)(*(size_t *)operations, own, 1000);
     WORK(drain)(own, 1000);
-    mtrace_scope_pop(outside);
+    mtrace_scope_restore(outside);
     return NULL;
 }
 

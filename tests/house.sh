@@ -20,7 +20,7 @@ lines 8470>5400 mtrace_ext.h
 functions 920      7        43       mtrace.h
 functions 545      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 71>50    31       27       31       mtrace.h
+names 63>50    31       27       31       mtrace.h
 names 55       12       9        8        mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
@@ -44,10 +44,10 @@ core MTRACE_TEXT_LINE_ MTRACE_MESSAGE_ MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ M
 core MTRACE_SET_RELEASE_ MTRACE_SHARED_ MTRACE_SHORT_NAME_ MTRACE_SIGNAL_FENCE_ MTRACE_STATIC_ MTRACE_THREAD_STORAGE_
 core MTRACE_UNKNOWN_ MTRACE_UNLIKELY_ MTRACE_UNUSED_ MTRACE_WIN32_ MTRACE_ZERO_ mtrace_filters_ mtrace_filters_keep_
 core mtrace_filters_valid_ mtrace_find_columns_ mtrace_grouped_ mtrace_growth_from_ mtrace_is_code_ mtrace_is_control_ mtrace_magnitude_
-core mtrace_match_ mtrace_not_negative_ mtrace_number_ mtrace_put_ mtrace_put_address_ mtrace_put_bytes_
+core mtrace_match_ mtrace_me_ mtrace_not_negative_ mtrace_number_ mtrace_put_ mtrace_put_address_ mtrace_put_bytes_
 core mtrace_put_char_ mtrace_put_column_ mtrace_put_count_ mtrace_put_dots_ mtrace_put_escaped_ mtrace_put_function_ mtrace_put_hex_
 core mtrace_put_key_ mtrace_put_name_ mtrace_put_number_ mtrace_put_number_right_ mtrace_put_right_ mtrace_put_safe_ mtrace_put_size_
-core mtrace_put_size_right_ mtrace_put_table_size_ mtrace_report_error_ mtrace_round_ mtrace_row_measure_
+core mtrace_put_size_diff_ mtrace_put_size_right_ mtrace_put_table_size_ mtrace_report_error_ mtrace_round_ mtrace_row_measure_
 core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_site_remember_ mtrace_state_ mtrace_text_ mtrace_text_end_
 core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_name_
 core mtrace_put_warning_ mtrace_row_grew_ mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_

@@ -237,7 +237,7 @@ static void do_alloc(char **words, size_t n) {
     n = cut_frames(words[4]);
     before = enter(n);
     e->value = checked(mtrace_malloc_in_at(domain, size, &frames[n - 1]));
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
 }
 
 static void do_realloc(char **words, size_t n) {
@@ -254,7 +254,7 @@ static void do_realloc(char **words, size_t n) {
     } else {
         e->value = checked(mtrace_realloc_at(e->value, size, &frames[n - 1]));
     }
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
 }
 
 static void do_free(char **words, size_t n) {

@@ -179,7 +179,7 @@ static void step(void) {
     } else {
         (void)mtrace_track_at(1 + dice(2), 1 + dice(200), dice(40), &site);
     }
-    mtrace_scope_pop(outer);
+    mtrace_scope_restore(outer);
 }
 
 /* The text up to the last line, which has the tracer's memory. */

@@ -55,7 +55,7 @@ static int setup(void **state) {
 
 static int teardown(void **state) {
     (void)state;
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
     assert_int_equal(failures, 0);
     test_sound();
     mtrace_stop();
@@ -290,7 +290,7 @@ static void a_block_left_early_is_not_checked(void **state) {
     returns();
     goes_out();
     breaks();
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
     test_give_kept_back();
     assert_int_equal(mtrace_get_tracer_memory(), before);
     expect_pass();

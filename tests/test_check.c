@@ -134,7 +134,7 @@ static void test_i6_index_that_misses(void **state) {
     size_t i;
     (void)state;
     start();
-    mtrace_scope_pop(mtrace_scope_push_at(&site));
+    mtrace_scope_restore(mtrace_scope_push_at(&site));
     pools[0] = &mtrace_g_.location_table;
     pools[1] = &mtrace_g_.node_table;
     pools[2] = &mtrace_g_.account_table;

@@ -371,7 +371,7 @@ static void watch_prints_each_allocation_there(void **state) {
     MT_FREE(block);
     MT_FREE(MT_MALLOC(1));
     assert_string_equal(output.text, "mtrace: watch off\n");
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
 }
 
 static void watch_leaves_the_users_observer(void **state) {
@@ -383,7 +383,7 @@ static void watch_leaves_the_users_observer(void **state) {
     track(4, 0x700, 20, "src/map.c", "draw", 9);
     assert_int_equal(events, 1);
     expect_part("watch off", "off");
-    assert_ptr_equal(mtrace_get_observer().user, &events);
+    assert_ptr_equal(test_observer().user, &events);
     track(4, 0x800, 20, "src/map.c", "draw", 9);
     assert_int_equal(events, 2);
     mtrace_set_observer(none);
@@ -416,7 +416,7 @@ static void an_observer_above_a_watch_stays(void **state) {
                         "mtrace: silent; an observer was set since: restore it first\n");
     mtrace_set_observer(beneath);
     expect_part("watch off", "off");
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
 }
 
 /* A thread's observer cannot be taken away by another thread, but it ends itself. */
@@ -431,7 +431,7 @@ static void watch_off_in_another_thread(void **state) {
     test_in_thread(watch_off, NULL);
     track(4, 0x700, 20, "src/map.c", "draw", 9);
     assert_string_equal(output.text, "mtrace: watch off\n");
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
     expect_part("watch map", "map");
     output.length = 0;
     track(4, 0x800, 20, "src/map.c", "draw", 9);

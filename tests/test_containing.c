@@ -94,7 +94,7 @@ static void test_the_flag_is_everywhere(void **state) {
     assert_true(found.is_tracked);
     assert_int_equal(found.domain, 5);
     assert_int_equal(mtrace_snapshot_take(&snapshot, true, NULL), MTRACE_OK);
-    for (i = 0; mtrace_snapshot_block(&found, snapshot, i) == MTRACE_OK; i++) {
+    for (i = 0; test_block(&found, snapshot, i); i++) {
         assert_int_equal(found.is_tracked, found.size == 20);
         assert_int_equal(mtrace_snapshot_get_parts(snapshot).blocks[i].is_tracked,
                          found.is_tracked);

@@ -225,9 +225,9 @@ static void step(void) {
         blocks[i] = mtrace_realloc_at(blocks[i], 1 + size, &site);
     }
     if (dice(2)) {
-        mtrace_scope_pop(second);
+        mtrace_scope_restore(second);
     }
-    mtrace_scope_pop(first);
+    mtrace_scope_restore(first);
     if (dice(60) == 0) {
         mtrace_reset_peak();
     }

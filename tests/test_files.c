@@ -95,7 +95,7 @@ static void *in_scopes(size_t size) {
     void *block;
     mtrace_scope_push_in_at(7, &inner);
     block = MT_MALLOC(size);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     return block;
 }
 

@@ -401,8 +401,8 @@ static void test_types(void **state) {
 static void expect_same_blocks(const mtrace_snapshot *a, const mtrace_snapshot *b) {
     mtrace_block x, y;
     size_t i;
-    for (i = 0; mtrace_snapshot_block(&x, a, i) == MTRACE_OK; i++) {
-        assert_int_equal(mtrace_snapshot_block(&y, b, i), MTRACE_OK);
+    for (i = 0; test_block(&x, a, i); i++) {
+        assert_true(test_block(&y, b, i));
         assert_int_equal(x.address, y.address);
         assert_int_equal(x.size, y.size);
         assert_int_equal(x.serial, y.serial);
@@ -410,7 +410,7 @@ static void expect_same_blocks(const mtrace_snapshot *a, const mtrace_snapshot *
         assert_ptr_not_equal(x.file, y.file);
         assert_ptr_not_equal(x.traceback.frames, y.traceback.frames);
     }
-    assert_int_equal(mtrace_snapshot_block(&y, b, i), MTRACE_ERR_NOT_FOUND);
+    assert_false(test_block(&y, b, i));
 }
 
 static void test_no_filter_is_a_copy(void **state) {
@@ -435,25 +435,25 @@ static void test_blocks(void **state) {
     (void)state;
     less = filter(s1, &f, 1);
     assert_int_equal(mtrace_snapshot_get_parts(less).trace_count, 2);
-    assert_int_equal(mtrace_snapshot_block(&block, less, 0), MTRACE_OK);
+    assert_true(test_block(&block, less, 0));
     assert_int_equal(block.size, 66);
     assert_int_equal(block.domain, 2);
     assert_string_equal(block.file, "b.py");
     assert_int_equal(block.address, 3000);
-    assert_int_equal(mtrace_snapshot_block(&block, less, 1), MTRACE_OK);
+    assert_true(test_block(&block, less, 1));
     assert_int_equal(block.size, 7);
     assert_string_equal(block.file, "<unknown>");
-    assert_int_equal(mtrace_snapshot_block(&block, less, 2), MTRACE_ERR_NOT_FOUND);
+    assert_false(test_block(&block, less, 2));
     mtrace_snapshot_free(less);
     f.exclusive = false;
     f.has_line = true;
     f.line = 5;
     less = filter(s1, &f, 1);
-    assert_int_equal(mtrace_snapshot_block(&block, less, 0), MTRACE_OK);
+    assert_true(test_block(&block, less, 0));
     assert_int_equal(block.size, 2);
     assert_int_equal(block.traceback.count, 2);
     assert_int_equal(block.traceback.frames[0].line, 4);
-    assert_int_equal(mtrace_snapshot_block(&block, less, 1), MTRACE_ERR_NOT_FOUND);
+    assert_false(test_block(&block, less, 1));
     mtrace_snapshot_free(less);
     mtrace_snapshot_free(s1);
 }
@@ -479,7 +479,7 @@ static void test_the_rest_is_kept(void **state) {
     mtrace_snapshot_set_view(less, MTRACE_VIEW_LIVE);
     test_expect_statistics(less, MTRACE_BY_LINE, "");
     test_expect_statistics(s, MTRACE_BY_LINE, "a.c:1 100 1 | b.c:2 30 1");
-    assert_int_equal(mtrace_snapshot_block(&block, less, 0), MTRACE_ERR_NO_BLOCKS);
+    assert_false(mtrace_snapshot_get_parts(less).has_blocks);
     whole = mtrace_snapshot_get_parts(s);
     parts = mtrace_snapshot_get_parts(less);
     assert_int_equal(parts.traced_memory.current, 30);

@@ -440,41 +440,38 @@ static void test_views(void **state) {
     mtrace_snapshot_free(old);
 }
 
-/* Every field, so that none is left out of a sum. */
-static void expect_all(const mtrace_row *row, const uint64_t numbers[13], const char *file) {
-    assert_int_equal(row->size, numbers[0]);
-    assert_int_equal(row->count, numbers[1]);
-    assert_int_equal(row->size_diff, numbers[2]);
-    assert_int_equal(row->count_diff, numbers[3]);
-    assert_int_equal(row->peak_size, numbers[4]);
-    assert_int_equal(row->peak_count, numbers[5]);
-    assert_int_equal(row->total_size, numbers[6]);
-    assert_int_equal(row->total_count, numbers[7]);
-    assert_int_equal(row->frees, numbers[8]);
-    assert_int_equal(row->reallocs, numbers[9]);
-    assert_int_equal(row->dropped_count, numbers[10]);
-    assert_int_equal(row->dropped_size, numbers[11]);
-    assert_int_equal(row->line, numbers[12]);
-    assert_string_equal(row->file, file);
+static void expect_sums(const mtrace_row *row) {
+    assert_int_equal(row->size, 10000);
+    assert_int_equal(row->count, 100);
+    assert_int_equal(row->peak_size, 1000000);
+    assert_int_equal(row->peak_count, 86);
+    assert_int_equal(row->total_size, 10000000);
+    assert_int_equal(row->total_count, 126);
+    assert_int_equal(row->frees, 166);
+    assert_int_equal(row->reallocs, 206);
+    assert_int_equal(row->dropped_count, 246);
+    assert_int_equal(row->dropped_size, 286);
+    assert_int_equal(row->line, 0);
     assert_null(row->type);
     assert_int_equal(row->domain, 0);
 }
 
 enum { ROWS = 4 };
 
-/* Row i has i+1, 10*(i+1), ... in its fields, and one negative difference. */
-static void make_rows(mtrace_row *rows) {
+/* Row i has i+1, 10*(i+1), ... in its fields. */
+static void make_rows(mtrace_row *rows, mtrace_frame *frames) {
     uint64_t i;
     memset(rows, 0, ROWS * sizeof *rows);
+    memset(frames, 0, ROWS * sizeof *frames);
     for (i = 0; i < ROWS; i++) {
         mtrace_row *r = &rows[i];
-        r->file = "a.c";
-        r->function = "f";
-        r->line = (uint32_t)i + 1;
+        frames[i].file = "a.c";
+        frames[i].function = "f";
+        frames[i].line = (uint32_t)i + 1;
+        r->traceback.frames = &frames[i];
+        r->traceback.count = r->traceback.total = 1;
         r->size = (i + 1) * 1000;
         r->count = (i + 1) * 10;
-        r->size_diff = i == 2 ? -7 : 100;
-        r->count_diff = i == 2 ? -3 : 1;
         r->peak_size = (i + 1) * 100000;
         r->peak_count = i + 20;
         r->total_size = (i + 1) * 1000000;
@@ -486,36 +483,33 @@ static void make_rows(mtrace_row *rows) {
     }
 }
 
-static void test_other(void **state) {
-    static const uint64_t all[13] = {10000, 100, 293, 0,   1000000, 86, 10000000,
-                                     126,   166, 206, 246, 286,     0};
-    static const uint64_t two[13] = {
-        7000, 70, 93, 0 - (uint64_t)2, 700000, 45, 7000000, 65, 85, 105, 125, 145, 0};
-    static const uint64_t none[13] = {0};
-    mtrace_row rows[ROWS], other;
-    mtrace_rows statistics;
-    size_t top;
+/* In the row of a file, and in the total of its lines. */
+static void test_every_field_is_summed(void **state) {
+    mtrace_row rows[ROWS];
+    mtrace_frame frames[ROWS];
+    mtrace_snapshot_parts parts = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    mtrace_rows *statistics;
     (void)state;
-    memset(&statistics, 0, sizeof statistics);
-    make_rows(rows);
-    statistics.rows = rows;
-    statistics.count = ROWS;
-    other = mtrace_rows_other(&statistics, 0);
-    expect_all(&other, all, "<other>");
-    other = mtrace_rows_other(&statistics, 2);
-    expect_all(&other, two, "<other>");
-    for (top = ROWS; top < ROWS + 3; top++) {
-        other = mtrace_rows_other(&statistics, top);
-        expect_all(&other, none, "<other>");
-    }
-    other = mtrace_rows_other(&statistics, SIZE_MAX);
-    expect_all(&other, none, "<other>");
+    make_rows(rows, frames);
+    parts.rows = rows;
+    parts.row_count = ROWS;
+    assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
+    statistics = test_rows(s, MTRACE_BY_FILE);
+    assert_int_equal(statistics->count, 1);
+    assert_string_equal(statistics->rows[0].file, "a.c");
+    expect_sums(&statistics->rows[0]);
+    mtrace_rows_free(statistics);
+    statistics = test_rows(s, MTRACE_BY_LINE);
+    assert_int_equal(statistics->count, ROWS);
+    expect_sums(&statistics->total);
+    mtrace_rows_free(statistics);
+    mtrace_snapshot_free(s);
 }
 
 static void test_totals(void **state) {
     mtrace_snapshot *old, *now;
     mtrace_rows *s;
-    mtrace_row other;
     (void)state;
     trace_s1();
     old = test_take(true);
@@ -529,9 +523,6 @@ static void test_totals(void **state) {
     assert_int_equal(s->total.peak_size, 105);
     assert_int_equal(s->total.peak_count, 6);
     assert_int_equal(s->total.frees, 0);
-    other = mtrace_rows_other(s, 1);
-    assert_int_equal(other.size, 39);
-    assert_int_equal(other.count, 5);
     mtrace_rows_free(s);
     trace(1, 1000, "a.py", 5, 1);
     assert_int_equal(mtrace_untrack_at(3, 7, NULL), MTRACE_OK);
@@ -544,9 +535,6 @@ static void test_totals(void **state) {
     assert_int_equal(s->total.total_size, 1000); /* in between */
     assert_int_equal(s->total.total_count, 1);
     assert_int_equal(s->total.frees, 1);
-    other = mtrace_rows_other(s, 1);
-    assert_int_equal(other.size_diff, -7);
-    assert_int_equal(other.count_diff, -1);
     mtrace_rows_free(s);
     mtrace_snapshot_free(now);
     mtrace_snapshot_free(old);
@@ -1016,7 +1004,7 @@ int main(void) {
         TEST(test_keys_not_fixed_are_zero),
         TEST(test_size_classes_need_blocks),
         TEST(test_views),
-        TEST(test_other),
+        TEST(test_every_field_is_summed),
         TEST(test_totals),
         TEST(test_counters_in_between),
         TEST(test_dropped_rows),

@@ -152,9 +152,9 @@ static void scopes_of_all_kinds(void) {
     mtrace_scope before = MT_SCOPE_PUSH(), saved;
     void *block = MT_MALLOC(10);
     saved = mtrace_scope_save();
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     mtrace_scope_restore(saved);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     MT_FREE(block);
 }
 
@@ -195,7 +195,7 @@ static void life_cycle(void) {
     (void)mtrace_get_info();
     mtrace_clear();
     blocks_of_all_kinds(); /* stopped */
-    mtrace_scope_pop(MT_SCOPE_PUSH());
+    mtrace_scope_restore(MT_SCOPE_PUSH());
     start();
 }
 
@@ -323,7 +323,7 @@ static void test_no_task_runs(void **state) {
     block = block_here();
     assert_int_equal(frames_of(block), 2);
     MT_FREE(block);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     running = NULL;
     block = block_here();
     assert_int_equal(frames_of(block), 1);
@@ -472,9 +472,13 @@ static void hook_allocated(void *block, size_t size) {
     mtrace_alloc_hook(block, size + 8, &heap);
 }
 
+static void hook_freed(void *block) {
+    (void)MT_UNTRACK(0, block);
+}
+
 static void start_with_hooks(void) {
     heap_allocated = hook_allocated;
-    heap_freed = mtrace_free_hook;
+    heap_freed = hook_freed;
     start();
 }
 
@@ -572,7 +576,7 @@ static void test_hooks_while_paused_and_stopped(void **state) {
     heap_free(paused);
     stop_with_hooks();
     hook_allocated(NULL, 1);
-    mtrace_free_hook(NULL);
+    hook_freed(NULL);
     start(); /* a stale trace is stale again */
     block = MT_MALLOC(100);
     MT_TRACK(0, block, 50);

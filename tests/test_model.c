@@ -357,7 +357,7 @@ static void compare_rows(mtrace_snapshot *snapshot) {
 static void compare_blocks(const mtrace_snapshot *snapshot) {
     size_t i, n = 0;
     mtrace_block block;
-    for (i = 0; mtrace_snapshot_block(&block, snapshot, i) == MTRACE_OK; i++) {
+    for (i = 0; test_block(&block, snapshot, i); i++) {
         mtrace_block found;
         assert_int_equal(
             mtrace_find_tracked(&found, block.domain, (uintptr_t)block.address, NULL, 0),
@@ -376,7 +376,7 @@ static void compare_blocks(const mtrace_snapshot *snapshot) {
         }
     }
     assert_int_equal(mtrace_snapshot_get_parts(snapshot).trace_count, n);
-    assert_int_equal(mtrace_snapshot_block(&block, snapshot, n), MTRACE_ERR_NOT_FOUND);
+    assert_false(test_block(&block, snapshot, n));
 }
 
 static void compare_all(void) {

@@ -71,7 +71,7 @@ static void test_many_scopes(void **state) {
         mtrace_site scope = a_site(i), site = a_site(SCOPES + i % 7);
         mtrace_scope before = mtrace_scope_push_at(&scope);
         assert_int_equal(mtrace_track_at(1, i, 1, &site), MTRACE_OK);
-        mtrace_scope_pop(before);
+        mtrace_scope_restore(before);
     }
     assert_int_equal(mtrace_get_info().scopes, SCOPES);
     assert_int_equal(mtrace_get_info().lost_scopes, 0);

@@ -139,7 +139,7 @@ static void restart_profile(void) {
 
 /* No call is under way, the thread has no observer any more, the tracer is sound. */
 static int stop(void **state) {
-    bool observed = mtrace_get_observer().call != NULL;
+    bool observed = test_observer().call != NULL;
     const char *broken = mtrace_check();
     mtrace_observer none = MTRACE_ZERO_;
     mtrace_set_observer(none); /* a test that failed may have left calls behind */
@@ -232,7 +232,7 @@ static void test_leaving_a_function(void **state) {
     MT_FREE(leaves(0));
     for (how = 1; how < 4; how++) {
         assert_null(leaves(how));
-        assert_null(mtrace_get_observer().call);
+        assert_null(test_observer().call);
     }
     MT_FREE(MT_MALLOC(1)); /* no call is under way: not charged */
     report();
@@ -263,7 +263,7 @@ static void test_longjmp_within(void **state) {
     (void)state;
     start();
     around();
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
     report();
     expect("jumps", first_line + 1, 1, 1, 1, 0);
 }
@@ -753,7 +753,7 @@ static void test_order_of_calls(void **state) {
     MT_FREE(MT_MALLOC(10));
     mtrace_profile_pop(token);
     own(1);
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
 }
 
 static NOINLINE void recurs(int depth) {
@@ -1232,7 +1232,7 @@ static void test_usage_left_by_longjmp(void **state) {
     report();
     expect("own", first_line + 3, 1, 1, 0, 4 * MIB);
     test_measurement_heal((const void *)UINTPTR_MAX);
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
 }
 
 static void *nests(void *depth) {
@@ -1310,7 +1310,7 @@ static void test_usage_around_one_left_by_longjmp(void **state) {
     for (i = 0; i < 20; i++) {
         assert_int_equal(mtrace_memory_usage(&usage, is_left_inside, NULL), MTRACE_OK);
     }
-    assert_null(mtrace_get_observer().call);
+    assert_null(test_observer().call);
     assert_int_equal(mtrace_memory_usage(&usage, nests, &depth), MTRACE_OK);
     assert_int_equal((intptr_t)usage.result, 0);
 }
@@ -1495,7 +1495,7 @@ static void test_calls(void **state) {
         const profiled_call *c = &profiled_calls[i];
         restart_profile();
         c->call();
-        assert_null(mtrace_get_observer().call);
+        assert_null(test_observer().call);
         expect_report(test_unwinds() || c->without == NULL ? c->report : c->without);
     }
 }

@@ -371,7 +371,7 @@ static void test_strdup(void **state) {
     (void)state;
     start(64);
     for (i = 0; i < sizeof copies / sizeof *copies; i++) {
-        text = copies[i].most == 0 ? mtrace_strdup_at(copies[i].text, &site_a)
+        text = copies[i].most == 0 ? mtrace_strndup_at(copies[i].text, SIZE_MAX, &site_a)
                                    : mtrace_strndup_at(copies[i].text, copies[i].most, &site_a);
         assert_string_equal(text, copies[i].wanted);
         test_traced(text, strlen(copies[i].wanted) + 1, "record.c", 1);
@@ -597,7 +597,7 @@ static void test_one_lock_a_call(void **state) {
             expect_one_lock();
             MT_FREE(block);
             expect_one_lock();
-            mtrace_scope_pop(outside);
+            mtrace_scope_restore(outside);
             locks_taken = lock_config_taken;
         }
         mtrace_free_at(malloc(10), &site_a); /* foreign */

@@ -139,7 +139,7 @@ static void test_sites_as_filters(void **state) {
     assert_int_equal(mtrace_start(&started), MTRACE_OK);
     before = mtrace_scope_push_at(&outer);
     assert_int_equal(mtrace_track_at(4, 1, 1000, &inner), MTRACE_OK);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     inner.function = "gamma";
     inner.type = "int";
     *inner.cache = 0;

@@ -177,7 +177,7 @@ static void all_accounts_of_a_site_move(void **state) {
         assert_int_equal(mtrace_track_at(2, 100, 4, &at), MTRACE_OK);
         before = mtrace_scope_push_at(&caller);
         assert_int_equal(mtrace_track_at(1, 101, 5, &at), MTRACE_OK);
-        mtrace_scope_pop(before);
+        mtrace_scope_restore(before);
         hold("f", at.line + 1, 1000);
         if (run == 0) {
             run_again();
@@ -364,7 +364,7 @@ static void patterns_are_those_of_the_leak_sanitizer(void **state) {
     site.line = 7;
     assert_int_equal(mtrace_set_baseline(), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 1, 5, &site), MTRACE_OK);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     for (i = 0; TEST_ROWS(i, rows); i++) {
         growth_is_suppressed_by(rows[i].name, rows[i].suppressed);
     }
@@ -404,7 +404,7 @@ static void suppressed_memory_is_left_out_of_its_line(void **state) {
     (void)state;
     assert_int_equal(mtrace_set_suppressions("leak:^cache$", NULL), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 1, 100, &site), MTRACE_OK);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     assert_int_equal(mtrace_snapshot_take(&old, false, NULL), MTRACE_OK);
     assert_int_equal(mtrace_untrack_at(1, 1, NULL), MTRACE_OK);
     assert_int_equal(mtrace_track_at(1, 2, 30, &site), MTRACE_OK);

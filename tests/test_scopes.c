@@ -156,7 +156,7 @@ static bool step_in_scopes(const char *word, mtrace_scope *tokens) {
                         : enter((uint32_t)number);
         return true;
     case '-':
-        mtrace_scope_pop(tokens[number]);
+        mtrace_scope_restore(tokens[number]);
         return true;
     case '=':
         expect_here(word + 1);
@@ -365,7 +365,7 @@ static void test_same_contents_share_an_account(void **state) {
         sites[i] = test_site(file[i], 4);
         before = mtrace_scope_push_at(&scopes[i]);
         blocks[i] = mtrace_malloc_at(1, &sites[i]);
-        mtrace_scope_pop(before);
+        mtrace_scope_restore(before);
     }
     assert_int_equal(mtrace_get_info().sites, 1);
     assert_int_equal(mtrace_get_info().scopes, 1);
@@ -594,7 +594,7 @@ static void test_missing_pop(void **state) {
     return_early(true);
     return_early(true);
     assert_int_equal(total_here(), 4);
-    mtrace_scope_pop(before); /* repairs it */
+    mtrace_scope_restore(before); /* repairs it */
     expect_here("9/1");
 }
 
@@ -624,7 +624,7 @@ static void test_longjmp(void **state) {
     before = enter(1);
     assert_true(jumped());
     expect_here("1>2>3>9/4"); /* they were not left */
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     expect_here("9/1");
 }
 
@@ -642,16 +642,16 @@ static void test_garbage_token(void **state) {
         garbage.session = good.session;
         garbage.number = number;
         garbage.domain = number;
-        mtrace_scope_pop(garbage);
+        mtrace_scope_restore(garbage);
         assert_in_range(total_here(), 0, 3);
         garbage.session = number * 0x9E3779B1u + 7;
-        mtrace_scope_pop(garbage);
+        mtrace_scope_restore(garbage);
         assert_int_equal(total_here(), 1);
     }
     memset(&garbage, 0xff, sizeof garbage);
-    mtrace_scope_pop(garbage);
+    mtrace_scope_restore(garbage);
     expect_here("9/1");
-    mtrace_scope_pop(good);
+    mtrace_scope_restore(good);
     expect_here("1>9/2");
 }
 
@@ -688,12 +688,12 @@ static void test_full_table(void **state) {
     expect_here("9/0");
     assert_int_equal(mtrace_get_info().lost_scopes, 2);
     expect_warnings("; scope table full: 2 scopes missing from tracebacks\n");
-    mtrace_scope_pop(before[4]);
+    mtrace_scope_restore(before[4]);
     expect_here("9/0");
-    mtrace_scope_pop(before[3]);
+    mtrace_scope_restore(before[3]);
     expect_here("1>2>9/3");
-    mtrace_scope_pop(before[2]);
-    mtrace_scope_pop(before[1]);
+    mtrace_scope_restore(before[2]);
+    mtrace_scope_restore(before[1]);
     expect_here("9/1");
     enter(1);
     enter(2);
@@ -710,7 +710,7 @@ static void test_lost_scopes_take_no_places(void **state) {
     (void)state;
     start_full(8, 2, 8);
     for (line = 10; line < 60; line++) {
-        mtrace_scope_pop(enter(line));
+        mtrace_scope_restore(enter(line));
     }
     assert_int_equal(mtrace_get_info().scopes, 2);
     assert_int_equal(mtrace_get_info().lost_scopes, 48);
@@ -737,7 +737,7 @@ static void test_lost_sites_take_no_places(void **state) {
     {
         mtrace_scope inner = mtrace_scope_push_at(at(2));
         assert_int_equal(test_scope_line(), 2); /* not "<other>" */
-        mtrace_scope_pop(inner);
+        mtrace_scope_restore(inner);
     }
 }
 
@@ -749,7 +749,7 @@ static void test_full_site_table(void **state) {
     start_full(8, 8, 1);
     before = enter(1);
     expect_here("1>9/2");
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     block = mtrace_malloc_at(1, at(9));
     assert_int_equal(mtrace_get_info().lost_sites, 1);
     MT_FREE(block);
@@ -768,7 +768,7 @@ static void test_realloc_in_scopes(void **state) {
     start(8);
     before = enter(1);
     block = mtrace_malloc_at(10, at(9));
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     expect_lines(block, "1>9/2");
     enter(2);
     enter(3);
@@ -806,10 +806,10 @@ static void test_domain_of_a_scope(void **state) {
     expect_domain(blocks[1], 0);
     expect_domain(blocks[2], 8);
     expect_domain(blocks[3], 6);
-    mtrace_scope_pop(six);
+    mtrace_scope_restore(six);
     expect_domain_here(5);
-    mtrace_scope_pop(inner);
-    mtrace_scope_pop(five);
+    mtrace_scope_restore(inner);
+    mtrace_scope_restore(five);
     expect_domain_here(0);
     for (i = 0; i < 4; i++) {
         MT_FREE(blocks[i]);
@@ -830,7 +830,7 @@ static void test_domain_of_a_scope_and_realloc(void **state) {
     in_five = MT_MALLOC(10);
     block = MT_REALLOC(block, 3000);
     expect_domain(block, 0); /* it keeps its domain */
-    mtrace_scope_pop(five);
+    mtrace_scope_restore(five);
     in_five = MT_REALLOC(in_five, 3000);
     expect_domain(in_five, 5);
     MT_FREE(block);
@@ -908,8 +908,8 @@ static void *live_in_scopes(void *argument) {
         *faults += !is_inside(own, 0);
         inner = enter(20 + i % 3);
         *faults += !is_inside(own, 20 + i % 3);
-        mtrace_scope_pop(inner);
-        mtrace_scope_pop(outer);
+        mtrace_scope_restore(inner);
+        mtrace_scope_restore(outer);
         *faults += !is_inside(0, 0);
     }
     return NULL;
@@ -976,7 +976,7 @@ static void model_push(model *m) {
 static void model_pop(model *m) {
     if (m->inside.depth > 0) {
         uint32_t to = pick(3) != 0 ? m->inside.depth - 1 : pick(m->inside.depth);
-        mtrace_scope_pop(m->tokens[to]);
+        mtrace_scope_restore(m->tokens[to]);
         m->inside = m->outer[to];
     }
 }

@@ -774,7 +774,7 @@ static void *stand_in_old_scope(void *argument) {
     found.count = 0;
     assert_int_equal(test_find_traceback(&found, 0, 0x5000, frames, 2), MTRACE_OK);
     assert_int_equal(found.count, 1);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     return argument;
 }
 
@@ -782,7 +782,7 @@ static void *record_in_new_scope(void *argument) {
     mtrace_scope before = mtrace_scope_push_at(&new_scope);
     (void)mtrace_track_at(0, 0x5000, 10, &shared_site);
     (void)mtrace_track_at(0, 0x5000, 10, &shared_site);
-    mtrace_scope_pop(before);
+    mtrace_scope_restore(before);
     return argument;
 }
 

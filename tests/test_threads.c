@@ -170,7 +170,7 @@ static void *ask(void *unused) {
             assert_true(s->rows[j].size <= most * 3000);
             assert_true(s->rows[j].frees <= s->rows[j].total_count);
         }
-        for (j = 0; mtrace_snapshot_block(&block, snapshot, j) == MTRACE_OK; j++) {
+        for (j = 0; test_block(&block, snapshot, j); j++) {
             assert_true(block.size <= 3000);
             assert_string_equal(block.function, "worker");
         }

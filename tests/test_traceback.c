@@ -147,8 +147,8 @@ static void test_made_from_one(void **state) {
     mtrace_block block = MTRACE_ZERO_;
     (void)state;
     assert_int_equal(mtrace_snapshot_get_parts(s).trace_count, 1);
-    assert_int_equal(mtrace_snapshot_block(&block, s, 0), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_block(&block, s, 1), MTRACE_ERR_NOT_FOUND);
+    assert_true(test_block(&block, s, 0));
+    assert_false(test_block(&block, s, 1));
     assert_int_equal(block.size, 5);
     assert_int_equal(block.traceback.total, 10);
     assert_int_equal(block.traceback.count, 1);
@@ -328,7 +328,7 @@ static void test_make_of_a_row_without_a_place(void **state) {
     row.file = NULL;
     row.line = 99;
     assert_int_equal(mtrace_snapshot_make(&s, &parts, NULL), MTRACE_OK);
-    assert_int_equal(mtrace_snapshot_block(&found, s, 0), MTRACE_OK);
+    assert_true(test_block(&found, s, 0));
     assert_string_equal(found.file, "a.c");
     assert_int_equal(found.line, 3);
     mtrace_snapshot_free(s);
@@ -401,8 +401,8 @@ static void allocate_in_scopes(void) {
     inner = mtrace_scope_push_in_at(6, &sites[1]);
     assert_int_equal(mtrace_track_at(5, 2, 20, &sites[3]), MTRACE_OK);
     assert_int_equal(mtrace_track_at(0, 320, 300, &sites[2]), MTRACE_OK);
-    mtrace_scope_pop(inner);
-    mtrace_scope_pop(outer);
+    mtrace_scope_restore(inner);
+    mtrace_scope_restore(outer);
 }
 
 /* What was taken apart and made again is the same, and its own. */
@@ -836,7 +836,7 @@ static void ask_format(round_of *r, char *line) {
     trace.count = 1;
     trace.frames = line + at;
     s = test_make(&trace, 1);
-    assert_int_equal(mtrace_snapshot_block(&block, s, 0), MTRACE_OK);
+    assert_true(test_block(&block, s, 0));
     length = mtrace_format_traceback(text, sizeof text, &block.traceback, (int32_t)limit,
                                      recent != 0, NULL, NULL);
     assert_true(length < sizeof text);

@@ -5,12 +5,18 @@
 
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 /* Sets up the serial port. */
 void board_start(void);
 
 /* Writes to the serial port, and returns when all is sent. It is an mtrace_write_fn. */
 void board_write(const char *text, size_t length, void *user);
+
+static inline void board_print_line(const char *text) {
+    board_write(text, strlen(text), NULL);
+    board_write("\n", 1, NULL);
+}
 
 /* Disables interrupts and returns their state from before, which board_restore_interrupts takes. */
 uint32_t board_disable_interrupts(void);

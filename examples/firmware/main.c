@@ -125,7 +125,7 @@ static bool all_well = true;
 
 static void check(bool condition, const char *what) {
     if (!condition) {
-        mtrace_write_message(what);
+        board_print_line(what);
         all_well = false;
     }
 }
@@ -185,33 +185,33 @@ int main(void) {
     check(mtrace_set_baseline() == MTRACE_OK, "FAILED: baseline");
     MT_ASSERT_NO_GROWTH(NULL, 0);
     load_level(&now, 0);
-    mtrace_write_message("== Level 1 is loaded: the top lines, straight from the counters");
+    board_print_line("== Level 1 is loaded: the top lines, straight from the counters");
     check(mtrace_print_top(2) == MTRACE_OK, "FAILED: top lines");
     check(mtrace_growth(NULL, 0, NULL, 0) == 40 * 12 * 2 + 6 * SPRITE_BYTES + 21,
           "FAILED: growth since the baseline");
 
     mtrace_snapshot *level1 = take_snapshot(&level1_room);
-    mtrace_write_message("== Level 1 is loaded");
+    board_print_line("== Level 1 is loaded");
     answer = ask(level1, NULL, MTRACE_BY_LINE, MTRACE_STYLE_TABLE);
     check(answer->total.size == 40 * 12 * 2 + 6 * SPRITE_BYTES + 21, "FAILED: bytes of level 1");
     check(answer->total.count == 1 + 6 + 1, "FAILED: blocks of level 1");
 
     unload_level(&now);
-    mtrace_write_message("== Level 1 was unloaded");
+    board_print_line("== Level 1 was unloaded");
     answer = ask(take_snapshot(&now_room), before, MTRACE_BY_LINE, MTRACE_STYLE_WARNINGS);
     check(answer->rows[0].line == LEAK_LINE, "FAILED: line of the leak");
     check(answer->rows[0].size_diff == 21 && answer->rows[0].count_diff == 1, "FAILED: its size");
     check(answer->total.size_diff == 21, "FAILED: another leak");
 
     load_level(&now, 1);
-    mtrace_write_message("== Level 2 is loaded: what changed since level 1");
+    board_print_line("== Level 2 is loaded: what changed since level 1");
     answer = ask(take_snapshot(&now_room), level1, MTRACE_BY_LINE, MTRACE_STYLE_TABLE);
     check(answer->rows[0].size_diff == (100 - 40) * 12 * 2, "FAILED: growth of the map");
     check(answer->rows[1].count_diff == 3 - 6, "FAILED: sprites fewer");
 
     unload_level(&now);
     check(play() == 2.5f, "FAILED: the bullets' way");
-    mtrace_write_message("== Packets came in by interrupt: what each domain holds");
+    board_print_line("== Packets came in by interrupt: what each domain holds");
     mtrace_snapshot *end = take_snapshot(&now_room);
     answer = ask(end, NULL, MTRACE_BY_DOMAIN, MTRACE_STYLE_TABLE);
     check(answer->rows[0].domain == PACKETS && answer->rows[0].size == 4 * 64 &&
@@ -219,9 +219,9 @@ int main(void) {
           "FAILED: the packets");
     check(answer->rows[1].domain == HEAP && answer->rows[1].count == 2, "FAILED: the heap");
 
-    mtrace_write_message("== The snapshot, which the host gets as a file");
+    board_print_line("== The snapshot, which the host gets as a file");
     check(print_snapshot(end, &statistics_room) == MTRACE_OK, "FAILED: its tables");
-    mtrace_write_message("== End of the snapshot");
+    board_print_line("== End of the snapshot");
     send_snapshot(end);
 
     release_packets();
@@ -231,7 +231,7 @@ int main(void) {
     check(info.dropped_count == 0 && info.foreign_frees == 0 && info.lost_sites == 0,
           "FAILED: something was not traced");
     check(mtrace_check() == NULL, "FAILED: mtrace_check");
-    mtrace_write_message(all_well ? "all checks hold" : "some checks FAILED");
+    board_print_line(all_well ? "all checks hold" : "some checks FAILED");
     mtrace_stop();
     return all_well ? 0 : 7;
 }

@@ -43,10 +43,8 @@ static uint8_t *paint(const uint16_t *highest) {
 
 static void end_phase(const char *name) {
     mtrace_traced_memory memory = mtrace_get_traced_memory();
-    char current[32], peak[32];
-    mtrace_format_size(current, sizeof current, (int64_t)memory.current, false);
-    mtrace_format_size(peak, sizeof peak, (int64_t)memory.peak, false);
-    printf("%-8s %10s %10s\n", name, current, peak);
+    printf("%-8s %6.1f KiB %6.1f KiB\n", name, (double)memory.current / 1024,
+           (double)memory.peak / 1024);
     mtrace_reset_peak(); /* the next phase begins with what is held now */
 }
 

@@ -37,9 +37,7 @@ static void make(picture *p) {
 }
 
 static void print_size(const char *where, uint64_t bytes) {
-    char size[32];
-    mtrace_format_size(size, sizeof size, (int64_t)bytes, false);
-    printf("%s: %s\n", where, size);
+    printf("%s: %.1f KiB\n", where, (double)bytes / 1024);
 }
 
 static void print_row(size_t number, const mtrace_row *row) {
@@ -53,11 +51,15 @@ static void print_row(size_t number, const mtrace_row *row) {
 
 static void print_top(const mtrace_snapshot *snapshot, size_t limit) {
     mtrace_rows *top;
+    uint64_t other = 0;
     if (mtrace_snapshot_statistics(&top, snapshot, MTRACE_BY_LINE, NULL) == MTRACE_OK) {
         for (size_t i = 0; i < top->count && i < limit; i++) {
             print_row(i + 1, &top->rows[i]);
         }
-        print_size("other", mtrace_rows_other(top, limit).size);
+        for (size_t i = limit; i < top->count; i++) {
+            other += top->rows[i].size;
+        }
+        print_size("other", other);
         print_size("total", top->total.size);
         mtrace_rows_free(top);
     }

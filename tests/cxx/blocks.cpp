@@ -96,7 +96,7 @@ int main() {
     }
     runs = 0;
     expect(caught(warms) == (is_on ? "warm" : "nothing"), "runs to warm up");
-    expect(mtrace_get_observer().call == NULL, "the observer is the one before");
+    expect(mtrace_set_observer(mtrace_observer()).call == NULL, "the observer is the one before");
     expect(mtrace_check() == NULL, "the tracer is sound");
     mtrace_stop();
     return wrong;

@@ -135,7 +135,6 @@ static void ask_statistics(const mtrace_rows *s) {
         mtrace_format_traceback(text, i, &s->rows[i].traceback, (int32_t)i - 3, i % 2 == 0, NULL,
                                 NULL);
     }
-    (void)mtrace_rows_other(s, 1);
 }
 
 /* In memory of exactly the size that it asks for. */
@@ -192,7 +191,7 @@ static void ask_files(const mtrace_snapshot *s) {
 static void ask_filters(const mtrace_snapshot *s, const char *pattern) {
     mtrace_filter f[3] = MTRACE_ZERO_;
     mtrace_snapshot *some;
-    mtrace_block block;
+    mtrace_snapshot_parts parts;
     size_t i;
     f[0].file = pattern;
     f[1].function = pattern;
@@ -205,8 +204,10 @@ static void ask_filters(const mtrace_snapshot *s, const char *pattern) {
         ask_key(some, s, MTRACE_BY_FUNCTION);
         mtrace_snapshot_free(some);
     }
-    for (i = 0; mtrace_snapshot_block(&block, s, i) == MTRACE_OK; i++) {
-        EXPECT(block.file != NULL && block.traceback.count > 0);
+    parts = mtrace_snapshot_get_parts(s);
+    for (i = 0; i < parts.block_count; i++) {
+        const mtrace_row *row = &parts.rows[parts.blocks[i].row];
+        EXPECT(row->file != NULL && row->traceback.count > 0);
     }
 }
 

@@ -68,7 +68,7 @@ static void see_sites(int from, int to) {
 static void see_scopes(int from, int to) {
     int i;
     for (i = from; i < to; i++) {
-        mtrace_scope_pop(mtrace_scope_push_at(&sites[i]));
+        mtrace_scope_restore(mtrace_scope_push_at(&sites[i]));
     }
 }
 
@@ -112,7 +112,7 @@ static void once_of_program(int i) {
     }
     pair(site);
     if (in_scope) {
-        mtrace_scope_pop(way);
+        mtrace_scope_restore(way);
     }
 }
 

@@ -123,6 +123,36 @@ static inline void *test_aligned(size_t alignment, size_t size) {
 #include "../../mtrace.h"
 #endif
 
+/* This thread's observer. */
+static inline mtrace_observer test_observer(void) {
+    mtrace_observer none = MTRACE_ZERO_, observer = mtrace_set_observer(none);
+    mtrace_set_observer(observer);
+    return observer;
+}
+
+/* The block at an index of a snapshot, with its row's fields. False: there is no such block. */
+static inline bool test_block(mtrace_block *out, const mtrace_snapshot *snapshot, size_t index) {
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
+    const mtrace_live_block *block;
+    const mtrace_row *row;
+    if (index >= parts.block_count) {
+        return false;
+    }
+    block = &parts.blocks[index];
+    row = &parts.rows[block->row];
+    out->address = block->address;
+    out->size = block->size;
+    out->serial = block->serial;
+    out->file = row->file;
+    out->function = row->function;
+    out->type = row->type;
+    out->line = row->line;
+    out->domain = row->domain;
+    out->is_tracked = block->is_tracked;
+    out->traceback = row->traceback;
+    return true;
+}
+
 /* mtrace_site_intern of a site with these fields. */
 static inline const mtrace_site *test_intern(const char *file, const char *function,
                                              const char *type, uint32_t line) {
