@@ -49,7 +49,25 @@ static void start(size_t max_blocks, size_t max_sites, size_t max_scopes, size_t
 
 static int unlocks_left = -1; /* until a stop; below 0: never */
 
+/* The report's list of accounts: how many entries one lock changed at most. */
+enum { LISTED = 24 };
+static bool watches_list;
+static mtrace_number_t_ listed[LISTED];
+static int most_changes;
+
+static void watch_list(void) {
+    int i, changes = 0;
+    for (i = 0; i < LISTED; i++) {
+        changes += listed[i] != mtrace_g_.scratch[i] ? 1 : 0;
+        listed[i] = mtrace_g_.scratch[i];
+    }
+    most_changes = changes > most_changes ? changes : most_changes;
+}
+
 static void unlock(void) {
+    if (watches_list) {
+        watch_list();
+    }
     lock_faults += --locked != 0;
     if (unlocks_left >= 0 && unlocks_left-- == 0) {
         mtrace_stop();
@@ -457,6 +475,22 @@ static void the_lock_is_open_between_rows(void **state) {
     assert_true(lock_count > 4 * 20);
 }
 
+/* To list, to sort and to print a row changes few entries under one lock: a heap of 20 has five
+   levels. */
+static void the_lock_is_open_between_accounts(void **state) {
+    uint32_t i;
+    (void)state;
+    for (i = 0; i < 20; i++) {
+        track(i, 20 - i, "a.c", i + 1);
+    }
+    watch_list();
+    most_changes = 0;
+    watches_list = true;
+    assert_int_equal(mtrace_print_top(0), MTRACE_OK);
+    watches_list = false;
+    assert_in_range(most_changes, 1, 7);
+}
+
 /* --- the block that a pointer points into --- */
 
 static void find_containing(uintptr_t address, mtrace_result expected, uint32_t line) {
@@ -612,6 +646,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(one_report_at_a_time, setup, teardown),
         cmocka_unit_test_setup_teardown(figures_may_change_in_between, setup, teardown),
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_rows, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_lock_is_open_between_accounts, setup, teardown),
         cmocka_unit_test_setup_teardown(containing_lets_the_lock_go, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_says_why_it_cannot_know, setup, teardown),
