@@ -637,6 +637,7 @@ class Table:
 class Block:
     def __init__(self, start, size, is_tracked, account, serial):
         self.start, self.size, self.is_tracked, self.account, self.serial = start, size, is_tracked, account, serial
+        self.offset = 0  # of the address in question
 
 
 class Blocks:
@@ -696,46 +697,47 @@ def read_pieces(address, size, piece, what):
         yield read_all(address + at, min(piece, size - at), what)
 
 
-def find(tracer, address):
-    """The blocks that the address is in, the smallest first, and the heap block that ends shortly before it."""
+def find(tracer, address, accounts):
+    """The blocks that the address is in, the innermost first as in mtrace_find_containing, and the heap block that
+    ends shortly before it."""
     blocks, inside, before = Blocks(tracer), [], None
     plain = blocks.untagged(address)
     for number, block in blocks:
         at = address if block.is_tracked else plain
-        if block.start <= at < block.start + max(block.size, 1):
+        block.offset = at - block.start
+        if at == block.start or block.start < at < block.start + block.size:
             block.serial = blocks.serial(number)
             inside.append(block)
-        elif not block.is_tracked and 0 <= at - block.start - block.size < BEHIND:
+        elif not block.is_tracked and 0 <= block.offset - block.size < BEHIND:
             if before is None or block.start > before.start:
                 block.serial, before = blocks.serial(number), block
-    return sorted(inside, key=lambda block: (block.size, block.is_tracked)), before
+    return sorted(inside, key=lambda block: (-block.start, block.size, block.is_tracked,
+                                             accounts.get(block.account, {}).get("domain"))), before
 
 
-def position(address, block):
-    """"24 B into a block of 80 B"."""
-    offset = address - block.start
-    if offset < max(block.size, 1):
-        words = "at the start of" if offset == 0 else "{:,} B into".format(offset)
-    else:
-        past = offset - block.size
-        words = "right behind" if past == 0 else "{:,} B behind the end of".format(past)
-    kind = "a tracked key of {:,} B," if block.is_tracked else "a block of {:,} B at"
-    return "%s %s 0x%x" % (words, kind.format(block.size), block.start)
+def position(block):
+    """"24 bytes into a block of 80 B at 0x1234", as the console of mtrace_ext.h says it."""
+    kind = "%s of %s" % ("a tracked key" if block.is_tracked else "a block", python_size(block.size))
+    if block.offset == 0:
+        return kind
+    past = block.offset - block.size
+    words = "%s into" % counted(block.offset, "byte") if past < 0 else "right behind" if past == 0 else (
+        "%s behind" % counted(past, "byte"))
+    return "%s %s at 0x%x" % (words, kind, block.start)
 
 
 def describe(tracer, address, block, accounts):
     """The lines that tell of a block."""
-    yield "0x%x is %s" % (address, position(address, block))
     account = accounts.get(block.account)
     if account is None:
         tracer.fault("no account %d" % block.account)
-        return
-    file, function, kind, line = tracer.place(account["location"])
-    row = Row(file, function, kind, line, account["domain"])
-    said = "  " + where(row, "line", {})
-    said += ", type " + shown(kind) if kind is not None else ""
-    said += ", " + where(row, "domain", tracer.domain_names)
-    yield said + (", serial %d" % block.serial if block.serial else "")
+        account = {"location": 0, "node": 0, "domain": 0}
+    row = Row(*tracer.place(account["location"]), account["domain"])
+    said = "0x%x: %s" % (address, position(block))
+    said += ", " + where(row, "domain", tracer.domain_names) if row.domain else ""
+    yield said + (", allocation %d" % block.serial if block.serial else "")
+    yield "  " + where(row, "line", {}) + (
+        "" if row.type is None else (", type " if row.function else " type ") + shown(row.type))
     for scope in tracer.scopes(account["node"]):
         yield "  from " + where(Row(*scope), "line", {})
     if account.get("is_retired"):
@@ -776,8 +778,10 @@ def arguments(words, flags=()):
         word = words.pop(0)
         if word == "by":
             key = words.pop(0) if words else ""
-            if key not in KEYS:
-                raise Problem("`by` takes one of %s" % ", ".join(KEYS))
+            fitting = [name for name in KEYS if name.startswith(key)]
+            if len(fitting) != 1:
+                raise Problem("`by` takes one of %s" % ", ".join(fitting or KEYS))
+            key = fitting[0]
         elif word.isdigit():
             top = int(word)
         elif word in flags:
@@ -912,12 +916,12 @@ behind its end."""
             raise Problem("mtrace who EXPR: a pointer or an address")
         tracer, address = Tracer(), address_of(argument)
         tracer.read_places()
-        inside, before = find(tracer, address)
         accounts = dict(tracer.records(tracer.g["accounts"], tracer.account_end, "accounts"))
+        inside, before = find(tracer, address, accounts)
         for block in inside or ([before] if before else []):
             yield from describe(tracer, address, block, accounts)
         if not inside and not before:
-            yield "0x%x is in no traced block" % address + (
+            yield "mtrace: no traced block there" + (
                 ": one block per %s is traced" % python_size(tracer.interval) if tracer.interval else "")
         if tracer.faults:
             yield "mtrace: note: the tracer's memory is damaged: " + ", ".join(sorted(set(tracer.faults))[:3])

@@ -18,7 +18,8 @@ enum { MEMORY = 1 << 19, KEPT = 400, THREADS = 4, AUDIO = 3, HANDLES = 5, EMPTY 
 enum { HANDLE = 77 };
 
 const char *volatile moment;
-volatile int elsewhere; /* in no block */
+volatile uintptr_t tagged; /* an address with a tag in its top byte, where there are tags */
+volatile int elsewhere;    /* in no block */
 static uint64_t memory[MEMORY / 8];
 static void *kept[THREADS][KEPT];
 static void *volatile old; /* from before a clear */
@@ -178,33 +179,37 @@ static void since_baseline(const char *command, mtrace_key_type key_type, size_t
 }
 
 /* What `mtrace who` says of an address inside or behind a block, or a tracked key, from
-   mtrace_find_tracked. */
+   mtrace_find_tracked and mtrace_find_containing. */
 static void who(const char *expression, uint32_t domain, uintptr_t key, size_t offset) {
-    mtrace_block found;
+    mtrace_block found, inner;
     mtrace_frame frames[4];
     size_t i;
-    if (mtrace_find_tracked(&found, domain, key, frames, 4) != MTRACE_OK) {
+    if (mtrace_find_tracked(&found, domain, key, frames, 4) != MTRACE_OK ||
+        mtrace_find_containing(&inner, (void *)key) != MTRACE_OK) {
         printf("mtrace_find_tracked failed\n");
         return;
     }
     printf("> who %s + %lu\n", expression, (unsigned long)offset);
-    printf("0x%lx is ", (unsigned long)(key + offset));
-    if (offset == 0) {
-        printf("at the start of");
-    } else if (offset < found.size) {
-        printf("%lu B into", (unsigned long)offset);
-    } else if (offset == found.size) {
-        printf("right behind");
-    } else {
-        printf("%lu B behind the end of", (unsigned long)(offset - found.size));
+    printf("0x%lx: ", (unsigned long)(key + offset));
+    if (offset == found.size) {
+        printf("right behind ");
+    } else if (offset != 0) {
+        size_t bytes = offset < found.size ? offset : offset - (size_t)found.size;
+        printf("%lu byte%s ", (unsigned long)bytes, bytes == 1 ? "" : "s");
+        printf(offset < found.size ? "into " : "behind ");
     }
-    printf(domain == 0 ? " a block of %lu B at" : " a tracked key of %lu B,",
+    printf(found.is_tracked ? "a tracked key of %lu B" : "a block of %lu B",
            (unsigned long)found.size);
-    printf(" 0x%lx\n", (unsigned long)found.address);
+    if (offset != 0) {
+        printf(" at 0x%lx", (unsigned long)inner.address);
+    }
+    if (found.domain != 0) {
+        printf(", domain %lu%s", (unsigned long)found.domain,
+               found.domain == AUDIO ? " audio" : "");
+    }
+    printf(found.serial != 0 ? ", allocation %lu\n" : "\n", (unsigned long)found.serial);
     printf("  %s:%lu %s", found.file, (unsigned long)found.line, found.function);
-    printf("%s%s", found.type != NULL ? ", type " : "", found.type != NULL ? found.type : "");
-    printf(", domain %lu%s", (unsigned long)found.domain, found.domain == AUDIO ? " audio" : "");
-    printf(found.serial != 0 ? ", serial %lu\n" : "\n", (unsigned long)found.serial);
+    printf("%s%s\n", found.type != NULL ? ", type " : "", found.type != NULL ? found.type : "");
     for (i = found.traceback.count - 1; i-- > 0;) {
         printf("  from %s:%lu %s\n", frames[i].file, (unsigned long)frames[i].line,
                frames[i].function);
@@ -212,8 +217,7 @@ static void who(const char *expression, uint32_t domain, uintptr_t key, size_t o
 }
 
 static void who_is_nobody(const char *more) {
-    printf("> who &elsewhere\n0x%lx is in no traced block%s\n",
-           (unsigned long)(uintptr_t)&elsewhere, more);
+    printf("> who &elsewhere\nmtrace: no traced block there%s\n", more);
 }
 
 static void who_is_who(void) {
@@ -222,7 +226,10 @@ static void who_is_who(void) {
     who("(char *)kept[0][52]", 0, (uintptr_t)kept[0][52], 52 * 3);
     who("(char *)kept[0][53]", 0, (uintptr_t)kept[0][53], 7);
     who("(char *)kept[0][54]", 0, (uintptr_t)kept[0][54], 54 + 1);
+    tagged = ~mtrace_untagged_(UINTPTR_MAX) | (uintptr_t)kept[0][50];
+    who("tagged", 0, tagged, 3);
     who("77", HANDLES, HANDLE, 99);
+    who("77", HANDLES, HANDLE, 0);
     who_is_nobody("");
 }
 
@@ -339,14 +346,13 @@ static void run_full(void) {
 
 #if MTRACE_ATOMICS_
 static void who_is_old(void) {
-    printf("> who old\n0x%lx is at the start of", (unsigned long)(uintptr_t)old);
-    printf(" a block of 66 B at 0x%lx\n", (unsigned long)(uintptr_t)old);
-    printf("  %s:%d run_clear, domain 0\n", __FILE__, old_line);
-    printf("  from before mtrace_clear(): in no other figure\n");
+    printf("> who old\n0x%lx: a block of 66 B\n", (unsigned long)(uintptr_t)old);
+    printf("  %s:%d run_clear\n  from before mtrace_clear(): in no other figure\n", __FILE__,
+           old_line);
 }
 #else /* a clear takes the traces out */
 static void who_is_old(void) {
-    printf("> who old\n0x%lx is in no traced block\n", (unsigned long)(uintptr_t)old);
+    printf("> who old\nmtrace: no traced block there\n");
 }
 #endif
 

@@ -148,7 +148,8 @@ def check_random_damage():
 def check_messages():
     """Before the program runs."""
     for command, words in (("top", "no process and no core file"), ("diff nothing", "nothing is saved as `nothing`"),
-                           ("top by", "`by` takes one of line"), ("bottom", "no command `bottom`"),
+                           ("top by", "`by` takes one of line, file"), ("top by f", "one of file, function"),
+                           ("bottom", "no command `bottom`"),
                            ("top 3 sideways", "`sideways`? mtrace top"), ("save 1", "a name with a letter"),
                            ("diff a baseline", "two names are two saved"), ("who", "a pointer or an address"),
                            ("domains 5", "takes no argument")):
