@@ -7125,9 +7125,10 @@ MTRACE_OFF_BEGIN_
    system.
 
    write NULL: desc.write of the start, else standard error. So a debugger can call
-   mtrace_command("top 5", 0, 0), at any moment of the program. If that moment is in the middle of
-   a start, stop or clear, or on a system with MTRACE_LOCK of any call of mtrace, the answer is BUSY
-   after a second at most. Go on for a few lines then. `save` also needs the allocator and stdio.
+   mtrace_command("top 5", 0, 0) at almost any moment of the program. The exceptions get BUSY, after
+   a second at most: the middle of a start, stop or clear, for `clear` of any call of mtrace, and on
+   a system with MTRACE_LOCK of any call for all commands. Go on for a few lines then. `save` needs
+   the allocator and stdio, too.
    Errors: ARGUMENT (no such word, or more than one; a line then lists them), NO_WRITER, BUSY, and
      the errors of the calls that the words stand for. One line tells the reason. An empty line is
      fine.
@@ -7596,6 +7597,18 @@ static bool mtrace_console_may_run_(void) {
     return true;
 }
 
+/* Is this thread in the middle of a call of mtrace? Then a debugger stopped it there. */
+#if MTRACE_ATOMICS_
+static bool mtrace_console_is_inside_(void) {
+    return mtrace_me_.shared_calls != 0 ||
+           (mtrace_me_.shard != &mtrace_g_.no_shard && MTRACE_GET_(&mtrace_me_.shard->inside) != 0);
+}
+#else
+static bool mtrace_console_is_inside_(void) {
+    return false; /* with a lock mtrace_console_may_run_ has seen that */
+}
+#endif
+
 /* desc.write of the start, else standard error, and not standard output: the answer in a debugger
    is read at once, and must not wait for a buffer to be allocated. */
 static bool mtrace_console_to_default_(mtrace_text_ *t, char line[MTRACE_TEXT_LINE_]) {
@@ -7624,6 +7637,10 @@ static bool mtrace_put_restriction_(mtrace_text_ *t) {
 
 static bool mtrace_console_may_run_(void) {
     return true;
+}
+
+static bool mtrace_console_is_inside_(void) {
+    return false;
 }
 
 static bool mtrace_console_to_default_(mtrace_text_ *t, char line[MTRACE_TEXT_LINE_]) {
@@ -7771,6 +7788,13 @@ static mtrace_result mtrace_console_who_(mtrace_console_ *c) {
 
 /* --- the tracer --- */
 
+/* Written at once: with a lock, mtrace_put_ waits for it. */
+static mtrace_result mtrace_console_is_busy_(const mtrace_console_ *c) {
+    static const char text[] = "mtrace: stopped in the middle of a call of mtrace: go on first\n";
+    c->text.write(text, sizeof text - 1, c->text.user);
+    return MTRACE_ERR_BUSY;
+}
+
 static mtrace_result mtrace_console_base_(mtrace_console_ *c) {
     return mtrace_console_done_(c, mtrace_set_baseline(), "this is the baseline");
 }
@@ -7790,7 +7814,11 @@ static mtrace_result mtrace_console_do_(mtrace_console_ *c, void (*call)(void), 
     return mtrace_console_done_(c, result, done);
 }
 
+/* A clear waits for all calls that began before, but not for one of its own thread. */
 static mtrace_result mtrace_console_clear_(mtrace_console_ *c) {
+    if (mtrace_console_is_inside_()) {
+        return mtrace_console_is_busy_(c);
+    }
     return mtrace_console_do_(c, mtrace_clear, "all traces are forgotten");
 }
 
@@ -7998,10 +8026,7 @@ mtrace_result mtrace_command(const char *line, mtrace_write_fn write, void *user
         return MTRACE_ERR_NO_WRITER;
     }
     c.text.grouped = true;
-    result = mtrace_console_may_run_()
-                 ? mtrace_console_line_(&c)
-                 : mtrace_console_says_(&c, MTRACE_ERR_BUSY,
-                                        "stopped in the middle of a call of mtrace: go on first");
+    result = mtrace_console_may_run_() ? mtrace_console_line_(&c) : mtrace_console_is_busy_(&c);
     mtrace_text_end_(&c.text);
     return result;
 }

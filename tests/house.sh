@@ -37,7 +37,7 @@ chapters mtrace_ext.h 90 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 3
 chapters mtrace_ext.h 380 DUMP, 510 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECORDER, 720 SAMPLES AND MARKS,
 chapters mtrace_ext.h 820 RECORDER REPORTS, 230 LINE PROFILE, 200 UNWIND, 160 SOURCE OF A FUNCTION, 310 SYMBOLS,
 chapters mtrace_ext.h 930 MEASURING, 710 PROFILE REPORT, 270 MEMORY USAGE, 210 BLOCKS UNDER CHECK,
-chapters mtrace_ext.h 970 COMMAND, 420 ENVIRONMENT
+chapters mtrace_ext.h 1000 COMMAND, 420 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_BASE_RESIZE_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
 core MTRACE_CACHE_OF_ MTRACE_GOLDEN_ MTRACE_GUARD_ MTRACE_HOSTED_ MTRACE_HOT_ MTRACE_IS_STATIC_ MTRACE_JOIN_ MTRACE_NOINLINE_
 core MTRACE_TEXT_LINE_ MTRACE_MESSAGE_ MTRACE_NULL_ MTRACE_NUMBER_ MTRACE_OFF_ MTRACE_OFF_BEGIN_ MTRACE_OFF_BODY_ MTRACE_OFF_END_ MTRACE_SET_
@@ -51,7 +51,7 @@ core mtrace_put_size_diff_ mtrace_put_size_right_ mtrace_put_table_size_ mtrace_
 core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_site_remember_ mtrace_state_ mtrace_text_ mtrace_text_end_
 core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_name_
 core mtrace_put_warning_ mtrace_row_grew_ mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_
-core MTRACE_STATE_ mtrace_caveats_ mtrace_caveats_read_ mtrace_domain_name_ mtrace_domain_name_of_ mtrace_g_ mtrace_is_to_stdout_
+core MTRACE_ATOMICS_ MTRACE_STATE_ mtrace_me_ mtrace_caveats_ mtrace_caveats_read_ mtrace_domain_name_ mtrace_domain_name_of_ mtrace_g_ mtrace_is_to_stdout_
 core mtrace_nth_text_ mtrace_put_caveats_ mtrace_put_line_number_ mtrace_untagged_ mtrace_write_stderr_
 swap mtrace_aligned_alloc_at alignment size, mtrace_calloc count size, mtrace_calloc_at count size,
 swap mtrace_calloc_in_at count size, mtrace_calloc_in_at domain count, mtrace_calloc_in_at domain size,
