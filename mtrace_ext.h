@@ -7113,10 +7113,11 @@ MTRACE_OFF_BEGIN_
      save FILE                       writes a snapshot with its blocks
      info                            the tracer's state
 
-   N is 10 by default, and 0 is all. KEY is line, file, function, type, domain, traceback or size.
-   ADDRESS is a number, as C writes it. A pattern without * ? [ may match any part of a name, others
-   match all of it (see mtrace_filter). The beginning of a word will do if no other word begins so.
-   An argument with blanks stands in double quotes. The line ends at a zero byte or a newline.
+   N is 10 by default, and 0 is all. KEY is line, file, function, type, domain, traceback, module or
+   size. ADDRESS is a number, as C writes it. A pattern without * ? [ may match any part of a name,
+   others match all of it (see mtrace_filter). The beginning of a word will do if no other word
+   begins so. An argument with blanks stands in double quotes. The line ends at a zero byte or a
+   newline.
 
    `filter` and `domain` restrict all tables and warnings until they are `off`. `watch` observes the
    thread that says it: its allocations, in files, functions or of types like that. It passes its
@@ -7655,8 +7656,9 @@ static bool mtrace_console_to_default_(mtrace_text_ *t, char line[MTRACE_TEXT_LI
 
 /* In the order of MTRACE_BY_. */
 static const char *mtrace_key_words_(size_t i) {
-    static const char words[] = "line\0file\0function\0type\0domain\0size\0traceback";
-    return i <= MTRACE_BY_TRACEBACK ? mtrace_nth_text_(words, (uint32_t)i) : NULL;
+    static const char words[] = "line\0file\0function\0type\0domain\0size\0traceback\0module";
+    const size_t last = MTRACE_HOSTED_ ? MTRACE_BY_MODULE : MTRACE_BY_TRACEBACK;
+    return i <= last ? mtrace_nth_text_(words, (uint32_t)i) : NULL;
 }
 
 /* A view is its own index. */
@@ -7957,7 +7959,8 @@ static mtrace_result mtrace_console_help_(mtrace_console_ *c) {
         mtrace_put_help_(&c->text, mtrace_nth_command_(i));
     }
     mtrace_put_(&c->text, "KEY: line file function type domain traceback");
-    mtrace_put_(&c->text, MTRACE_HOSTED_ ? " size. The beginning of a word will do\n" : "\n");
+    mtrace_put_(&c->text,
+                MTRACE_HOSTED_ ? " module size\nThe beginning of a word will do.\n" : "\n");
     return MTRACE_OK;
 }
 
