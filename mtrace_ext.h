@@ -5714,8 +5714,8 @@ static void mtrace_call_mark_(const mtrace_worker_ *w, const mtrace_call_ *call)
     if (call->start_time != 0 && mtrace_recorder_is_on()) {
         span.start = call->start_time;
         span.end = mtrace_recorder_now();
-        span.start_bytes = mtrace_not_negative_(call->start_level);
-        span.end_bytes = mtrace_not_negative_(w->level);
+        span.start_bytes = (uint64_t)(call->start_level < 0 ? 0 : call->start_level);
+        span.end_bytes = (uint64_t)(w->level < 0 ? 0 : w->level);
         span.level = w->depth;
         span.thread = w->number;
         mtrace_recorder_mark_span(mtrace_profiler_g_.functions[call->function].function, &span);

@@ -3,13 +3,17 @@
    Each includes those above it. */
 
 #define MTRACE_IMPLEMENTATION
-#include "mtrace_ext.h"
+#include "mtrace.h"
 
 #include <stdio.h>
+#ifdef FOOTPRINT_FILES /* mtrace_ext.h brings texts that the linker keeps */
+#include "mtrace_ext.h"
+#endif
 
 void chosen(void);
 void use_nothing(void);
 void use_recording(void);
+void use_totals(void);
 void use_top(void);
 void use_baseline(void);
 void use_snapshot(void);
@@ -37,17 +41,11 @@ static void write_nowhere(const char *text, size_t length, void *user) {
     sink = (void *)(uintptr_t)text;
 }
 
-static size_t read_nothing(void *buffer, size_t size, void *user) {
-    (void)user;
-    (void)size;
-    sink = buffer;
-    return 0;
-}
-
 void use_nothing(void) {
     sink = malloc(10);
     sink = realloc(sink, 20);
     free(sink);
+    sink = calloc(2, 3);
 }
 
 void use_recording(void) {
@@ -60,11 +58,16 @@ void use_recording(void) {
     sink = MT_MALLOC(10);
     sink = MT_REALLOC(sink, 20);
     MT_FREE(sink);
+    sink = MT_CALLOC(2, 3);
+}
+
+void use_totals(void) {
+    use_recording();
     sink = (void *)(uintptr_t)mtrace_get_traced_memory().peak;
 }
 
 void use_top(void) {
-    use_recording();
+    use_totals();
     mtrace_print_top(10);
 }
 
@@ -101,6 +104,14 @@ void use_filters(void) {
     mtrace_snapshot_filter(&before, now, &filter, 1, &before_room);
 }
 
+#ifdef FOOTPRINT_FILES
+static size_t read_nothing(void *buffer, size_t size, void *user) {
+    (void)user;
+    (void)size;
+    sink = buffer;
+    return 0;
+}
+
 void use_dump(void) {
     use_filters();
     mtrace_snapshot_dump_to(now, write_nowhere, NULL);
@@ -110,6 +121,7 @@ void use_load(void) {
     use_dump();
     mtrace_snapshot_load_from(&before, read_nothing, NULL, &before_room);
 }
+#endif
 
 static size_t bytes_of(size_t capacity, size_t sites, uint32_t frames, bool serials) {
     mtrace_desc desc = {0};

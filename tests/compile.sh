@@ -138,6 +138,12 @@ for file in five_times ext_five_times; do
     elsewhere musl $file musl-gcc -std=c99 -x c
     elsewhere s390x $file s390x-linux-gnu-gcc -std=c99 -x c
     elsewhere "Cortex-M3" $file arm-none-eabi-gcc -mcpu=cortex-m3 -mthumb -std=c99 -include "$tmp/lock.h" -x c
+    elsewhere "Cortex-M3, small" $file arm-none-eabi-gcc -mcpu=cortex-m3 -mthumb -std=c99 -DMTRACE_SMALL \
+        -include "$tmp/lock.h" -x c
+    elsewhere "Cortex-M3, small, one thread, C++" $file arm-none-eabi-g++ -mcpu=cortex-m3 -mthumb -std=c++11 \
+        -DMTRACE_SMALL -DMTRACE_SINGLE_THREAD -x c++
+    elsewhere "64 bits, small, bare metal" $file gcc -std=c99 -DMTRACE_SMALL -DMTRACE_BARE_METAL \
+        -DMTRACE_SINGLE_THREAD -x c
     elsewhere "Cortex-M3, one thread, C++" $file arm-none-eabi-g++ -mcpu=cortex-m3 -mthumb -std=c++11 \
         -DMTRACE_SINGLE_THREAD -x c++
 done
@@ -178,6 +184,8 @@ one_error "a constructor of a chapter that is left out" \
     ext_alone gcc -DMTRACE_NO_ENVIRONMENT -DMTRACE_START_FROM_ENVIRONMENT
 one_error "bare metal without a lock" "define MTRACE_LOCK() and MTRACE_UNLOCK(), or MTRACE_SINGLE_THREAD" \
     implementation_first arm-none-eabi-gcc -mcpu=cortex-m3 -mthumb -isystem "$tmp/include"
+one_error "small counters with a system" "MTRACE_SMALL is for bare metal: leave it out" implementation_first \
+    gcc -DMTRACE_SMALL
 printf '%s\n' '#include <stdint.h>' '#undef SIZE_MAX' '#define SIZE_MAX 65535u' >"$tmp/16_bits.h"
 one_error "16 bits" "size_t has fewer than 32 bits here: compile without MTRACE" implementation_first \
     gcc -include "$tmp/16_bits.h"

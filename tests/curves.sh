@@ -21,7 +21,7 @@ report "bench/curves.c builds" $?
 gcc "${flags[@]}" -DMTRACE -o "$tmp/programs" bench/programs.c -lduktape -llua5.4 -lsqlite3 >"$tmp/log" 2>&1
 report "bench/programs.c builds" $?
 for use in use_nothing use_recording use_load print_sizes; do
-    gcc "${flags[@]}" -DMTRACE "-Wl,--defsym=chosen=$use" -o "$tmp/footprint" bench/footprint.c >"$tmp/log" 2>&1 &&
+    gcc "${flags[@]}" -DMTRACE -DFOOTPRINT_FILES "-Wl,--defsym=chosen=$use" -o "$tmp/footprint" bench/footprint.c >"$tmp/log" 2>&1 &&
         "$tmp/footprint" >"$tmp/log" 2>&1
     report "bench/footprint.c, $use" $?
 done

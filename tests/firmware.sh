@@ -55,13 +55,18 @@ for program in "$guide"/*.c; do
 done
 leak=$(grep -nF '/* the leak:' examples/firmware/main.c | cut -d: -f1)
 
-for board in microbit mps2-an385 mps2-an386 riscv32; do
+code() { # BOARD: bytes
+    sed -n 's/^of the text, mtrace with xxHash: \([0-9]*\) bytes\r*$/\1/p' "$tmp/$1.txt"
+}
+# The story is the same with 32-bit counters.
+for board in microbit mps2-an385 mps2-an386 riscv32 microbit-small mps2-an385-small riscv32-small; do
     out=$tmp/$board.txt
     mkdir "$tmp/$board"
     if [ $board = mps2-an385 ]; then
         cp "$guide/serial.txt" "$out" && cp "$guide/firmware.mtrace" "$tmp/$board"
     else
-        examples/firmware/run.sh "$board" "$tmp/$board" -g0 >"$out" 2>&1
+        case $board in *-small) small=-DMTRACE_SMALL ;; *) small=-g0 ;; esac
+        examples/firmware/run.sh "${board%-small}" "$tmp/$board" -g0 $small >"$out" 2>&1
     fi
     status=$?
     report "$board: its own checks" $status "status $status"
@@ -80,6 +85,8 @@ for board in microbit mps2-an385 mps2-an386 riscv32; do
     report "$board: the host reads its snapshot file" $? "$(head -n 1 "$tmp/host")"
     grep -q "main\.c:$leak load_level" "$tmp/firmware" && text "$tmp/host" | diff "$tmp/firmware" -
     report "$board: the host prints its snapshot as the firmware did" $?
+    [ "${board%-small}" = "$board" ] || [ "$(code "$board")" -lt $(($(code "${board%-small}") - 800)) ]
+    report "$board: MTRACE_SMALL saves 800 bytes of code" $? "$(code "$board") bytes"
 done
 
 # Two tasks that the timer switches at any instruction: each has its own scope, and the lock is never held for long.
