@@ -464,7 +464,6 @@ static void test_the_rest_is_kept(void **state) {
     mtrace_site sites[2];
     mtrace_snapshot *s, *less;
     mtrace_snapshot_parts whole, parts;
-    mtrace_block block;
     (void)state;
     test_start(32, 8);
     sites[0] = test_site("a.c", 1);
