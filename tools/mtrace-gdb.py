@@ -753,7 +753,8 @@ def address_of(text):
         kind = value.type.strip_typedefs()
     if kind.code not in (gdb.TYPE_CODE_PTR, gdb.TYPE_CODE_INT, gdb.TYPE_CODE_ENUM):
         if value.address is None:
-            raise Problem("%s is no address, and has none" % text)
+            raise Problem("%s %s" % (text, "has been optimized out" if value.is_optimized_out else
+                                     "is no address, and has none"))
         value = value.address
     return int(value) & ((1 << 8 * gdb.lookup_type("char").pointer().sizeof) - 1)
 
@@ -810,6 +811,9 @@ class Command(gdb.Command):
             write(self.run(argument))
         except Problem as problem:
             raise gdb.GdbError("mtrace: %s" % problem) from None
+        except gdb.MemoryError as error:
+            raise gdb.GdbError("mtrace: %s: the memory is damaged, or the core file is of another program" %
+                               str(error).lower()) from None
         except gdb.error as error:
             raise gdb.GdbError("mtrace: %s" % error) from None
         except (LookupError, ValueError, ArithmeticError, MemoryError, TypeError, struct.error) as error:
@@ -914,7 +918,11 @@ behind its end."""
     def run(self, argument):
         if not argument.strip():
             raise Problem("mtrace who EXPR: a pointer or an address")
-        tracer, address = Tracer(), address_of(argument)
+        tracer = Tracer()
+        try:
+            address = address_of(argument)
+        except gdb.error as error:
+            raise Problem(error) from None
         tracer.read_places()
         accounts = dict(tracer.records(tracer.g["accounts"], tracer.account_end, "accounts"))
         inside, before = find(tracer, address, accounts)

@@ -105,6 +105,10 @@ def damaged(name, place, value, words, commands=COMMANDS[:1]):
 
 
 def check_damage():
+    for expression, words in (("*(char **)3", "Cannot access memory at address 0x3"), ("nosuch", "No symbol"),
+                              ("1.5", "is no address")):
+        result("mtrace who " + expression, "" if "mtrace: " in say("who " + expression) and words in say(
+            "who " + expression) else say("who " + expression))
     lost = 0x123456789000
     damaged("an unknown state", "mtrace_g_.state", 7, "damaged: its state is 7")
     damaged("an impossible number of slots", "mtrace_g_.mask", 12345, "damaged: its trace table has 12346 slots")
