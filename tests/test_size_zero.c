@@ -9,7 +9,7 @@
 
 static char nothing[16], aligned_nothing[16];
 static bool fails;
-static int aborts;
+static int abort_calls;
 
 static bool is_nothing(const void *block) {
     return block == nothing || block == aligned_nothing;
@@ -43,7 +43,7 @@ static void zero_free(void *block) {
 #define MTRACE_BASE_REALLOC(block, size)           zero_realloc(block, size)
 #define MTRACE_BASE_FREE(block)                    zero_free(block)
 #define MTRACE_BASE_ALIGNED_ALLOC(alignment, size) zero_aligned(alignment, size)
-#define MTRACE_ABORT()                             ((void)aborts++)
+#define MTRACE_ABORT()                             ((void)abort_calls++)
 
 #include "support/test.h"
 #include "support/threads.h"
@@ -54,7 +54,7 @@ static int start(void **state) {
     desc.max_blocks = 512;
     desc.foreign_free = MTRACE_FOREIGN_ABORT;
     fails = false;
-    aborts = 0;
+    abort_calls = 0;
     return mtrace_start(&desc) == MTRACE_OK ? 0 : 1;
 }
 
@@ -66,7 +66,7 @@ static int stop(void **state) {
 
 static void expect_right(size_t live) {
     mtrace_info info = mtrace_get_info();
-    assert_int_equal(aborts, 0);
+    assert_int_equal(abort_calls, 0);
     assert_int_equal(info.foreign_frees, 0);
     assert_int_equal(info.stale_replaced, 0);
     assert_int_equal(info.live, live);
@@ -124,11 +124,11 @@ static void test_foreign_and_stale(void **state) {
     void *block = malloc(10), *stale;
     (void)state;
     MT_FREE(nothing); /* it was not given out */
-    assert_int_equal(aborts, 1);
+    assert_int_equal(abort_calls, 1);
     MT_MALLOC(0);
     MT_MALLOC(0);
     MT_FREE(block);
-    assert_int_equal(aborts, 2);
+    assert_int_equal(abort_calls, 2);
     assert_int_equal(mtrace_get_info().foreign_frees, 2);
     stale = MT_MALLOC(10);
     assert_int_equal(mtrace_track_at(0, (uintptr_t)stale, 0, NULL), MTRACE_OK);

@@ -49,7 +49,11 @@ struct CMUnitTest {
 #define assert_string_not_equal(a, b)   cmocka_require_(strcmp((a), (b)) != 0)
 #define assert_memory_equal(a, b, size) cmocka_require_(memcmp((a), (b), (size)) == 0)
 #define assert_in_range(v, low, high)                                                              \
-    cmocka_require_((uint64_t)(v) >= (uint64_t)(low) && (uint64_t)(v) <= (uint64_t)(high))
+    cmocka_require_(cmocka_in_range_((uint64_t)(v), (uint64_t)(low), (uint64_t)(high)))
+
+static inline int cmocka_in_range_(uint64_t value, uint64_t low, uint64_t high) {
+    return value >= low && value <= high;
+}
 
 static jmp_buf cmocka_left_;
 
