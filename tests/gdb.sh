@@ -43,6 +43,7 @@ damage=1 check threads "$all" gcc -std=gnu99 -O2 -g
 check single "rising threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_SINGLE_THREAD
 check lock "threads clear" clang -std=gnu99 -O0 -g '-DMTRACE_CONFIG_FILE="tests/support/lock_config.h"'
 check bare "threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD
+check bare-small "threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD -DMTRACE_SMALL
 check cxx "threads" g++ -x c++ -std=gnu++11 -O0 -g
 check static "sampled" gcc -std=gnu99 -O0 -g -DMTRACE_API=static -Wno-unused-function
 if tests/support/runs_32_bits; then

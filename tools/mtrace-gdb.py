@@ -114,6 +114,9 @@ class Tracer:
         self.shards = [shards[i] for i in range(own + 1)]
         self.peak_number = int(g["peak_number"])
         self.size_mask = (1 << 8 * g["peak_number"].type.sizeof) - 1
+        counters = self.shards[0]["counters"].type.target()
+        self.largest_sum, self.largest_count = (  # MTRACE_SMALL: 32 bits
+            (1 << 8 * counters[name].type.sizeof) - 1 for name in ("total_bytes", "freed_count"))
 
     def table_end(self, name, first):
         """All numbers in use in an intern table are below this."""
@@ -231,15 +234,19 @@ class Tracer:
                 s["peak_count"] += c["peak_count"] if saved else count
         for s in sums.values():
             for name in s:
-                s[name] &= self.size_mask if name in ("count", "peak_count") else LARGEST
+                s[name] &= self.largest_count if name in ("count", "peak_count") else self.largest_sum
         return sums
 
     def total_bytes(self, account, total):
         """The bytes ever allocated. It stops at the largest number, while the counter wraps."""
         if not self.has_atomics:
-            return LARGEST if account["overflowed"] else total
+            return self.largest_sum if account["bytes_overflowed"] else total
         rest = (total - account["large_bytes"]) & LARGEST
         return min(account["large_bytes"] + (rest if rest < 2 ** 63 else 0), LARGEST)
+
+    def total_count(self, account, total):
+        """The same of blocks: 64 bits never wrap, MTRACE_SMALL's 32 may."""
+        return self.largest_sum if account.get("count_overflowed") else total
 
 
 def tracers():
@@ -339,7 +346,7 @@ class Moment:
         row = Row(*tracer.place(account["location"]), account["domain"])
         row.size, row.count = sums["bytes"], tracer.whole(sums["count"])
         row.total_size = tracer.total_bytes(account, sums["total_bytes"])
-        row.total_count = tracer.whole(sums["total_count"])
+        row.total_count = tracer.whole(tracer.total_count(account, sums["total_count"]))
         row.peak_size, row.peak_count = sums["peak_bytes"], tracer.whole(sums["peak_count"])
         if self.at_peak:
             row.peak_size, row.peak_count = row.size, row.count
