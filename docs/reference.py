@@ -49,12 +49,12 @@ def without_implementation(text):
 def without_bodies(text):
     text = re.sub(r"^MTRACE_OFF_(BEGIN|END)_$", "", text, flags=re.M)
     text = re.sub(r"\s*MTRACE_\w*OFF_" + PARENTHESES + "(?=;)", lambda found: blank(found[0]), text)
-    return re.sub(r"\) \{(.*?^)\}$", lambda found: ");" + blank(found[1]), text, flags=re.M | re.S)
+    return re.sub(r"\) \{(\n.*?^)\}$", lambda found: ");" + blank(found[1]), text, flags=re.M | re.S)
 
 
 def inline(text):
     """Escapes, `code` and links."""
-    text = re.sub(r"[\\@%#$\"]", r"\\\g<0>", html.escape(text, quote=False))
+    text = re.sub(r"[\\@%#$\"]|::", r"\\\g<0>", html.escape(text, quote=False))
     text = re.sub("`([^`]*)`", r"<tt>\1</tt>", text)
     return re.sub(r"(?<![\w/])((?:mtrace|MT)_\w*[a-zA-Z0-9]\b(?!\.h\b))(\.\w+)?",
                   lambda found: rf'\ref {found[0].replace(".", "::")} "{found[0]}"', text)
