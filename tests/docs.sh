@@ -18,7 +18,7 @@ def blocks_of(path, text):
     return [('c', textwrap.dedent(text)) for text in re.findall(r'(?:^(?: {7}.*)?\n)+', manual, re.M)]
 
 for path in sys.argv[2:]:
-    if path == 'docs/FIRMWARE.md':  # a board runs its programs, see firmware.sh
+    if path in ('docs/FIRMWARE.md', 'docs/TESTING.md'):  # see firmware.sh, testing.sh
         continue
     blocks = blocks_of(path, open(path).read())
     for (kind, text), after in zip(blocks, blocks[1:] + [('', '')]):
