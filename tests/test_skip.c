@@ -1,4 +1,4 @@
-/* Rows are charged to the nearest frame that says something, see mtrace_skip. And rows by module. */
+/* Rows are charged to the nearest frame outside of wrappers, see mtrace_skip. Rows by module. */
 
 #include "support/test.h"
 #include "support/traces.h"
