@@ -16,7 +16,9 @@ bad() {
 # build FILE COMPILER [FLAG...]
 build() {
     "${@:2}" -Wall -Wextra -pedantic -Wconversion -Wshadow -Wundef -Wcast-qual -Werror -DMTRACE -I. \
-        tests/support/debugged.c -o "$tmp/$1" -lpthread >"$tmp/log" 2>&1 || bad "$1: $(head -n 1 "$tmp/log")"
+        tests/support/debugged.c -o "$tmp/$1" -lpthread >"$tmp/log" 2>&1 && return
+    bad "$1: $(head -n 1 "$tmp/log")"
+    return 1
 }
 
 # check NAME SCENARIOS COMPILER [FLAG...]: builds, and runs the scenarios in gdb.
@@ -40,14 +42,14 @@ says() {
 }
 
 damage=1 check threads "$all" gcc -std=gnu99 -O2 -g
-check single "rising threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_SINGLE_THREAD
+check single "rising clear" gcc -std=gnu99 -O0 -g -DMTRACE_SINGLE_THREAD
 check lock "threads clear" clang -std=gnu99 -O0 -g '-DMTRACE_CONFIG_FILE="tests/support/lock_config.h"'
-check bare "threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD
-check bare-small "threads full clear" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD -DMTRACE_SMALL
+check bare "threads full" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD
+check bare-small "full clear" gcc -std=gnu99 -O0 -g -DMTRACE_BARE_METAL -DMTRACE_SINGLE_THREAD -DMTRACE_SMALL
 check cxx "threads" g++ -x c++ -std=gnu++11 -O0 -g
 check static "sampled" gcc -std=gnu99 -O0 -g -DMTRACE_API=static -Wno-unused-function
 if tests/support/runs_32_bits; then
-    check 32-bit "threads full" gcc -m32 -idirafter /usr/include/x86_64-linux-gnu -std=gnu99 -O0 -g
+    check 32-bit "threads" gcc -m32 -idirafter /usr/include/x86_64-linux-gnu -std=gnu99 -O0 -g
 else
     echo "skipped gdb 32-bit: this system starts no such programs"
 fi

@@ -49,6 +49,11 @@ def read_all(address, size, what):
     return b"".join(read(address, size, what))
 
 
+def largest(value):
+    """The largest number of an unsigned type."""
+    return (1 << 8 * value.type.sizeof) - 1
+
+
 class Layout:
     """A structure of the debug information, for struct.unpack. Its integers and pointers have names; arrays of these
     are "name[0]" and so on. All else is left out."""
@@ -113,10 +118,9 @@ class Tracer:
         self.damaged_if(own > shards.type.range()[1], "it has %d shards" % own)
         self.shards = [shards[i] for i in range(own + 1)]
         self.peak_number = int(g["peak_number"])
-        self.size_mask = (1 << 8 * g["peak_number"].type.sizeof) - 1
-        counters = self.shards[0]["counters"].type.target()
-        self.largest_sum, self.largest_count = (  # MTRACE_SMALL: 32 bits
-            (1 << 8 * counters[name].type.sizeof) - 1 for name in ("total_bytes", "freed_count"))
+        self.size_max = largest(g["peak_number"])
+        counters = self.shards[0]["counters"].dereference()
+        self.sum_max, self.count_max = largest(counters["total_bytes"]), largest(counters["freed_count"])
 
     def table_end(self, name, first):
         """All numbers in use in an intern table are below this."""
@@ -234,19 +238,15 @@ class Tracer:
                 s["peak_count"] += c["peak_count"] if saved else count
         for s in sums.values():
             for name in s:
-                s[name] &= self.largest_count if name in ("count", "peak_count") else self.largest_sum
+                s[name] &= self.count_max if name in ("count", "peak_count") else self.sum_max
         return sums
 
     def total_bytes(self, account, total):
         """The bytes ever allocated. It stops at the largest number, while the counter wraps."""
         if not self.has_atomics:
-            return self.largest_sum if account["bytes_overflowed"] else total
+            return self.sum_max if account["bytes_overflowed"] else total
         rest = (total - account["large_bytes"]) & LARGEST
         return min(account["large_bytes"] + (rest if rest < 2 ** 63 else 0), LARGEST)
-
-    def total_count(self, account, total):
-        """The same of blocks: 64 bits never wrap, MTRACE_SMALL's 32 may."""
-        return self.largest_sum if account.get("count_overflowed") else total
 
 
 def tracers():
@@ -346,7 +346,7 @@ class Moment:
         row = Row(*tracer.place(account["location"]), account["domain"])
         row.size, row.count = sums["bytes"], tracer.whole(sums["count"])
         row.total_size = tracer.total_bytes(account, sums["total_bytes"])
-        row.total_count = tracer.whole(tracer.total_count(account, sums["total_count"]))
+        row.total_count = tracer.whole(tracer.sum_max if account.get("count_overflowed") else sums["total_count"])
         row.peak_size, row.peak_count = sums["peak_bytes"], tracer.whole(sums["peak_count"])
         if self.at_peak:
             row.peak_size, row.peak_count = row.size, row.count
@@ -355,7 +355,7 @@ class Moment:
         row.estimated_size = account.get("estimated_bytes", 0)
         row.size_since = row.size - account["base_bytes"]
         row.count_since = row.count - tracer.whole(account["base_count"])
-        row.dropped_since = (account["dropped_count"] - account["base_dropped"]) & tracer.size_mask
+        row.dropped_since = (account["dropped_count"] - account["base_dropped"]) & tracer.size_max
         self.rows.append(row)
         if account["location"] == tracer.constant("MTRACE_LOCATION_OTHER_"):
             self.to_other += sums["total_count"]

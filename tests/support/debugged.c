@@ -331,6 +331,10 @@ static void run_full(void) {
     desc.max_scopes = 2;
     desc.name_bytes = 40;
     start(&desc);
+    for (i = 0; i < 20; i++) { /* more in all than 32 bits can count */
+        MT_FREE(MT_MALLOC(1 << 28));
+    }
+    mtrace_reset_peak();
     fill(0, KEPT / 2);
     mtrace_set_baseline();
     save("half", 0);
