@@ -7211,13 +7211,14 @@ static bool mtrace_word_is_(const mtrace_typed_ *word, const char *text) {
    the only one. */
 static size_t mtrace_count_candidates_(const mtrace_typed_ *word, mtrace_words_fn_ words,
                                        size_t *index) {
+    const char *text;
     size_t i, count = 0;
-    for (i = 0; words(i) != NULL; i++) {
-        if (mtrace_word_is_(word, words(i))) {
+    for (i = 0; (text = words(i)) != NULL; i++) {
+        if (mtrace_word_is_(word, text)) {
             *index = i;
             return 1;
         }
-        if (mtrace_word_begins_(word, words(i))) {
+        if (mtrace_word_begins_(word, text)) {
             *index = i;
             count++;
         }
@@ -7250,14 +7251,14 @@ static mtrace_result mtrace_console_done_(mtrace_console_ *c, mtrace_result resu
 
 /* Lists the words that begin as c->word, or all if none does. */
 static void mtrace_console_list_(mtrace_console_ *c, mtrace_words_fn_ words, size_t matching) {
-    const char *before = matching == 0 ? " is none of " : " may be ";
+    const char *text, *before = matching == 0 ? " is none of " : " may be ";
     size_t i;
     mtrace_put_(&c->text, "mtrace: ");
     mtrace_put_word_(&c->text, &c->word);
-    for (i = 0; words(i) != NULL; i++) {
-        if (matching == 0 || mtrace_word_begins_(&c->word, words(i))) {
+    for (i = 0; (text = words(i)) != NULL; i++) {
+        if (matching == 0 || mtrace_word_begins_(&c->word, text)) {
             mtrace_put_(&c->text, before);
-            mtrace_put_name_(&c->text, words(i));
+            mtrace_put_name_(&c->text, text);
             before = ", ";
         }
     }
@@ -7810,9 +7811,9 @@ static mtrace_result mtrace_console_resume_(mtrace_console_ *c) {
 }
 
 /* For calls without a result. */
-static mtrace_result mtrace_console_do_(mtrace_console_ *c, void (*call)(void), const char *done) {
+static mtrace_result mtrace_console_do_(mtrace_console_ *c, void (*act)(void), const char *done) {
     mtrace_result result = MTRACE_STATE_() == 0 ? MTRACE_ERR_NOT_TRACING : MTRACE_OK;
-    call();
+    act();
     return mtrace_console_done_(c, result, done);
 }
 
@@ -8064,13 +8065,14 @@ static bool mtrace_candidate_fits_(const mtrace_console_ *c, const char *line, c
 const char *mtrace_command_complete(const char *line, size_t length, size_t *start, size_t index) {
     mtrace_console_ c;
     mtrace_words_fn_ words;
+    const char *word;
     size_t i;
     mtrace_console_begin_(&c, line, length);
     words = mtrace_words_at_end_(&c);
     *start = (size_t)(c.word.text - line);
-    for (i = 0; words != NULL && words(i) != NULL; i++) {
-        if (mtrace_candidate_fits_(&c, line, words(i)) && index-- == 0) {
-            return words(i);
+    for (i = 0; words != NULL && (word = words(i)) != NULL; i++) {
+        if (mtrace_candidate_fits_(&c, line, word) && index-- == 0) {
+            return word;
         }
     }
     return NULL;

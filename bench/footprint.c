@@ -23,6 +23,7 @@ void use_compare(void);
 void use_filters(void);
 void use_dump(void);
 void use_load(void);
+void use_command(void);
 void print_sizes(void);
 
 static void *volatile sink;
@@ -115,6 +116,11 @@ static size_t read_nothing(void *buffer, size_t size, void *user) {
 void use_dump(void) {
     use_filters();
     mtrace_snapshot_dump_to(now, write_nowhere, NULL);
+}
+
+void use_command(void) {
+    use_baseline();
+    mtrace_command("top", write_nowhere, NULL);
 }
 
 void use_load(void) {

@@ -49,6 +49,7 @@ limits=$(cat <<'LIMITS'
 480      compare       mtrace_snapshot_compare_to
 720      report        mtrace_report
 1780     dump          mtrace_snapshot_dump_to
+1240     command       mtrace_command
 LIMITS
 )
 measure <<<"$limits"

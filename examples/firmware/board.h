@@ -18,6 +18,9 @@ static inline void board_print_line(const char *text) {
     board_write("\n", 1, NULL);
 }
 
+/* Waits for a byte from the serial port. Only console.c reads, and mps2.c has it. */
+char board_read(void);
+
 /* Disables interrupts and returns their state from before, which board_restore_interrupts takes. */
 uint32_t board_disable_interrupts(void);
 void board_restore_interrupts(uint32_t state);

@@ -122,6 +122,11 @@ void stack_report(void) {
     mtrace_report(rows, NULL);
 }
 
+void stack_command(void);
+void stack_command(void) {
+    mtrace_command("diff 5 by traceback", NULL, NULL);
+}
+
 void stack_dump(void);
 void stack_dump(void) {
     mtrace_snapshot_dump_to(snapshot, write_nowhere, NULL);
@@ -149,7 +154,8 @@ static const struct {
 } table[] = {ROW(start),     ROW(malloc),     ROW(calloc), ROW(realloc),     ROW(set_baseline),
              ROW(no_growth), ROW(print_top),  ROW(print),  ROW(print_leaks), ROW(print_diff),
              ROW(take),      ROW(statistics), ROW(report), ROW(dump),        ROW(compare),
-             ROW(track),     ROW(untrack),    ROW(scope),  ROW(check),       ROW(free)};
+             ROW(track),     ROW(untrack),    ROW(scope),  ROW(check),       ROW(command),
+             ROW(free)};
 
 int main(void) {
     size_t i;

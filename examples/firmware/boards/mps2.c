@@ -14,11 +14,11 @@ typedef struct timer {
 #define UART0   ((uart *)0x40004000)
 #define SYSTICK ((timer *)0xE000E010)
 
-enum { UART_ENABLE_TX = 1, UART_TX_FULL = 1, TIMER_ON = 7 };
+enum { UART_ENABLE = 3, UART_TX_FULL = 1, UART_RX_FULL = 2, TIMER_ON = 7 };
 
 void board_start(void) {
     UART0->divider = 16;
-    UART0->control = UART_ENABLE_TX;
+    UART0->control = UART_ENABLE;
 }
 
 void board_write(const char *text, size_t length, void *user) {
@@ -28,6 +28,12 @@ void board_write(const char *text, size_t length, void *user) {
         }
         UART0->data = (unsigned char)text[i];
     }
+}
+
+char board_read(void) {
+    while (!(UART0->state & UART_RX_FULL)) {
+    }
+    return (char)UART0->data;
 }
 
 void board_start_timer(void) {
