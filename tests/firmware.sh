@@ -96,6 +96,22 @@ report "tasks: its own checks" $? "$(tail -n 3 "$out" | tr '\n' ' ')"
 prints "how long interrupts are off" '^the lock was held for [0-9]+ instructions at most'
 prints "the total of a task" '^ +100 B +71\.4 +1 .* domain 1 gui$'
 
+# The console: TAB lists what fits, a backspace takes back, and each command answers.
+out=$tmp/console.txt board=console
+printf '%s\r' load 'r\t\bhelp' 'infox\177' base unload diff leaks 'who 0x20' pause resume reset-peak clear 'top total' \
+    'save file' 'top 1 by typ\t peak' quit >"$tmp/typed"
+printf '%b' "$(cat "$tmp/typed")" | timeout 60 examples/firmware/console.sh 2>&1 | tr -d '\r' >"$out"
+report "console: its own check" "${PIPESTATUS[1]}" "$(tail -n 1 "$out")"
+prints "TAB" '^resume reset-peak$'
+prints "help" '^leaks  +a warning'
+prints "info" '^mtrace: tracing: 1\.94 KiB held, 1\.94 KiB at the peak'
+prints "the change" '^ +-768 B +256 B +-3 +1  console\.c:[0-9]+ load'
+prints "the leak" '^console\.c:[0-9]+: warning: 256 B in 1 block not freed, allocated in load'
+prints "no block" '^mtrace: no traced block there'
+prints "nothing after a clear" '^mtrace: 0 B in 0 blocks allocated in all'
+prints "no files" '^mtrace: that needs an operating system'
+prints "a completed key" '^> top 1 by type  peak'
+
 # Firmware's code writes more names and lines than its caches hold: some are in the file twice.
 gcc -std=c99 -O1 -Wall -Wextra -pedantic -Werror -DMTRACE -I. tests/support/many_sites.c -o "$tmp/many" &&
     "$tmp/many" "$tmp/many.mtrace" >"$tmp/firmware" && "$guide/read" "$tmp/many.mtrace" >"$tmp/host" &&
