@@ -20,6 +20,7 @@
    PORTABILITY OF EXT   clock, locks, threads, files, the end of the program
    FILES                snapshots in files, for mtrace and for Python; source lines
    RECORDER             memory over time
+   CALL STACKS          the unwinder for desc.unwinder: stacks as call sites
    LINE PROFILE         what each line of a function does to memory
    MEMORY USAGE         what one call or one block of a test does to memory
    COMMAND              a debug console: in a terminal, in a debugger, over a UART
@@ -35,6 +36,7 @@
                                   refuses dump and pickle at the start
    MTRACE_NO_RECORDER       ALL   no curves. mtrace_recorder_now and mtrace_get_resident stay.
                                   Profiled calls leave no marks. MTRACE_REPORT refuses record
+   MTRACE_NO_STACKS         ALL   no unwinder: mtrace_get_unwinder returns NULL
    MTRACE_NO_PROFILE        ALL   no line profile. MT_PROFILE and MT_LINE do nothing, and nothing
                                   runs addr2line. MTRACE_REPORT refuses profile
    MTRACE_NO_USAGE          ALL   mtrace_memory_usage only calls the function, and the blocks of
@@ -100,6 +102,11 @@ extern "C" {
 #define MTRACE_HAS_RECORDER_ 1
 #else
 #define MTRACE_HAS_RECORDER_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_STACKS)
+#define MTRACE_HAS_STACKS_ 1
+#else
+#define MTRACE_HAS_STACKS_ 0
 #endif
 #if defined(MTRACE) && !defined(MTRACE_NO_PROFILE)
 #define MTRACE_HAS_PROFILE_ 1
@@ -1230,6 +1237,170 @@ static bool mtrace_has_exit_(void) {
     return done;
 }
 #endif
+#endif
+
+/* ============================================================================================== */
+/* [SECTION] MODULES - the program and its libraries in memory                                    */
+/* ============================================================================================== */
+
+#if defined(__GNUC__) && defined(__linux__) && MTRACE_HOSTED_ && !defined(__dietlibc__) &&         \
+    !defined(MTRACE_NO_UNWIND)
+#define MTRACE_UNWINDS_ 1
+#include <elf.h>
+#include <unwind.h>
+#if UINTPTR_MAX > 0xffffffffu
+typedef Elf64_Ehdr mtrace_elf_;
+typedef Elf64_Phdr mtrace_segment_;
+typedef Elf64_Nhdr mtrace_note_;
+#else
+typedef Elf32_Ehdr mtrace_elf_;
+typedef Elf32_Phdr mtrace_segment_;
+typedef Elf32_Nhdr mtrace_note_;
+#endif
+
+/* The beginning of struct dl_phdr_info. Strict C hides it. */
+typedef struct mtrace_module_ {
+    uintptr_t bias;
+    const char *name; /* "": the program */
+    const mtrace_segment_ *segments;
+    uint16_t segment_count;
+} mtrace_module_;
+
+/* The beginning of struct link_map. */
+typedef struct mtrace_linked_ {
+    uintptr_t bias;
+    const char *name;
+} mtrace_linked_;
+
+/* struct dl_find_object of glibc. */
+typedef struct mtrace_dl_found_ {
+    unsigned long long flags;
+    void *start;
+    void *end;
+    const mtrace_linked_ *linked;
+    void *unwind_tables; /* .eh_frame_hdr */
+    void *data;          /* for some machines; NULL will do */
+    unsigned long long reserved[8];
+} mtrace_dl_found_;
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
+                                   void *) __asm__("dl_iterate_phdr");
+#ifdef __cplusplus
+}
+#endif
+
+static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
+    uint16_t i;
+    for (i = 0; i < module->segment_count; i++) {
+        const mtrace_segment_ *s = &module->segments[i];
+        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
+            return true;
+        }
+    }
+    return false;
+}
+
+typedef struct mtrace_dl_search_ {
+    uintptr_t address;
+    mtrace_dl_found_ *out;
+    mtrace_linked_ *linked;
+} mtrace_dl_search_;
+
+static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
+    mtrace_dl_search_ *search = (mtrace_dl_search_ *)user;
+    mtrace_dl_found_ *out = search->out;
+    uintptr_t start = UINTPTR_MAX, end = 0;
+    uint16_t i;
+    (void)size;
+    if (!mtrace_module_holds_(module, search->address)) {
+        return 0;
+    }
+    for (i = 0; i < module->segment_count; i++) {
+        const mtrace_segment_ *s = &module->segments[i];
+        uintptr_t at = module->bias + s->p_vaddr;
+        if (s->p_type == PT_LOAD) {
+            start = at < start ? at : start;
+            end = at + s->p_memsz > end ? at + s->p_memsz : end;
+        }
+        out->unwind_tables = s->p_type == PT_GNU_EH_FRAME ? (void *)at : out->unwind_tables;
+    }
+    out->start = (void *)start;
+    out->end = (void *)end;
+    search->linked->bias = module->bias;
+    search->linked->name = module->name;
+    return 1;
+}
+
+/* Asks the loader, which may take its lock. */
+static bool mtrace_dl_search_for_(uintptr_t address, mtrace_dl_found_ *out,
+                                  mtrace_linked_ *linked) {
+    mtrace_dl_search_ search;
+    search.address = address;
+    search.out = out;
+    search.linked = linked;
+    memset(out, 0, sizeof *out);
+    out->linked = linked;
+    return mtrace_dl_iterate_phdr_(mtrace_dl_find_in_, &search) == 1;
+}
+
+#ifdef __GLIBC__
+/* glibc has it since 2.35. It takes no lock. */
+extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
+    __attribute__((weak));
+
+static bool mtrace_module_find_(uintptr_t address, mtrace_dl_found_ *out, mtrace_linked_ *linked) {
+    return mtrace_dl_find_object_ != NULL ? mtrace_dl_find_object_((void *)address, out) == 0
+                                          : mtrace_dl_search_for_(address, out, linked);
+}
+
+static bool mtrace_can_unwind_(void) {
+    return true;
+}
+#else
+/* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables
+   around an address. So this is glibc's function for other C libraries (dlfcn.h has the result). */
+extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
+    __attribute__((weak, visibility("hidden")));
+int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) {
+    mtrace_dl_found_ found;
+    mtrace_linked_ linked;
+    bool is_found = mtrace_dl_search_for_((uintptr_t)address, &found, &linked);
+    memcpy(out, &found, offsetof(mtrace_dl_found_, reserved));
+    out->linked = NULL;
+    return is_found && found.unwind_tables != NULL ? 0 : -1;
+}
+
+static bool mtrace_module_find_(uintptr_t address, mtrace_dl_found_ *out, mtrace_linked_ *linked) {
+    return mtrace_dl_search_for_(address, out, linked);
+}
+
+/* The unwinder aborts without its own tables. musl-gcc makes none that can be found, unless
+   -static. */
+static bool mtrace_can_unwind_(void) {
+    mtrace_dl_found_ found;
+    return mtrace_dl_find_object_((void *)(uintptr_t)_Unwind_Backtrace, &found) == 0;
+}
+#endif
+
+/* Reads words of other frames, some of them not initialised. A sanitizer must allow it. */
+#if defined(__has_feature)
+#if __has_feature(memory_sanitizer)
+#define MTRACE_UNCHECKED_ "memory"
+#elif __has_feature(address_sanitizer)
+#define MTRACE_UNCHECKED_ "address"
+#endif
+#elif defined(__SANITIZE_ADDRESS__)
+#define MTRACE_UNCHECKED_ "address"
+#endif
+#ifdef MTRACE_UNCHECKED_
+#define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize(MTRACE_UNCHECKED_)))
+#else
+#define MTRACE_READS_STACK_ MTRACE_HOT_
+#endif
+#else
+#define MTRACE_UNWINDS_ 0
 #endif
 
 #ifdef __GNUC__
@@ -4118,6 +4289,835 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 #endif /* RECORDER */
 
 /* ============================================================================================== */
+/* [CHAPTER] CALL STACKS - the unwinder for desc.unwinder                                         */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_STACKS_
+#define MTRACE_EXT_STACKS_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_STACKS_
+
+MTRACE_OFF_BEGIN_
+
+/* How to read a stack. */
+typedef enum mtrace_unwind_kind {
+    MTRACE_UNWIND_BEST = 0,     /* the first of these three that the program has */
+    MTRACE_UNWIND_TABLES = 1,   /* the modules' unwind tables, read by mtrace: x86-64 Linux */
+    MTRACE_UNWIND_COMPILER = 2, /* the same by the compiler's _Unwind_Backtrace: GNU C on Linux */
+    MTRACE_UNWIND_CALLER = 3    /* the return address alone */
+} mtrace_unwind_kind;
+
+/* Returns an unwinder for desc.unwinder:
+
+       mtrace_desc desc = {0};
+       desc.unwinder = mtrace_get_unwinder(MTRACE_UNWIND_BEST);
+       desc.native_frames = 16;
+       mtrace_start(&desc);
+
+   TABLES and COMPILER give the same stacks. They need the unwind tables that C++ has and that
+   compilers make for C on x86-64, too. A stack ends at a function without (code made at run time,
+   say). TABLES takes no lock and allocates nothing, so it may run in a signal handler. The few
+   frames that it cannot describe (hand-written assembly) it leaves to _Unwind_Backtrace, which with
+   glibc before 2.35 takes the loader's lock. The first call takes 416 KiB of addresses from the
+   system.
+   Errors: NULL if the program has none of that kind, or the system has no memory.
+   Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER.
+   Context: any thread. */
+MTRACE_EXT_API_ const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind)
+    MTRACE_EXT_OFF_(return MTRACE_NULL_);
+
+MTRACE_OFF_END_
+
+#endif /* MTRACE_EXT_STACKS_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && MTRACE_HAS_STACKS_
+
+/* --- the modules of addresses --- */
+
+#if MTRACE_UNWINDS_
+/* A module that was seen. It stays when the module is unloaded, as its path may be in use. */
+typedef struct mtrace_seen_ {
+    mtrace_module module;
+    const void *tables;
+} mtrace_seen_;
+
+enum { MTRACE_SEEN_ = 512, MTRACE_PATHS_ = 65536 };
+typedef struct mtrace_seen_modules_ {
+    uint32_t count;
+    uint32_t path_bytes;
+    mtrace_seen_ modules[MTRACE_SEEN_];
+    char paths[MTRACE_PATHS_];
+    char program[1024]; /* its path */
+} mtrace_seen_modules_;
+
+/* The build id among the notes of a segment. */
+static void mtrace_notes_read_(mtrace_module *module, const unsigned char *at, size_t size) {
+    const unsigned char *end = at + size;
+    while ((size_t)(end - at) > sizeof(mtrace_note_)) {
+        mtrace_note_ note;
+        size_t name, text;
+        memcpy(&note, at, sizeof note);
+        name = sizeof note;
+        text = name + ((size_t)note.n_namesz + 3) / 4 * 4;
+        if (text > (size_t)(end - at) || note.n_descsz > (size_t)(end - at) - text) {
+            return;
+        }
+        if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 &&
+            memcmp(at + name, "GNU", 4) == 0 && note.n_descsz <= sizeof module->build_id) {
+            module->build_id_size = note.n_descsz;
+            memcpy(module->build_id, at + text, note.n_descsz);
+            return;
+        }
+        text += ((size_t)note.n_descsz + 3) / 4 * 4;
+        at = text < (size_t)(end - at) ? at + text : end;
+    }
+}
+
+/* Reads the build id by way of the file's head, which lies at the start of its image. */
+static void mtrace_build_id_read_(mtrace_module *module, const mtrace_dl_found_ *found) {
+    const mtrace_elf_ *head = (const mtrace_elf_ *)found->start;
+    const mtrace_segment_ *s;
+    uint16_t i;
+    if (module->size < 4096 || memcmp(head->e_ident, ELFMAG, SELFMAG) != 0 ||
+        head->e_phoff > 4096 - 64 * sizeof *s || head->e_phnum > 64) {
+        return;
+    }
+    s = (const mtrace_segment_ *)(const void *)((const char *)found->start + head->e_phoff);
+    for (i = 0; i < head->e_phnum && module->build_id_size == 0; i++) {
+        if (s[i].p_type == PT_NOTE) {
+            mtrace_notes_read_(module, (const unsigned char *)found->linked->bias + s[i].p_vaddr,
+                               (size_t)s[i].p_memsz);
+        }
+    }
+}
+
+/* A copy of the path that stays. */
+static const char *mtrace_seen_path_(mtrace_seen_modules_ *seen, const char *path) {
+    size_t size = strlen(path) + 1;
+    uint32_t used = MTRACE_GET_(&seen->path_bytes);
+    do {
+        if (size > MTRACE_PATHS_ - used) {
+            return MTRACE_UNKNOWN_;
+        }
+    } while (!MTRACE_CAS_(&seen->path_bytes, &used, used + (uint32_t)size));
+    return (const char *)memcpy(seen->paths + used, path, size);
+}
+
+static bool mtrace_seen_is_(const mtrace_seen_ *seen, const mtrace_module *module,
+                            const void *tables) {
+    const char *path = MTRACE_GET_ACQUIRE_(&seen->module.path);
+    return path != NULL && seen->tables == tables &&
+           seen->module.load_address == module->load_address && seen->module.size == module->size &&
+           memcmp(seen->module.build_id, module->build_id, sizeof module->build_id) == 0 &&
+           strcmp(path, module->path) == 0;
+}
+
+/* Sets module->path to a copy that stays. */
+static void mtrace_seen_keep_(mtrace_seen_modules_ *all, mtrace_module *module,
+                              const void *tables) {
+    uint32_t i, count = MTRACE_GET_(&all->count);
+    for (i = 0; i < count && i < MTRACE_SEEN_; i++) {
+        if (mtrace_seen_is_(&all->modules[i], module, tables)) {
+            module->path = all->modules[i].module.path;
+            return;
+        }
+    }
+    module->path = mtrace_seen_path_(all, module->path);
+    i = MTRACE_INCREMENT_(&all->count) - 1;
+    if (i < MTRACE_SEEN_) {
+        const char *path = module->path;
+        module->path = NULL;
+        all->modules[i].tables = tables;
+        all->modules[i].module = *module;
+        module->path = path;
+        MTRACE_SET_RELEASE_(&all->modules[i].module.path, path);
+    }
+}
+
+static bool mtrace_module_describe_(mtrace_seen_modules_ *all, mtrace_module *module,
+                                    uintptr_t address) {
+    mtrace_dl_found_ found;
+    mtrace_linked_ linked;
+    if (!mtrace_module_find_(address, &found, &linked)) {
+        return false;
+    }
+    memset(module, 0, sizeof *module);
+    module->path = found.linked->name == NULL || found.linked->name[0] == '\0' ? all->program
+                                                                               : found.linked->name;
+    module->load_address = found.linked->bias;
+    module->size = (uintptr_t)found.end - (uintptr_t)found.start;
+    mtrace_build_id_read_(module, &found);
+    mtrace_seen_keep_(all, module, found.unwind_tables);
+    return true;
+}
+
+/* --- the compiler's unwinder --- */
+
+typedef struct mtrace_walk_ {
+    uintptr_t *addresses;
+    uint32_t count;
+    uint32_t room;
+    uintptr_t frame;
+} mtrace_walk_;
+
+/* Does the frame of a function's caller begin behind the function's frame address? On RISC-V it
+   begins there. */
+#ifdef __riscv
+#define MTRACE_IS_INNER_(stack, frame) ((stack) < (frame))
+#else
+#define MTRACE_IS_INNER_(stack, frame) ((stack) <= (frame))
+#endif
+
+static _Unwind_Reason_Code mtrace_walk_step_(struct _Unwind_Context *context, void *user) {
+    mtrace_walk_ *w = (mtrace_walk_ *)user;
+    int is_exact = 0;
+    uintptr_t address = (uintptr_t)_Unwind_GetIPInfo(context, &is_exact);
+    if (w->count == 0 && MTRACE_IS_INNER_((uintptr_t)_Unwind_GetCFA(context), w->frame)) {
+        return _URC_NO_REASON; /* our own frames */
+    }
+    if (address == 0 || w->count == w->room) {
+        return _URC_END_OF_STACK;
+    }
+    w->addresses[w->count++] = address + (is_exact != 0 ? 1 : 0);
+    return w->count == w->room ? _URC_END_OF_STACK : _URC_NO_REASON;
+}
+
+static MTRACE_NOINLINE_ uint32_t mtrace_walk_by_compiler_(uintptr_t *addresses, uint32_t room,
+                                                          const void *frame) {
+    mtrace_walk_ w;
+    w.addresses = addresses;
+    w.count = 0;
+    w.room = room;
+    w.frame = (uintptr_t)frame;
+    if (mtrace_can_unwind_()) {
+        _Unwind_Backtrace(mtrace_walk_step_, &w);
+    }
+    return w.count;
+}
+#endif
+
+/* --- unwind tables ---
+
+   .eh_frame says for each instruction where the caller's stack frame begins, the CFA, and where the
+   registers were saved. It is a program for a small machine, and libgcc runs it for each frame.
+   Here its result is compiled into one word, the *rule* of a return address, and kept in a table by
+   address. To step from one frame to the next then takes a look into the table and two loads.
+
+   On x86-64 a rule has to know the CFA as an offset from rsp or rbp, and where rbp was saved. The
+   return address is always at CFA - 8. Three more forms are known: the end of the stack; a frame
+   that the compiler aligned, whose CFA was saved at an offset from rbp; and the kernel's frame of a
+   signal, which has all registers. For any other rule the stack is read by _Unwind_Backtrace.
+
+   The table takes no lock: an entry is two words, the rule and its exclusive or with a hash of the
+   address. If another thread or a handler changes one in between, they do not match, and the rule
+   is compiled again. */
+
+#if MTRACE_UNWINDS_ && defined(__x86_64__) && !defined(__ILP32__)
+
+/* From the low bits up: the kind, how rbp was saved, and two signed offsets of 29 bits. */
+enum mtrace_rule_kind_ {
+    MTRACE_RULE_OTHER_ = 1, /* none of these */
+    MTRACE_RULE_END_,
+    MTRACE_RULE_RSP_,     /* CFA = rsp + offset */
+    MTRACE_RULE_RBP_,     /* CFA = rbp + offset */
+    MTRACE_RULE_ALIGNED_, /* CFA = the word at rbp + offset */
+    MTRACE_RULE_SIGNAL_
+};
+enum mtrace_saved_ { MTRACE_SAVED_NOT_, MTRACE_SAVED_CFA_, MTRACE_SAVED_RBP_, MTRACE_SAVED_LOST_ };
+enum { MTRACE_RULE_BITS_ = 14, MTRACE_OFFSET_BITS_ = 29 };
+
+typedef struct mtrace_rule_entry_ {
+    uint64_t check;
+    uint64_t rule;
+} mtrace_rule_entry_;
+
+typedef struct mtrace_unwind_memory_ {
+    mtrace_seen_modules_ seen;
+    mtrace_rule_entry_ rules[1 << MTRACE_RULE_BITS_];
+} mtrace_unwind_memory_;
+
+MTRACE_SHARED_(mtrace_unwind_memory_ *mtrace_unwind_g_);
+
+/* Registers by their numbers in the tables. */
+enum { MTRACE_REG_RBP_ = 6, MTRACE_REG_RSP_ = 7, MTRACE_REG_RA_ = 16, MTRACE_REG_ODD_ = 255 };
+
+/* What the program has said so far. */
+typedef struct mtrace_cfi_row_ {
+    uint8_t base;  /* the register of the CFA; ODD: something else */
+    uint8_t saved; /* rbp: MTRACE_SAVED_ */
+    uint8_t is_aligned;
+    uint8_t is_end; /* the return address is undefined */
+    uint8_t is_odd; /* the return address is somewhere else */
+    int64_t offset; /* of the CFA */
+    int64_t saved_at;
+} mtrace_cfi_row_;
+
+enum { MTRACE_CFI_STACK_ = 8 };
+typedef struct mtrace_cfi_ {
+    const uint8_t *at;
+    uint64_t code_factor;
+    int64_t data_factor;
+    uintptr_t location; /* of the row */
+    uintptr_t wanted;
+    uint8_t encoding; /* of code addresses */
+    bool is_signal;
+    bool has_data; /* each function has the size of its own data */
+    uint32_t depth;
+    mtrace_cfi_row_ row;
+    mtrace_cfi_row_ first; /* after the common part */
+    mtrace_cfi_row_ stack[MTRACE_CFI_STACK_];
+} mtrace_cfi_;
+
+static uint64_t mtrace_uleb_(const uint8_t **at) {
+    uint64_t value = 0;
+    uint32_t shift = 0;
+    uint8_t byte;
+    do {
+        byte = *(*at)++;
+        value |= shift < 64 ? (uint64_t)(byte & 0x7f) << shift : 0;
+        shift += 7;
+    } while ((byte & 0x80) != 0);
+    return value;
+}
+
+static int64_t mtrace_sleb_(const uint8_t **at) {
+    const uint8_t *first = *at;
+    uint64_t value = mtrace_uleb_(at);
+    uint32_t bits = 7 * (uint32_t)(*at - first);
+    bool is_negative = ((*at)[-1] & 0x40) != 0;
+    return (int64_t)(is_negative && bits < 64 ? value | UINT64_MAX << bits : value);
+}
+
+/* A little-endian number of some bytes. */
+static uint64_t mtrace_table_number_(const uint8_t **at, uint32_t bytes, bool is_signed) {
+    uint64_t value = 0;
+    memcpy(&value, *at, bytes);
+    *at += bytes;
+    return is_signed && bytes < 8 && (value >> (8 * bytes - 1) & 1) != 0
+               ? value | UINT64_MAX << 8 * bytes
+               : value;
+}
+
+/* An address in the encoding of DWARF's exception tables (DW_EH_PE_). */
+static uintptr_t mtrace_encoded_(const uint8_t **at, uint8_t encoding) {
+    static const uint8_t bytes[16] = {8, 0, 2, 4, 8, 0, 0, 0, 8, 0, 2, 4, 8, 0, 0, 0};
+    uintptr_t from = (encoding & 0x70) == 0x10 ? (uintptr_t)*at : 0, value;
+    if ((encoding & 15) == 1) {
+        value = (uintptr_t)mtrace_uleb_(at);
+    } else if ((encoding & 15) == 9) {
+        value = (uintptr_t)mtrace_sleb_(at);
+    } else {
+        value = (uintptr_t)mtrace_table_number_(at, bytes[encoding & 15], (encoding & 8) != 0);
+    }
+    return value == 0 ? 0 : value + from;
+}
+
+/* --- the machine --- */
+
+/* A register was saved at an offset from the CFA. */
+static void mtrace_cfi_save_(mtrace_cfi_ *c, uint64_t reg, int64_t offset) {
+    if (reg == MTRACE_REG_RBP_) {
+        c->row.saved = MTRACE_SAVED_CFA_;
+        c->row.saved_at = offset;
+    }
+    if (reg == MTRACE_REG_RA_) {
+        c->row.is_odd = offset != -8;
+        c->row.is_end = 0;
+    }
+}
+
+/* A register was saved in another way. */
+static void mtrace_cfi_lose_(mtrace_cfi_ *c, uint64_t reg) {
+    if (reg == MTRACE_REG_RBP_) {
+        c->row.saved = MTRACE_SAVED_LOST_;
+    }
+    if (reg == MTRACE_REG_RA_) {
+        c->row.is_odd = 1;
+    }
+}
+
+static void mtrace_cfi_restore_(mtrace_cfi_ *c, uint64_t reg) {
+    if (reg == MTRACE_REG_RBP_) {
+        c->row.saved = c->first.saved;
+        c->row.saved_at = c->first.saved_at;
+    }
+    if (reg == MTRACE_REG_RA_) {
+        c->row.is_odd = c->first.is_odd;
+        c->row.is_end = c->first.is_end;
+    }
+}
+
+static void mtrace_cfi_undefine_(mtrace_cfi_ *c, uint64_t reg) {
+    if (reg == MTRACE_REG_RA_) {
+        c->row.is_end = 1;
+    }
+    if (reg == MTRACE_REG_RBP_) {
+        c->row.saved = MTRACE_SAVED_LOST_;
+    }
+}
+
+static void mtrace_cfi_set_cfa_(mtrace_cfi_ *c, uint64_t base, int64_t offset) {
+    bool is_known = base == MTRACE_REG_RBP_ || base == MTRACE_REG_RSP_;
+    c->row.base = is_known ? (uint8_t)base : (uint8_t)MTRACE_REG_ODD_;
+    c->row.offset = offset;
+    c->row.is_aligned = 0;
+}
+
+/* Takes an expression: is it "rbp + offset", or the word there? */
+static bool mtrace_cfi_rbp_(mtrace_cfi_ *c, bool is_word, int64_t *offset) {
+    enum { OP_BREG_RBP = 0x76, OP_DEREF = 0x06 };
+    uint64_t size = mtrace_uleb_(&c->at);
+    const uint8_t *at = c->at, *end = c->at + size;
+    c->at = end;
+    if (size < 2 || *at++ != OP_BREG_RBP) {
+        return false;
+    }
+    *offset = mtrace_sleb_(&at);
+    return is_word ? at + 1 == end && *at == OP_DEREF : at == end;
+}
+
+static void mtrace_cfi_cfa_expression_(mtrace_cfi_ *c) {
+    c->row.is_aligned = mtrace_cfi_rbp_(c, true, &c->row.offset);
+    c->row.base = (uint8_t)(c->row.is_aligned ? MTRACE_REG_RBP_ : MTRACE_REG_ODD_);
+}
+
+/* A register was saved at the address that an expression gives. */
+static void mtrace_cfi_save_expression_(mtrace_cfi_ *c) {
+    uint64_t reg = mtrace_uleb_(&c->at);
+    int64_t offset;
+    bool is_known = mtrace_cfi_rbp_(c, false, &offset);
+    if (is_known && reg == MTRACE_REG_RBP_) {
+        c->row.saved = MTRACE_SAVED_RBP_;
+        c->row.saved_at = offset;
+    } else {
+        mtrace_cfi_lose_(c, reg);
+    }
+}
+
+static void mtrace_cfi_remember_(mtrace_cfi_ *c) {
+    if (c->depth < MTRACE_CFI_STACK_) {
+        c->stack[c->depth] = c->row;
+    }
+    c->depth++;
+}
+
+/* False: the stack was too deep, or empty. */
+static bool mtrace_cfi_recall_(mtrace_cfi_ *c) {
+    if (c->depth == 0 || c->depth > MTRACE_CFI_STACK_) {
+        return false;
+    }
+    c->row = c->stack[--c->depth];
+    return true;
+}
+
+/* Instructions that say where the row begins. Returns false for others. */
+static bool mtrace_cfi_advance_(mtrace_cfi_ *c, uint8_t op) {
+    enum { SET_LOC = 1, ADVANCE_1 = 2, ADVANCE_4 = 4, ADVANCE = 0x40 };
+    if ((op & 0xc0) == ADVANCE) {
+        c->location += (op & 0x3fu) * c->code_factor;
+    } else if (op >= ADVANCE_1 && op <= ADVANCE_4) {
+        c->location += mtrace_table_number_(&c->at, 1u << (op - ADVANCE_1), false) * c->code_factor;
+    } else if (op == SET_LOC) {
+        c->location = mtrace_encoded_(&c->at, c->encoding);
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* Instructions about the CFA. Returns false for others. */
+static bool mtrace_cfi_cfa_(mtrace_cfi_ *c, uint8_t op) {
+    enum { CFA = 12, REGISTER = 13, OFFSET = 14, EXPRESSION = 15, CFA_SF = 18, OFFSET_SF = 19 };
+    uint64_t base;
+    switch (op) {
+    case CFA:
+        base = mtrace_uleb_(&c->at);
+        mtrace_cfi_set_cfa_(c, base, (int64_t)mtrace_uleb_(&c->at));
+        return true;
+    case CFA_SF:
+        base = mtrace_uleb_(&c->at);
+        mtrace_cfi_set_cfa_(c, base, mtrace_sleb_(&c->at) * c->data_factor);
+        return true;
+    case REGISTER:
+        mtrace_cfi_set_cfa_(c, mtrace_uleb_(&c->at), c->row.offset);
+        return true;
+    case OFFSET:
+        c->row.offset = (int64_t)mtrace_uleb_(&c->at);
+        return true;
+    case OFFSET_SF:
+        c->row.offset = mtrace_sleb_(&c->at) * c->data_factor;
+        return true;
+    case EXPRESSION:
+        mtrace_cfi_cfa_expression_(c);
+        return true;
+    default:
+        return false;
+    }
+}
+
+/* Instructions about a register. Returns false for others. */
+static bool mtrace_cfi_register_(mtrace_cfi_ *c, uint8_t op) {
+    enum { OFFSET = 5, RESTORE = 6, UNDEFINED = 7, SAME = 8, REGISTER = 9, EXPRESSION = 16 };
+    enum { OFFSET_SF = 17, VAL_OFFSET = 20, VAL_OFFSET_SF = 21, VAL_EXPRESSION = 22 };
+    uint64_t reg;
+    if (op == EXPRESSION) {
+        mtrace_cfi_save_expression_(c);
+        return true;
+    }
+    if (!((op >= OFFSET && op <= REGISTER) || (op >= OFFSET_SF && op <= VAL_EXPRESSION)) ||
+        op == 18 || op == 19) {
+        return false;
+    }
+    reg = mtrace_uleb_(&c->at);
+    if (op == OFFSET) {
+        mtrace_cfi_save_(c, reg, (int64_t)mtrace_uleb_(&c->at) * c->data_factor);
+    } else if (op == OFFSET_SF) {
+        mtrace_cfi_save_(c, reg, mtrace_sleb_(&c->at) * c->data_factor);
+    } else if (op == RESTORE) {
+        mtrace_cfi_restore_(c, reg);
+    } else if (op == UNDEFINED) {
+        mtrace_cfi_undefine_(c, reg);
+    } else if (op == SAME) {
+        c->row.saved = reg == MTRACE_REG_RBP_ ? (uint8_t)MTRACE_SAVED_NOT_ : c->row.saved;
+        c->row.is_odd = reg == MTRACE_REG_RA_ ? 1 : c->row.is_odd;
+    } else {
+        uint64_t operand = mtrace_uleb_(&c->at);
+        c->at += op == VAL_EXPRESSION ? operand : 0;
+        mtrace_cfi_lose_(c, reg);
+    }
+    return true;
+}
+
+/* One instruction. False: it is not known. */
+static bool mtrace_cfi_step_(mtrace_cfi_ *c) {
+    enum { NOP = 0, REMEMBER = 10, RECALL = 11, ARGS_SIZE = 0x2e, SAVE = 0x80, RESTORE = 0xc0 };
+    uint8_t op = *c->at++;
+    if ((op & 0xc0) == SAVE) {
+        mtrace_cfi_save_(c, op & 0x3f, (int64_t)mtrace_uleb_(&c->at) * c->data_factor);
+    } else if ((op & 0xc0) == RESTORE) {
+        mtrace_cfi_restore_(c, op & 0x3f);
+    } else if (op == REMEMBER) {
+        mtrace_cfi_remember_(c);
+    } else if (op == RECALL) {
+        return mtrace_cfi_recall_(c);
+    } else if (op == ARGS_SIZE) {
+        (void)mtrace_uleb_(&c->at);
+    } else if (op != NOP) {
+        return mtrace_cfi_advance_(c, op) || mtrace_cfi_cfa_(c, op) || mtrace_cfi_register_(c, op);
+    }
+    return true;
+}
+
+/* Runs instructions up to the row of the wanted address. */
+static bool mtrace_cfi_run_(mtrace_cfi_ *c, const uint8_t *at, const uint8_t *end) {
+    c->at = at;
+    while (c->at < end) {
+        if (!mtrace_cfi_step_(c)) {
+            return false;
+        }
+        if (c->location > c->wanted) {
+            return true;
+        }
+    }
+    return true;
+}
+
+/* --- the tables --- */
+
+/* Reads the data that the letters of a CIE announce. */
+static bool mtrace_cie_letters_(mtrace_cfi_ *c, const char *letters, const uint8_t *data) {
+    for (; *letters != '\0'; letters++) {
+        if (*letters == 'R') {
+            c->encoding = *data++;
+        } else if (*letters == 'P') {
+            uint8_t encoding = *data++;
+            (void)mtrace_encoded_(&data, encoding);
+        } else if (*letters == 'L') {
+            data++;
+        } else if (*letters == 'S') {
+            c->is_signal = true;
+        } else {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Reads what functions have in common, the CIE, and runs its instructions. */
+static bool mtrace_cie_read_(mtrace_cfi_ *c, const uint8_t *at) {
+    uint64_t size = mtrace_table_number_(&at, 4, false);
+    const uint8_t *end = at + size;
+    const char *letters = (const char *)at + 5; /* behind the id and the version */
+    at = (const uint8_t *)letters + strlen(letters) + 1;
+    c->code_factor = mtrace_uleb_(&at);
+    c->data_factor = mtrace_sleb_(&at);
+    c->has_data = letters[0] == 'z';
+    if (mtrace_uleb_(&at) != MTRACE_REG_RA_ || (letters[0] != '\0' && !c->has_data)) {
+        return false;
+    }
+    if (c->has_data) {
+        size = mtrace_uleb_(&at);
+        if (!mtrace_cie_letters_(c, letters + 1, at)) {
+            return false;
+        }
+        at += size;
+    }
+    return mtrace_cfi_run_(c, at, end);
+}
+
+/* The function's entry (FDE), by the table of addresses in .eh_frame_hdr. NULL: there is none. */
+static const uint8_t *mtrace_fde_find_(const uint8_t *head, uintptr_t address) {
+    enum { VERSION = 1, RELATIVE_4 = 0x3b };
+    const uint8_t *at = head + 4;
+    size_t low = 0, high;
+    if (head[0] != VERSION || head[3] != RELATIVE_4 || (head[2] & 0x70) != 0) {
+        return NULL;
+    }
+    (void)mtrace_encoded_(&at, head[1]);
+    high = (size_t)mtrace_encoded_(&at, head[2]);
+    if (high == 0) {
+        return NULL;
+    }
+    while (high - low > 1) {
+        size_t middle = low + (high - low) / 2;
+        const uint8_t *entry = at + 8 * middle;
+        if ((uintptr_t)head + mtrace_table_number_(&entry, 4, true) <= address) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    at += 8 * low + 4;
+    return (const uint8_t *)((uintptr_t)head + mtrace_table_number_(&at, 4, true));
+}
+
+static uint64_t mtrace_rule_pack_(uint32_t kind, uint32_t saved, int64_t offset, int64_t saved_at) {
+    const int64_t limit = (int64_t)1 << (MTRACE_OFFSET_BITS_ - 1);
+    const uint64_t mask = ((uint64_t)1 << MTRACE_OFFSET_BITS_) - 1;
+    if (offset < -limit || offset >= limit || saved_at < -limit || saved_at >= limit) {
+        return MTRACE_RULE_OTHER_;
+    }
+    return kind | saved << 4 | ((uint64_t)offset & mask) << 6 |
+           ((uint64_t)saved_at & mask) << (6 + MTRACE_OFFSET_BITS_);
+}
+
+static uint64_t mtrace_rule_of_row_(const mtrace_cfi_row_ *row) {
+    if (row->is_end) {
+        return MTRACE_RULE_END_;
+    }
+    if (row->is_odd || row->base == MTRACE_REG_ODD_) {
+        return MTRACE_RULE_OTHER_;
+    }
+    return mtrace_rule_pack_(row->is_aligned                ? MTRACE_RULE_ALIGNED_
+                             : row->base == MTRACE_REG_RSP_ ? MTRACE_RULE_RSP_
+                                                            : MTRACE_RULE_RBP_,
+                             row->saved, row->offset, row->saved_at);
+}
+
+/* Compiles the rule of an instruction from its function's entry. */
+static uint64_t mtrace_rule_of_fde_(const uint8_t *at, uintptr_t address) {
+    mtrace_cfi_ c = MTRACE_ZERO_;
+    uint64_t size = mtrace_table_number_(&at, 4, false);
+    const uint8_t *end = at + size, *cie = at;
+    cie -= mtrace_table_number_(&at, 4, false);
+    c.wanted = address;
+    if (size == 0 || size == UINT32_MAX || !mtrace_cie_read_(&c, cie)) {
+        return MTRACE_RULE_OTHER_;
+    }
+    c.location = mtrace_encoded_(&at, c.encoding);
+    if (address - c.location >= mtrace_encoded_(&at, c.encoding & 15)) {
+        return MTRACE_RULE_END_; /* no function */
+    }
+    if (c.is_signal) {
+        return MTRACE_RULE_SIGNAL_;
+    }
+    size = c.has_data ? mtrace_uleb_(&at) : 0;
+    c.first = c.row;
+    return mtrace_cfi_run_(&c, at + size, end) ? mtrace_rule_of_row_(&c.row)
+                                               : (uint64_t)MTRACE_RULE_OTHER_;
+}
+
+/* Without tables, the stack ends there. */
+static MTRACE_COLD_ uint64_t mtrace_rule_make_(uintptr_t address) {
+    mtrace_dl_found_ found;
+    mtrace_linked_ linked;
+    const uint8_t *fde;
+    if (!mtrace_module_find_(address, &found, &linked) || found.unwind_tables == NULL) {
+        return MTRACE_RULE_END_;
+    }
+    fde = mtrace_fde_find_((const uint8_t *)found.unwind_tables, address);
+    return fde == NULL ? (uint64_t)MTRACE_RULE_OTHER_ : mtrace_rule_of_fde_(fde, address);
+}
+
+/* The rule of a return address: of the call before it. */
+static MTRACE_HOT_ uint64_t mtrace_rule_of_(uintptr_t address) {
+    uint64_t hash = address * 0x9E3779B97F4A7C15u;
+    mtrace_rule_entry_ *entry = &mtrace_unwind_g_->rules[hash >> (64 - MTRACE_RULE_BITS_)];
+    uint64_t rule = MTRACE_GET_(&entry->rule);
+    if (MTRACE_UNLIKELY_((MTRACE_GET_(&entry->check) ^ rule) != hash)) {
+        rule = mtrace_rule_make_(address - 1);
+        MTRACE_SET_(&entry->rule, rule);
+        MTRACE_SET_(&entry->check, hash ^ rule);
+    }
+    return rule;
+}
+
+/* --- the walk --- */
+
+typedef struct mtrace_registers_ {
+    uintptr_t sp;
+    uintptr_t bp;
+    uintptr_t address;
+    bool has_bp;
+} mtrace_registers_;
+
+static MTRACE_READS_STACK_ uintptr_t mtrace_word_at_(uintptr_t address) {
+    return *(const uintptr_t *)address;
+}
+
+/* The registers in the frame that the kernel made for a signal, a ucontext_t. Its address is an
+   instruction's that did not end in a call. */
+static void mtrace_registers_of_signal_(mtrace_registers_ *r) {
+    enum { UCONTEXT_RBP = 120, UCONTEXT_RSP = 160, UCONTEXT_RIP = 168 };
+    uintptr_t context = r->sp;
+    r->bp = mtrace_word_at_(context + UCONTEXT_RBP);
+    r->sp = mtrace_word_at_(context + UCONTEXT_RSP);
+    r->address = mtrace_word_at_(context + UCONTEXT_RIP) + 1;
+    r->has_bp = true;
+}
+
+static MTRACE_HOT_ int64_t mtrace_rule_offset_(uint64_t rule, uint32_t shift) {
+    return (int64_t)(rule << (64 - MTRACE_OFFSET_BITS_ - shift)) >> (64 - MTRACE_OFFSET_BITS_);
+}
+
+/* To the caller. False: the rule has no answer. */
+static MTRACE_HOT_ bool mtrace_registers_step_(mtrace_registers_ *r, uint64_t rule) {
+    uint32_t kind = rule & 15, saved = rule >> 4 & 3;
+    uintptr_t from = kind == MTRACE_RULE_RSP_ ? r->sp : r->bp, cfa;
+    uintptr_t offset = (uintptr_t)mtrace_rule_offset_(rule, 6);
+    if (MTRACE_UNLIKELY_(kind == MTRACE_RULE_SIGNAL_)) {
+        mtrace_registers_of_signal_(r);
+        return true;
+    }
+    if (MTRACE_UNLIKELY_(kind == MTRACE_RULE_OTHER_) ||
+        MTRACE_UNLIKELY_(kind != MTRACE_RULE_RSP_ && !r->has_bp)) {
+        return false;
+    }
+    cfa = from + offset;
+    cfa = kind == MTRACE_RULE_ALIGNED_ ? mtrace_word_at_(cfa) : cfa;
+    if (MTRACE_UNLIKELY_(cfa <= r->sp) || MTRACE_UNLIKELY_(cfa % sizeof(void *) != 0)) {
+        return false;
+    }
+    if (saved != MTRACE_SAVED_NOT_) {
+        uintptr_t at = saved == MTRACE_SAVED_RBP_ ? r->bp : cfa;
+        r->has_bp = saved != MTRACE_SAVED_LOST_;
+        r->bp = r->has_bp ? mtrace_word_at_(
+                                at + (uintptr_t)mtrace_rule_offset_(rule, 6 + MTRACE_OFFSET_BITS_))
+                          : 0;
+    }
+    r->sp = cfa;
+    r->address = mtrace_word_at_(cfa - sizeof(void *));
+    return true;
+}
+
+static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, const void *frame) {
+    mtrace_registers_ r;
+    uint32_t count = 0;
+    r.bp = mtrace_word_at_((uintptr_t)frame);
+    r.address = mtrace_word_at_((uintptr_t)frame + sizeof(void *));
+    r.sp = (uintptr_t)frame + 2 * sizeof(void *);
+    r.has_bp = true;
+    while (count < room && r.address != 0) {
+        uint64_t rule;
+        addresses[count++] = r.address;
+        if (count == room) {
+            break;
+        }
+        rule = mtrace_rule_of_(r.address);
+        if ((rule & 15) == MTRACE_RULE_END_) {
+            break;
+        }
+        if (MTRACE_UNLIKELY_(!mtrace_registers_step_(&r, rule))) {
+            return mtrace_walk_by_compiler_(addresses, room, frame);
+        }
+    }
+    return count;
+}
+#define MTRACE_WALK_BY_TABLES_ mtrace_walk_by_tables_
+#else
+#define MTRACE_WALK_BY_TABLES_ NULL
+#if MTRACE_UNWINDS_
+typedef struct mtrace_unwind_memory_ {
+    mtrace_seen_modules_ seen;
+} mtrace_unwind_memory_;
+
+MTRACE_SHARED_(mtrace_unwind_memory_ *mtrace_unwind_g_);
+#endif
+#endif
+
+/* --- the unwinders --- */
+
+#if MTRACE_UNWINDS_
+#define MTRACE_WALK_BY_COMPILER_ mtrace_walk_by_compiler_
+static bool mtrace_find_module_(mtrace_module *module, uintptr_t address) {
+    return mtrace_module_describe_(&mtrace_unwind_g_->seen, module, address);
+}
+
+/* Takes the memory once. False: the system has none. */
+static bool mtrace_unwind_ready_(void) {
+    mtrace_unwind_memory_ *old = MTRACE_GET_ACQUIRE_(&mtrace_unwind_g_), *fresh;
+    ssize_t length;
+    if (old != NULL) {
+        return true;
+    }
+    fresh = (mtrace_unwind_memory_ *)mtrace_system_alloc_(sizeof *fresh);
+    if (fresh == NULL) {
+        return false;
+    }
+    length = readlink("/proc/self/exe", fresh->seen.program, sizeof fresh->seen.program - 1);
+    fresh->seen.program[length > 0 ? length : 0] = '\0';
+    if (!MTRACE_CAS_(&mtrace_unwind_g_, &old, fresh)) { /* another thread's */
+        mtrace_system_free_(fresh, sizeof *fresh);
+    }
+    return true;
+}
+#else
+#define MTRACE_WALK_BY_COMPILER_ NULL
+static bool mtrace_find_module_(mtrace_module *module, uintptr_t address) {
+    (void)module;
+    (void)address;
+    return false;
+}
+
+static bool mtrace_unwind_ready_(void) {
+    return true;
+}
+#endif
+
+/* The tracer knows the return address. */
+static uint32_t mtrace_walk_not_(uintptr_t *addresses, uint32_t room, const void *frame) {
+    (void)addresses;
+    (void)room;
+    (void)frame;
+    return 0;
+}
+
+const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
+    static const mtrace_unwinder unwinders[] = {{MTRACE_WALK_BY_TABLES_, mtrace_find_module_},
+                                                {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_},
+                                                {mtrace_walk_not_, mtrace_find_module_}};
+    size_t i = kind == MTRACE_UNWIND_BEST ? 0 : (size_t)kind - 1;
+    if ((unsigned)kind > MTRACE_UNWIND_CALLER || !mtrace_unwind_ready_()) {
+        return NULL;
+    }
+    for (; kind == MTRACE_UNWIND_BEST && unwinders[i].walk == NULL; i++) {
+    }
+    return unwinders[i].walk != NULL ? &unwinders[i] : NULL;
+}
+
+#endif /* CALL STACKS */
+
+/* ============================================================================================== */
 /* [CHAPTER] LINE PROFILE - what each line of a function does to memory                           */
 /* ============================================================================================== */
 
@@ -4347,26 +5347,7 @@ static inline void mtrace_line_leave_(const mtrace_line_token *token) {
    function's frame. It has the stack offsets of all return addresses between the two, and a hash
    of these addresses. When the same addresses are at the same offsets again, the frames are the
    same. Then the word at the last offset is the function's return address. */
-#if defined(__GNUC__) && defined(__linux__) && MTRACE_HOSTED_ && !defined(__dietlibc__) &&         \
-    !defined(MTRACE_NO_UNWIND)
-#define MTRACE_UNWINDS_ 1
-#include <unwind.h>
-/* Reads words of other frames, some of them not initialised. A sanitizer must allow it. */
-#if defined(__has_feature)
-#if __has_feature(memory_sanitizer)
-#define MTRACE_UNCHECKED_ "memory"
-#elif __has_feature(address_sanitizer)
-#define MTRACE_UNCHECKED_ "address"
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define MTRACE_UNCHECKED_ "address"
-#endif
-#ifdef MTRACE_UNCHECKED_
-#define MTRACE_READS_STACK_ __attribute__((noinline, no_sanitize(MTRACE_UNCHECKED_)))
-#else
-#define MTRACE_READS_STACK_ MTRACE_HOT_
-#endif
-
+#if MTRACE_UNWINDS_
 enum {
     MTRACE_CHAIN_MAX_ = 62,
     MTRACE_CHAIN_BITS_ = 5,
@@ -4479,13 +5460,6 @@ static void mtrace_chain_keep_(mtrace_chain_ *chains, const mtrace_chain_ *found
     *set = *found;
 }
 
-#ifdef __GLIBC__
-#define MTRACE_CAN_UNWIND_() true
-#else
-#define MTRACE_CAN_UNWIND_() mtrace_can_unwind_() /* see SYMBOLS */
-static bool mtrace_can_unwind_(void);
-#endif
-
 /* The return address from the unwinder. 0: not found. */
 static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
                                                          const mtrace_site *site, const void *from,
@@ -4493,7 +5467,7 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     uintptr_t distance = (uintptr_t)frame - (uintptr_t)from;
     mtrace_unwinding_ u;
     if (frame == NULL || from == NULL || (uintptr_t)frame <= (uintptr_t)from ||
-        !MTRACE_CAN_UNWIND_()) {
+        !mtrace_can_unwind_()) {
         return 0;
     }
     memset(&u, 0, sizeof u);
@@ -4512,7 +5486,6 @@ static MTRACE_NOINLINE_ uintptr_t mtrace_return_address_(mtrace_chain_ *chains,
     return u.found;
 }
 #else
-#define MTRACE_UNWINDS_        0
 enum { MTRACE_CHAINS_ = 1 };
 typedef struct mtrace_chain_ {
     char unused;
@@ -4696,27 +5669,11 @@ typedef struct mtrace_symbol_ {
 } mtrace_symbol_;
 
 #if MTRACE_UNWINDS_
-#include <elf.h>
 #include <spawn.h>
 #include <sys/wait.h>
-#if UINTPTR_MAX > 0xffffffffu
-typedef Elf64_Phdr mtrace_segment_;
-#else
-typedef Elf32_Phdr mtrace_segment_;
-#endif
-
-/* The beginning of struct dl_phdr_info. Strict C hides it. */
-typedef struct mtrace_module_ {
-    uintptr_t bias;
-    const char *name; /* "": the program */
-    const mtrace_segment_ *segments;
-    uint16_t segment_count;
-} mtrace_module_;
 #ifdef __cplusplus
 extern "C" {
 #endif
-extern int mtrace_dl_iterate_phdr_(int (*)(mtrace_module_ *, size_t, void *),
-                                   void *) __asm__("dl_iterate_phdr");
 extern char **environ;
 #ifdef __cplusplus
 }
@@ -4727,65 +5684,6 @@ typedef struct mtrace_symbol_search_ {
     mtrace_symbol_ *symbols;
     size_t count;
 } mtrace_symbol_search_;
-
-static bool mtrace_module_holds_(const mtrace_module_ *module, uintptr_t address) {
-    uint16_t i;
-    for (i = 0; i < module->segment_count; i++) {
-        const mtrace_segment_ *s = &module->segments[i];
-        if (s->p_type == PT_LOAD && address - module->bias - s->p_vaddr < s->p_memsz) {
-            return true;
-        }
-    }
-    return false;
-}
-
-#ifndef __GLIBC__
-/* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables
-   around an address. So this is glibc's function for other C libraries (dlfcn.h has the result). */
-typedef struct mtrace_dl_found_ {
-    unsigned long long flags;
-    void *start;
-    void *end;
-    void *link_map;
-    void *unwind_tables;
-    void *data; /* for some machines; NULL will do */
-} mtrace_dl_found_;
-
-typedef struct mtrace_dl_search_ {
-    uintptr_t address;
-    mtrace_dl_found_ *out;
-} mtrace_dl_search_;
-
-static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
-    mtrace_dl_search_ *search = (mtrace_dl_search_ *)user;
-    const mtrace_segment_ *s = module->segments, *end = s + module->segment_count;
-    (void)size;
-    if (!mtrace_module_holds_(module, search->address)) {
-        return 0;
-    }
-    for (; s < end && s->p_type != PT_GNU_EH_FRAME; s++) {
-    }
-    memset(search->out, 0, sizeof *search->out);
-    search->out->unwind_tables = (void *)(s < end ? module->bias + s->p_vaddr : 0);
-    return s < end ? 1 : -1;
-}
-
-extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
-    __attribute__((weak, visibility("hidden")));
-int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) {
-    mtrace_dl_search_ search;
-    search.address = (uintptr_t)address;
-    search.out = out;
-    return mtrace_dl_iterate_phdr_(mtrace_dl_find_in_, &search) == 1 ? 0 : -1;
-}
-
-/* The unwinder aborts without its own tables. musl-gcc makes none that can be found, unless
-   -static. */
-static bool mtrace_can_unwind_(void) {
-    mtrace_dl_found_ found;
-    return mtrace_dl_find_object_((void *)(uintptr_t)_Unwind_Backtrace, &found) == 0;
-}
-#endif
 
 /* True if addr2line's demangled name is that of the function with this __func__. */
 static bool mtrace_is_name_of_(const char *text, const char *function) {

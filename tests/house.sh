@@ -14,28 +14,28 @@ exec python3 tests/house.py "$@" <<'LIMITS'
 # text: what/who/whose/which in 1,000 words, % of sentences over 30 words, dialect phrases
 text 5        10       0        *
 # lines: lines
-lines 13880>5900 mtrace.h
-lines 8520>5400 mtrace_ext.h
+lines 14430>5900 mtrace.h
+lines 9410>5400 mtrace_ext.h
 # functions: functions, lines, median, lines, longest
-functions 945      7        43       mtrace.h
-functions 545      9        38       mtrace_ext.h
+functions 990      7        43       mtrace.h
+functions 595      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 63>50    31       27       32       mtrace.h
-names 55       12       9        8        mtrace_ext.h
+names 77>50    33       27       32       mtrace.h
+names 57       13       9        9        mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
 count 0        lines with #if or its like inside of functions
 count 0        pairs of functions with one body
 count 0        chapters in more than one place
-count 163>55   functions of mtrace.h that one MT_MALLOC reaches
-chapters mtrace.h 80 CONFIG, 20 VERSION, 150 COMPILER, 440 TYPES, 80 LIFE CYCLE, 70 QUERIES, 140 SNAPSHOTS,
-chapters mtrace.h 120 REPORTS, 50 CHECKS, 380 RECORDING, 300 MACROS, 850 PORTABILITY, 810 STRUCTURES, 280 GATE,
-chapters mtrace.h 740 TEXT, 100 NAMES, 190 INTERN, 780 SITES, 500 TRACE TABLE, 180 SAMPLING, 670 COUNTERS, 840 RECORD,
+count 180>55   functions of mtrace.h that one MT_MALLOC reaches
+chapters mtrace.h 80 CONFIG, 20 VERSION, 150 COMPILER, 465 TYPES, 80 LIFE CYCLE, 70 QUERIES, 140 SNAPSHOTS,
+chapters mtrace.h 120 REPORTS, 50 CHECKS, 460 RECORDING, 300 MACROS, 850 PORTABILITY, 830 STRUCTURES, 280 GATE,
+chapters mtrace.h 740 TEXT, 100 NAMES, 190 INTERN, 840 SITES, 500 TRACE TABLE, 180 SAMPLING, 670 COUNTERS, 840 RECORD, 500 CODE,
 chapters mtrace.h 970 LIFECYCLE, 280 LOOKUP, 180 FILTER, 805 SNAPSHOT, 80 SKIP, 630 GROUP, 320 ROW TEXT, 580 TABLE, 90 BASELINE,
 chapters mtrace.h 320 REPORT, 470 DIRECT, 620 DIRECT REPORT, 310 REFERENCE, 380 CHECK
-chapters mtrace_ext.h 90 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 330 OUTPUT, 70 EXIT, 100 FILES,
+chapters mtrace_ext.h 100 PORTABILITY OF EXT, 250 SYSTEM, 440 CLOCK AND THREAD, 330 OUTPUT, 70 EXIT, 170 MODULES, 100 FILES,
 chapters mtrace_ext.h 380 DUMP, 510 LOAD, 180 PICKLE, 60 SOURCE LINES, 150 RECORDER, 720 SAMPLES AND MARKS,
-chapters mtrace_ext.h 820 RECORDER REPORTS, 230 LINE PROFILE, 200 UNWIND, 160 SOURCE OF A FUNCTION, 310 SYMBOLS,
+chapters mtrace_ext.h 820 RECORDER REPORTS, 860 CALL STACKS, 230 LINE PROFILE, 190 UNWIND, 160 SOURCE OF A FUNCTION, 310 SYMBOLS,
 chapters mtrace_ext.h 930 MEASURING, 710 PROFILE REPORT, 270 MEMORY USAGE, 210 BLOCKS UNDER CHECK,
 chapters mtrace_ext.h 1000 COMMAND, 420 ENVIRONMENT
 core MTRACE_ADD_ MTRACE_BASE_RESIZE_ MTRACE_CAS_ MTRACE_COLD_ MTRACE_COUNT_ MTRACE_FRAME_ MTRACE_FUNCTION_ MTRACE_GET_ MTRACE_GET_ACQUIRE_
@@ -51,12 +51,16 @@ core mtrace_put_size_diff_ mtrace_put_size_right_ mtrace_put_table_size_ mtrace_
 core mtrace_scale_ mtrace_session_after_ mtrace_short_name_ mtrace_site_remember_ mtrace_state_ mtrace_text_ mtrace_text_end_
 core mtrace_text_flush_ mtrace_text_to_buffer_ mtrace_text_to_callback_ mtrace_text_to_default_ mtrace_unit_name_
 core mtrace_put_warning_ mtrace_row_grew_ mtrace_user_lock_ mtrace_user_unlock_ mtrace_utf8_length_
-core MTRACE_ATOMICS_ MTRACE_STATE_ mtrace_me_ mtrace_caveats_ mtrace_caveats_read_ mtrace_domain_name_ mtrace_domain_name_of_ mtrace_g_ mtrace_is_to_stdout_
+core MTRACE_INCREMENT_ mtrace_system_alloc_ mtrace_system_free_ MTRACE_ATOMICS_ MTRACE_STATE_ mtrace_me_ mtrace_caveats_ mtrace_caveats_read_ mtrace_domain_name_ mtrace_domain_name_of_ mtrace_g_ mtrace_is_to_stdout_
 core mtrace_nth_text_ mtrace_put_caveats_ mtrace_put_line_number_ mtrace_untagged_ mtrace_write_stderr_
 swap mtrace_aligned_alloc_at alignment size, mtrace_calloc count size, mtrace_calloc_at count size,
 swap mtrace_calloc_in_at count size, mtrace_calloc_in_at domain count, mtrace_calloc_in_at domain size,
 swap mtrace_command_complete length index, mtrace_find_tracked domain key, mtrace_find_tracked domain room, mtrace_find_tracked key room,
 swap mtrace_growth size tolerance, mtrace_malloc_in_at domain size, mtrace_realloc_in_at domain size,
 swap mtrace_reallocarray_at count size, mtrace_snapshot_compare_to snapshot old, mtrace_source_from_file size line,
+swap mtrace_aligned_alloc_from alignment size, mtrace_calloc_from count size, mtrace_calloc_in_from count size,
+swap mtrace_calloc_in_from domain count, mtrace_calloc_in_from domain size, mtrace_hook_calloc count size,
+swap mtrace_malloc_in_from domain size, mtrace_realloc_in_from domain size, mtrace_track_from domain key, mtrace_track_from key size,
+swap mtrace_hook_free user block, mtrace_hook_realloc user block,
 swap mtrace_track_at domain key, mtrace_track_at key size, mtrace_untrack_at domain key
 LIMITS

@@ -1,0 +1,67 @@
+#!/usr/bin/env bash
+# Stacks of real programs are exact: at each allocation of sqlite3, of Python and of a C++ program the stack that
+# mtrace's unwinder reads, of 24 frames, is the one of the compiler's _Unwind_Backtrace.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+failed=0
+
+bad() {
+    echo "not ok unwind: $1"
+    failed=1
+}
+
+# same NAME LEAST COMMAND...: the program ran, at least that many stacks were compared, none differed.
+same() {
+    local name=$1 least=$2 compared differed shallow
+    rm -f "$tmp/counts"
+    if ! UNWOUND="$tmp/counts" LD_PRELOAD="$tmp/unwound.so" "${@:3}" >"$tmp/log" 2>&1; then
+        bad "$name: the program failed: $(tail -n 1 "$tmp/log")"
+    elif ! read -r compared differed shallow <"$tmp/counts"; then
+        bad "$name: nothing was compared"
+    elif [ "$compared" -lt "$least" ] || [ "$differed" -ne 0 ] || [ $((shallow * 2)) -gt "$compared" ]; then
+        bad "$name: of $compared stacks $differed differ, $shallow have less than three frames"
+    else
+        echo "ok unwind: $name, $compared stacks"
+    fi
+}
+
+build=(gcc -std=gnu99 -O2 -w -DMTRACE -I. -fPIC -shared)
+"${build[@]}" -o "$tmp/unwound.so" tests/support/unwound.c -lpthread || exit 1
+for flags in "-O0" "-O2" "-O3 -fomit-frame-pointer" "-O2 -fno-omit-frame-pointer -mpreferred-stack-boundary=5"; do
+    # shellcheck disable=SC2086
+    g++ -std=c++11 $flags -o "$tmp/program" tests/support/unwound.cpp -lpthread || exit 1
+    same "C++, gcc $flags" 20000 "$tmp/program"
+done
+clang++ -std=c++11 -O2 -o "$tmp/program" tests/support/unwound.cpp -lpthread || exit 1
+same "C++, clang -O2" 20000 "$tmp/program"
+
+cat >"$tmp/rows.sql" <<'END'
+create table t(a integer primary key, b text, c real);
+with recursive n(x) as (select 1 union all select x + 1 from n where x < 12000)
+    insert into t select x, hex(randomblob(10)), x / 7.0 from n;
+create index i on t(b);
+select count(*), sum(length(b)), group_concat(a) from t group by a % 9 having count(*) > 3;
+select x.a, y.b from t x join t y on x.a = y.a + 1 where x.c > 3 order by y.b limit 50;
+update t set b = b || 'x' where a % 3 = 0;
+select json_extract('{"a":[1,2,{"b":3}]}', '$.a[2].b'), printf('%08.3f', c) from t limit 500;
+END
+same "sqlite3" 20000 sqlite3 -batch "$tmp/db" ".read $tmp/rows.sql"
+
+python=$(python3 -c 'import sys; print(sys.executable)')
+cat >"$tmp/rows.py" <<'END'
+import collections, decimal, json, re, textwrap
+def deep(n):
+    return [n] if n == 0 else deep(n - 1) + [str(n)]
+for i in range(60):
+    text = json.dumps({"a": list(range(i)), "b": {str(k): k * 1.5 for k in range(20)}})
+    json.loads(text)
+    re.compile("(a|b)*c%d" % i).match("abab" * 5 + "c")
+    deep(i)
+    collections.Counter(textwrap.wrap(text, 20))
+    sorted((decimal.Decimal(k) / 7 for k in range(20)), key=str)
+END
+same "python3" 50000 env PYTHONMALLOC=malloc "$python" "$tmp/rows.py"
+
+exit $failed
