@@ -1,9 +1,9 @@
 /* mtrace_ext.h - the parts of mtrace that need an operating system - MIT licence, see LICENSE
 
    Snapshot files, snapshots for Python's tracemalloc, source lines, memory by line and over time
-   (docs/PROFILING.md), and a start by an environment variable. Include it where you need it. Its
-   implementation comes with that of mtrace.h. It needs -lpthread if libc has no threads, as glibc
-   before 2.34.
+   (docs/PROFILING.md), a debug console (docs/CONSOLE.md), and a start by an environment variable.
+   Include it where you need it. Its implementation comes with that of mtrace.h. It needs -lpthread
+   if libc has no threads, as glibc before 2.34.
 
        #define MTRACE_IMPLEMENTATION
        #include "mtrace_ext.h"      (includes mtrace.h)
