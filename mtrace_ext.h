@@ -2493,8 +2493,8 @@ static void mtrace_pickle_trace_(mtrace_pickle_ *p, const mtrace_row *row, size_
 /* Makes up blocks of the average size. The last one gets the remainder. */
 static void mtrace_pickle_average_(mtrace_pickle_ *p, const mtrace_snapshot_parts *parts,
                                    size_t row) {
-    uint64_t size, count, i;
-    mtrace_row_measure_(&parts->rows[row], parts->view, &size, &count);
+    uint64_t size = mtrace_row_size_(&parts->rows[row], parts->view);
+    uint64_t count = mtrace_row_count_(&parts->rows[row], parts->view), i;
     for (i = 1; i <= count; i++) {
         uint64_t average = size / count;
         mtrace_pickle_trace_(p, &parts->rows[row], row,
@@ -2510,13 +2510,13 @@ static bool mtrace_pickle_has_blocks_(const mtrace_snapshot_parts *parts) {
 enum { MTRACE_PICKLE_MAX_ = 1 << 24 };
 
 static bool mtrace_pickle_valid_(const mtrace_snapshot_parts *parts) {
-    uint64_t size, count, sum = 0;
+    uint64_t sum = 0;
     size_t i;
     if (mtrace_pickle_has_blocks_(parts)) {
         return parts->block_count <= UINT32_MAX;
     }
     for (i = 0; i < parts->row_count && sum <= MTRACE_PICKLE_MAX_; i++) {
-        mtrace_row_measure_(&parts->rows[i], parts->view, &size, &count);
+        uint64_t count = mtrace_row_count_(&parts->rows[i], parts->view);
         sum += count <= MTRACE_PICKLE_MAX_ ? count : MTRACE_PICKLE_MAX_ + 1;
     }
     return sum <= MTRACE_PICKLE_MAX_;

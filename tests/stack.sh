@@ -34,22 +34,22 @@ limits=$(cat <<'LIMITS'
 320      realloc       MT_REALLOC
 260      free          MT_FREE
 240      track         MT_TRACK
-160      untrack       MT_UNTRACK
+140      untrack       MT_UNTRACK
 220      scope         MT_SCOPE
 600      print_top     mtrace_print_top
-960      print         mtrace_print
-640      print_leaks   mtrace_print_leaks
-620      print_diff    mtrace_print_diff
+940      print         mtrace_print
+600      print_leaks   mtrace_print_leaks
+600      print_diff    mtrace_print_diff
 100      set_baseline  mtrace_set_baseline
-660>600  no_growth     MT_ASSERT_NO_GROWTH
-260      start         mtrace_start
+600      no_growth     MT_ASSERT_NO_GROWTH
+240      start         mtrace_start
 300      check         mtrace_check
 600      take          mtrace_snapshot_take
 440      statistics    mtrace_snapshot_statistics
 480      compare       mtrace_snapshot_compare_to
-720      report        mtrace_report
+660      report        mtrace_report
 1780     dump          mtrace_snapshot_dump_to
-1240     command       mtrace_command
+1140     command       mtrace_command
 LIMITS
 )
 measure <<<"$limits"
