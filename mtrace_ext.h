@@ -8020,8 +8020,8 @@ MTRACE_OFF_BEGIN_
    `filter` and `domain` restrict all tables and warnings until they are `off`. `watch` observes the
    thread that says it: its allocations, in files, functions or of types like that. It passes its
    events on to an observer that was set before, and `watch off` restores that one. Say `watch off`
-   before you restore an older observer yourself. filter, domain, watch and save need an operating
-   system.
+   before you restore an older observer yourself. Until then it uses `write`. filter, domain, watch
+   and save need an operating system.
 
    write NULL: desc.write of the start, else standard error. So a debugger can call
    mtrace_command("top 5", 0, 0) at almost any moment of the program. The exceptions get BUSY, after
