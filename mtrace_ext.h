@@ -32,8 +32,8 @@
    return MTRACE_ERR_COMPILED_OUT and its macros do nothing, as without MTRACE. Code that uses them
    still compiles. No chapter needs another one. The other switches are in mtrace.h.
 
-   MTRACE_NO_FILES          ALL   no snapshot files, no pickles, no source lines. MTRACE_REPORT
-                                  refuses dump and pickle at the start
+   MTRACE_NO_FILES          ALL   no snapshot files, no pickles, no source lines, no files of
+                                  suppressions. MTRACE_REPORT refuses dump and pickle at the start
    MTRACE_NO_RECORDER       ALL   no curves. mtrace_recorder_now and mtrace_get_resident stay.
                                   Profiled calls leave no marks. MTRACE_REPORT refuses record
    MTRACE_NO_STACKS         ALL   no unwinder: mtrace_get_unwinder returns NULL
