@@ -169,7 +169,7 @@ static void test_bad_keys(void **state) {
         MTRACE_BY_LINE | MTRACE_KEY_MOST_RECENT,
         FILE_ALL | MTRACE_KEY_MOST_RECENT,
         MTRACE_BY_DOMAIN | MTRACE_KEY_MOST_RECENT,
-        MTRACE_BY_TRACEBACK + 1,
+        MTRACE_BY_MODULE + 1,
         0x0f,
         0x80,
         0x100,
