@@ -42,7 +42,7 @@ limits=$(cat <<'LIMITS'
 600      print_diff    mtrace_print_diff
 100      set_baseline  mtrace_set_baseline
 600      no_growth     MT_ASSERT_NO_GROWTH
-240      start         mtrace_start
+260      start         mtrace_start
 300      check         mtrace_check
 600      take          mtrace_snapshot_take
 440      statistics    mtrace_snapshot_statistics
