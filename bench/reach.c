@@ -245,6 +245,16 @@ static void count_clear(void) {
     mtrace_stop();
 }
 
+static void count_kept_frees(void) {
+    mtrace_desc desc = {0};
+    desc.kept_frees = 1024;
+    if (mtrace_start(&desc) != MTRACE_OK) {
+        fail("mtrace_start failed");
+    }
+    count("kept", traced_pair);
+    mtrace_stop();
+}
+
 static void counts(void) {
     count_clear();
     count("plain scope", plain_scopes);
@@ -252,6 +262,7 @@ static void counts(void) {
     start_with(0, 1);
     count("traced", traced_pair);
     mtrace_stop();
+    count_kept_frees();
     count_in_scopes();
     count_threads();
 }

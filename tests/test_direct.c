@@ -572,6 +572,31 @@ static void refusals(void **state) {
     expect_refusal(mtrace_print_top(3), MTRACE_ERR_NO_WRITER, "");
 }
 
+/* Without MTRACE_WRONG_FREES. */
+static void wrong_frees_are_not_told_apart(void **state) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    char *block;
+    (void)state;
+    mtrace_stop();
+    desc.memory = memory;
+    desc.memory_size = sizeof memory;
+    desc.kept_frees = 4;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
+    desc.kept_frees = 0;
+    desc.interior_free = MTRACE_FOREIGN_REPORT;
+    assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ARGUMENT);
+    desc.interior_free = MTRACE_FOREIGN_COUNT;
+    desc.foreign_free = MTRACE_FOREIGN_REPORT;
+    desc.write = write_unlocked;
+    desc.write_user = &output;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    block = (char *)MT_MALLOC(40);
+    MT_FREE(malloc(10));
+    assert_non_null(strstr(output.text, ": warning: free of a pointer that is not traced: 0x"));
+    assert_int_equal(mtrace_get_info().foreign_frees, 1);
+    MT_FREE(block);
+}
+
 static char failure[64];
 
 #undef MTRACE_FAIL
@@ -648,6 +673,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_accounts, setup, teardown),
         cmocka_unit_test_setup_teardown(containing_lets_the_lock_go, setup, teardown),
+        cmocka_unit_test_setup_teardown(wrong_frees_are_not_told_apart, setup, teardown),
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_says_why_it_cannot_know, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_has_a_tolerance, setup, teardown),
