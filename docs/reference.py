@@ -49,7 +49,9 @@ def without_implementation(text):
 def without_bodies(text):
     text = re.sub(r"^MTRACE_OFF_(BEGIN|END)_$", "", text, flags=re.M)
     text = re.sub(r"\s*MTRACE_\w*OFF_" + PARENTHESES + "(?=;)", lambda found: blank(found[0]), text)
-    return re.sub(r"\) \{(\n.*?^)\}$", lambda found: ");" + blank(found[1]), text, flags=re.M | re.S)
+    return re.sub(r"/\*.*?\*/|\) \{(?P<body>\n.*?^)\}$",
+                  lambda found: found[0] if found["body"] is None else ");" + blank(found["body"]), text,
+                  flags=re.M | re.S)
 
 
 def inline(text):
