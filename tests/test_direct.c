@@ -572,6 +572,7 @@ static void refusals(void **state) {
     expect_refusal(mtrace_print_top(3), MTRACE_ERR_NO_WRITER, "");
 }
 
+#ifndef MTRACE_SMALL /* which reports none: tests/test_small.c */
 /* Without MTRACE_WRONG_FREES. */
 static void wrong_frees_are_not_told_apart(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
@@ -596,6 +597,7 @@ static void wrong_frees_are_not_told_apart(void **state) {
     assert_int_equal(mtrace_get_info().foreign_frees, 1);
     MT_FREE(block);
 }
+#endif
 
 static char failure[64];
 
@@ -673,7 +675,9 @@ int main(void) {
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_rows, setup, teardown),
         cmocka_unit_test_setup_teardown(the_lock_is_open_between_accounts, setup, teardown),
         cmocka_unit_test_setup_teardown(containing_lets_the_lock_go, setup, teardown),
+#ifndef MTRACE_SMALL
         cmocka_unit_test_setup_teardown(wrong_frees_are_not_told_apart, setup, teardown),
+#endif
         cmocka_unit_test_setup_teardown(refusals, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_says_why_it_cannot_know, setup, teardown),
         cmocka_unit_test_setup_teardown(growth_has_a_tolerance, setup, teardown),
