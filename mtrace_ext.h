@@ -25,6 +25,7 @@
    MEMORY USAGE         what one call or one block of a test does to memory
    COMMAND              a debug console: in a terminal, in a debugger, over a UART
    ENVIRONMENT          start and reports by environment variables
+   CPP                  operator new, allocators and objects of C++
 
    SWITCHES
 
@@ -44,6 +45,8 @@
    MTRACE_NO_COMMAND        ALL   no console
    MTRACE_NO_ENVIRONMENT    ALL   no start by environment variables. With it
                                   MTRACE_START_FROM_ENVIRONMENT is an error
+
+   MTRACE_OPERATOR_NEW      file  replaces operator new and delete. Define it in one file (see CPP)
 
    MTRACE_START_FROM_ENVIRONMENT is defined where the implementation is. A constructor then calls
    mtrace_start_from_environment(NULL), before main and before the constructors of other files. It
@@ -9390,6 +9393,407 @@ static void mtrace_environment_at_exit_(void) {}
 #endif
 
 #endif /* ENVIRONMENT */
+
+/* ============================================================================================== */
+/* [CHAPTER] CPP - operator new, allocators and objects of C++                                    */
+/* ============================================================================================== */
+
+#if defined(__cplusplus) && defined(__has_include) && !defined(MTRACE_EXT_CPP_)
+#if __has_include(<new>) /* not for bare metal */
+#define MTRACE_EXT_CPP_
+extern "C++" {
+#include <exception>
+#include <new>
+
+/* C++ allocates where no macro stands: by new, in containers, in its library. There the call site
+   is the code address that the call returns to, or with desc.native_frames the call stack. Rows are
+   charged to the first function that is not the library's (see mtrace_skip).
+
+       #define MTRACE_OPERATOR_NEW      in one file of the program, before the include
+       #include "mtrace_ext.h"
+
+       std::vector<sound, mt::allocator<sound, AUDIO>> sounds;
+       mt::memory_resource physics(PHYSICS);
+       std::pmr::vector<body> bodies(&physics);
+       std::unique_ptr<thing, mt::deleter> one(mt::make<thing>(1, "two"));
+
+   MTRACE_OPERATOR_NEW replaces the 20 operators new and delete of the program and of its shared
+   libraries. A DLL needs it once of its own. In C++11 and C++14 it replaces the 10 without
+   std::align_val_t. The others then stay the standard library's, and nothing of theirs is traced.
+
+   The blocks come from MTRACE_BASE_MALLOC, over-aligned ones too. Without memory the new-handler is
+   called, as the standard has it, until there is some or no handler. Then std::bad_alloc is thrown;
+   with -fno-exceptions it is std::terminate(). An allocation of 0 bytes is traced with size 0.
+
+   Without MTRACE the operators stay the standard library's, and the rest is the plain allocator.
+   Errors: std::bad_alloc, and what a constructor throws. Then nothing stays allocated.
+   Cost: as mtrace_malloc.
+   Context: as the function forms. */
+#if defined(__cpp_exceptions) || defined(_CPPUNWIND)
+#define MTRACE_TRY_         try
+#define MTRACE_CATCH_       catch (...)
+#define MTRACE_BAD_ALLOC_() throw std::bad_alloc()
+#else
+#define MTRACE_TRY_         if (true)
+#define MTRACE_CATCH_       else
+#define MTRACE_BAD_ALLOC_() std::terminate()
+#endif
+#if defined(MTRACE) && defined(__GNUC__)
+#define MTRACE_TYPE_NAME_() __PRETTY_FUNCTION__
+#else
+#define MTRACE_TYPE_NAME_() ""
+#endif
+#define MTRACE_REQUEST_(size, alignment, domain, type)                                             \
+    { size, alignment, domain, type, MTRACE_RETURN_(), MTRACE_FRAME_() }
+
+namespace mt {
+namespace private_ {
+
+/* An allocation to make. */
+struct request {
+    size_t size;
+    size_t alignment;
+    uint32_t domain;
+    const char *type;
+    uintptr_t address; /* of the caller */
+    const void *frame;
+};
+
+/* Every allocator's blocks have this alignment. */
+constexpr size_t plain_alignment = 2 * sizeof(void *);
+
+/* A base allocator that has no aligned blocks gives a larger one. Before the aligned part of it
+   stands its address. */
+#ifdef MTRACE_BASE_ALIGNED_ALLOC
+constexpr bool pads = false;
+MTRACE_HOT_ void *base_allocate(size_t size, size_t alignment) {
+    size_t multiple = (size + alignment - 1) & ~(alignment - 1); /* as C11 wants it */
+    return alignment <= plain_alignment ? MTRACE_BASE_MALLOC(size)
+           : multiple < size            ? nullptr
+                                        : MTRACE_BASE_ALIGNED_ALLOC(alignment, multiple);
+}
+
+MTRACE_HOT_ void *aligned_part(void *block, size_t) {
+    return block;
+}
+
+MTRACE_HOT_ void *whole_block(void *block, size_t) {
+    return block;
+}
+#else
+constexpr bool pads = true;
+MTRACE_HOT_ void *base_allocate(size_t size, size_t alignment) {
+    size_t more = alignment <= plain_alignment ? 0 : alignment + sizeof(void *);
+    return size > SIZE_MAX - more ? nullptr : MTRACE_BASE_MALLOC(size + more);
+}
+
+MTRACE_HOT_ void *aligned_part(void *block, size_t alignment) {
+    uintptr_t address = reinterpret_cast<uintptr_t>(block) + alignment + sizeof(void *);
+    if (block == nullptr || alignment <= plain_alignment) {
+        return block;
+    }
+    void **part = reinterpret_cast<void **>(address & ~(alignment - 1));
+    part[-1] = block;
+    return part;
+}
+
+MTRACE_HOT_ void *whole_block(void *block, size_t alignment) {
+    return block == nullptr || alignment <= plain_alignment ? block
+                                                            : static_cast<void **>(block)[-1];
+}
+#endif
+
+/* NULL: no memory. */
+MTRACE_HOT_ void *attempt(const request &r) {
+    void *block = base_allocate(r.size + (r.size == 0 ? 1 : 0), r.alignment);
+    if (MTRACE_UNLIKELY_(mtrace_is_on_(2))) {
+        block = mtrace_record_caller_(block, r.size, r.domain, r.type, r.address, r.frame);
+    }
+    return aligned_part(block, r.alignment);
+}
+
+inline MTRACE_COLD_ void *attempt_again(const request &r, bool may_throw) {
+    void *block = nullptr;
+    while (block == nullptr) {
+        std::new_handler handler = std::get_new_handler();
+        if (handler == nullptr && may_throw) {
+            MTRACE_BAD_ALLOC_();
+        }
+        if (handler == nullptr) {
+            break;
+        }
+        handler();
+        block = attempt(r);
+    }
+    return block;
+}
+
+MTRACE_HOT_ void *allocate(const request &r) {
+    void *block = attempt(r);
+    return MTRACE_LIKELY_(block != nullptr) ? block : attempt_again(r, true);
+}
+
+inline MTRACE_COLD_ void *attempt_again_or_null(const request &r) noexcept {
+    MTRACE_TRY_ {
+        return attempt_again(r, false);
+    }
+    MTRACE_CATCH_ {
+        return nullptr;
+    }
+}
+
+MTRACE_HOT_ void *allocate_or_null(const request &r) noexcept {
+    void *block = attempt(r);
+    return MTRACE_LIKELY_(block != nullptr) ? block : attempt_again_or_null(r);
+}
+
+MTRACE_HOT_ void release(void *block, size_t alignment, uintptr_t address) noexcept {
+    mtrace_stack stack = {&address, 1};
+    mtrace_free_from(whole_block(block, alignment), &stack);
+}
+
+/* The name of a type, out of "const char *mt::f() [with mtrace_type_ = int]". */
+template <size_t mtrace_size_>
+struct name {
+    char text[mtrace_size_];
+    explicit name(const char (&function)[mtrace_size_]) noexcept : text() {
+        const char *begin = strstr(function, "mtrace_type_ = ");
+        const char *at = begin = begin == nullptr ? function : begin + sizeof "mtrace_type_ =";
+        int depth = 0;
+        for (; *at != 0 && (depth > 0 || (*at != ']' && *at != ';')); at++) {
+            depth += *at == '<' || *at == '(' || *at == '[' ? 1 : 0;
+            depth -= *at == '>' || *at == ')' || *at == ']' ? 1 : 0;
+        }
+        memcpy(text, begin, static_cast<size_t>(at - begin));
+    }
+    const char *get() const noexcept {
+        return text[0] == 0 ? nullptr : text;
+    }
+};
+
+template <size_t mtrace_size_>
+name<mtrace_size_> name_in(const char (&function)[mtrace_size_]) noexcept {
+    return name<mtrace_size_>(function);
+}
+
+template <typename mtrace_type_>
+const char *name_of() noexcept {
+    static const auto own = name_in(MTRACE_TYPE_NAME_());
+    return own.get();
+}
+
+/* A block that is freed at the end, unless it was taken. */
+struct held {
+    void *block;
+    size_t alignment;
+    held(const request &r) : block(allocate(r)), alignment(r.alignment) {}
+    ~held() {
+        if (block != nullptr) {
+            release(block, alignment, MTRACE_RETURN_());
+        }
+    }
+    held(const held &) = delete;
+    held &operator=(const held &) = delete;
+};
+
+template <typename mtrace_type_, typename... mtrace_arguments_>
+MTRACE_HOT_ mtrace_type_ *construct(const request &r, mtrace_arguments_ &&...arguments) {
+    static_assert(!pads || !__is_polymorphic(mtrace_type_) ||
+                      alignof(mtrace_type_) <= plain_alignment,
+                  "mtrace: mt::destroy could not find the block of an over-aligned class with "
+                  "virtual functions; MTRACE_BASE_ALIGNED_ALLOC is needed");
+    held memory(r);
+    mtrace_type_ *object =
+        ::new (memory.block) mtrace_type_(static_cast<mtrace_arguments_ &&>(arguments)...);
+    memory.block = nullptr;
+    return object;
+}
+
+/* The address of the whole object. */
+template <bool mtrace_is_polymorphic_>
+struct whole {
+    static const volatile void *of(const volatile void *object) {
+        return object;
+    }
+};
+
+template <>
+struct whole<true> {
+    template <typename mtrace_type_>
+    static const volatile void *of(mtrace_type_ *object) {
+        return dynamic_cast<const volatile void *>(object);
+    }
+};
+
+} // namespace private_
+
+/* Gives an object, constructed from the arguments. Its row has the type's name (MTRACE_BY_TYPE).
+   mt::make_in counts it in a domain; UINT32_MAX is the one of the thread's scope. mt::destroy
+   destroys it and frees its block, also through a base class with a virtual destructor. NULL is
+   allowed. */
+template <typename mtrace_type_, typename... mtrace_arguments_>
+MTRACE_NOINLINE_ mtrace_type_ *make(mtrace_arguments_ &&...arguments) {
+    return private_::construct<mtrace_type_>(MTRACE_REQUEST_(sizeof(mtrace_type_),
+                                                             alignof(mtrace_type_), UINT32_MAX,
+                                                             private_::name_of<mtrace_type_>()),
+                                             static_cast<mtrace_arguments_ &&>(arguments)...);
+}
+
+template <typename mtrace_type_, typename... mtrace_arguments_>
+MTRACE_NOINLINE_ mtrace_type_ *make_in(uint32_t domain, mtrace_arguments_ &&...arguments) {
+    return private_::construct<mtrace_type_>(MTRACE_REQUEST_(sizeof(mtrace_type_),
+                                                             alignof(mtrace_type_), domain,
+                                                             private_::name_of<mtrace_type_>()),
+                                             static_cast<mtrace_arguments_ &&>(arguments)...);
+}
+
+template <typename mtrace_type_>
+MTRACE_NOINLINE_ void destroy(mtrace_type_ *object) noexcept {
+    if (object != nullptr) {
+        const volatile void *block = private_::whole<__is_polymorphic(mtrace_type_)>::of(object);
+        object->~mtrace_type_();
+        private_::release(const_cast<void *>(block), alignof(mtrace_type_), MTRACE_RETURN_());
+    }
+}
+
+/* For std::unique_ptr. */
+struct deleter {
+    template <typename mtrace_type_>
+    void operator()(mtrace_type_ *object) const noexcept {
+        destroy(object);
+    }
+};
+
+/* For containers, without state. They count in this domain; by default in the one of the thread's
+   scope. */
+template <typename mtrace_type_, uint32_t mtrace_domain_ = UINT32_MAX>
+struct allocator {
+    typedef mtrace_type_ value_type;
+    template <typename mtrace_other_>
+    struct rebind {
+        typedef allocator<mtrace_other_, mtrace_domain_> other;
+    };
+
+    allocator() noexcept {}
+    template <typename mtrace_other_>
+    allocator(const allocator<mtrace_other_, mtrace_domain_> &) noexcept {}
+
+    MTRACE_NOINLINE_ mtrace_type_ *allocate(size_t count) {
+        if (count > SIZE_MAX / sizeof(mtrace_type_)) {
+            MTRACE_BAD_ALLOC_();
+        }
+        void *block = private_::allocate(MTRACE_REQUEST_(
+            count * sizeof(mtrace_type_), alignof(mtrace_type_), mtrace_domain_, nullptr));
+        MTRACE_HIDE_(block);
+        return static_cast<mtrace_type_ *>(block);
+    }
+    void deallocate(mtrace_type_ *block, size_t) noexcept {
+        private_::release(block, alignof(mtrace_type_), MTRACE_RETURN_());
+    }
+};
+
+template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_domain_>
+bool operator==(const allocator<mtrace_a_, mtrace_domain_> &,
+                const allocator<mtrace_b_, mtrace_domain_> &) noexcept {
+    return true;
+}
+
+template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_domain_>
+bool operator!=(const allocator<mtrace_a_, mtrace_domain_> &,
+                const allocator<mtrace_b_, mtrace_domain_> &) noexcept {
+    return false;
+}
+
+} // namespace mt
+}
+#endif
+#endif
+
+/* For std::pmr's containers, which count in its domain. <memory_resource> is large, so it is not
+   included here: include it yourself before this header. */
+#if defined(MTRACE_EXT_CPP_) && defined(__cpp_lib_memory_resource) && !defined(MTRACE_EXT_PMR_)
+#define MTRACE_EXT_PMR_
+extern "C++" {
+#include <memory_resource>
+namespace mt {
+
+class memory_resource : public std::pmr::memory_resource {
+  public:
+    explicit memory_resource(uint32_t of_domain = UINT32_MAX) noexcept : domain(of_domain) {}
+
+  private:
+    uint32_t domain;
+    MTRACE_NOINLINE_ void *do_allocate(size_t size, size_t alignment) override {
+        void *block = private_::allocate(MTRACE_REQUEST_(size, alignment, domain, nullptr));
+        MTRACE_HIDE_(block);
+        return block;
+    }
+    void do_deallocate(void *block, size_t, size_t alignment) override {
+        private_::release(block, alignment, MTRACE_RETURN_());
+    }
+    bool do_is_equal(const std::pmr::memory_resource &other) const noexcept override {
+        return this == &other;
+    }
+};
+
+} // namespace mt
+}
+#endif
+
+#if defined(MTRACE_OPERATOR_NEW) && !defined(MTRACE_EXT_CPP_)
+#error                                                                                             \
+    "mtrace: MTRACE_OPERATOR_NEW belongs into one file of C++11 or later with the library's <new>"
+#elif defined(MTRACE_OPERATOR_NEW) && defined(MTRACE) && !defined(MTRACE_OPERATOR_NEW_DONE_)
+#define MTRACE_OPERATOR_NEW_DONE_
+
+/* They are not inlined and do not end in a jump: the frame must be their own. */
+#define MTRACE_NEW_BODY_(allocate, alignment)                                                      \
+    {                                                                                              \
+        void *block =                                                                              \
+            mt::private_::allocate(MTRACE_REQUEST_(size, alignment, UINT32_MAX, nullptr));         \
+        MTRACE_HIDE_(block);                                                                       \
+        return block;                                                                              \
+    }
+#define MTRACE_DELETE_BODY_(alignment)                                                             \
+    { mt::private_::release(block, alignment, MTRACE_RETURN_()); }
+#define MTRACE_ALIGNMENT_ static_cast<size_t>(alignment)
+/* clang-format off */
+#define MTRACE_OPERATORS_(new, delete)                                                             \
+    MTRACE_NOINLINE_ void *operator new(size_t size)                                               \
+        MTRACE_NEW_BODY_(allocate, 0)                                                              \
+    MTRACE_NOINLINE_ void *operator new(size_t size, const std::nothrow_t &) noexcept              \
+        MTRACE_NEW_BODY_(allocate_or_null, 0)                                                      \
+    MTRACE_NOINLINE_ void operator delete(void *block) noexcept                                    \
+        MTRACE_DELETE_BODY_(0)                                                                     \
+    MTRACE_NOINLINE_ void operator delete(void *block, size_t) noexcept                            \
+        MTRACE_DELETE_BODY_(0)                                                                     \
+    MTRACE_NOINLINE_ void operator delete(void *block, const std::nothrow_t &) noexcept            \
+        MTRACE_DELETE_BODY_(0)
+#define MTRACE_ALIGNED_OPERATORS_(new, delete)                                                     \
+    MTRACE_NOINLINE_ void *operator new(size_t size, std::align_val_t alignment)                   \
+        MTRACE_NEW_BODY_(allocate, MTRACE_ALIGNMENT_)                                              \
+    MTRACE_NOINLINE_ void *operator new(size_t size, std::align_val_t alignment,                   \
+                                        const std::nothrow_t &) noexcept                           \
+        MTRACE_NEW_BODY_(allocate_or_null, MTRACE_ALIGNMENT_)                                      \
+    MTRACE_NOINLINE_ void operator delete(void *block, std::align_val_t alignment) noexcept        \
+        MTRACE_DELETE_BODY_(MTRACE_ALIGNMENT_)                                                     \
+    MTRACE_NOINLINE_ void operator delete(void *block, size_t,                                     \
+                                          std::align_val_t alignment) noexcept                     \
+        MTRACE_DELETE_BODY_(MTRACE_ALIGNMENT_)                                                     \
+    MTRACE_NOINLINE_ void operator delete(void *block, std::align_val_t alignment,                 \
+                                          const std::nothrow_t &) noexcept                         \
+        MTRACE_DELETE_BODY_(MTRACE_ALIGNMENT_)
+/* clang-format on */
+
+extern "C++" {
+MTRACE_OPERATORS_(new, delete)
+MTRACE_OPERATORS_(new[], delete[])
+#ifdef __cpp_aligned_new
+MTRACE_ALIGNED_OPERATORS_(new, delete)
+MTRACE_ALIGNED_OPERATORS_(new[], delete[])
+#endif
+}
+#endif /* CPP */
 
 #undef MTRACE_EXT_IMPLEMENTS_
 

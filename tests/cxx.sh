@@ -210,4 +210,22 @@ for compiler in g++ clang++; do
         "$tmp/sites" >"$tmp/log" 2>&1
     report "call sites name their functions, $compiler" $?
 done
+
+# --- operator new, allocators and objects; the implementation is C. The oracle is an allocator without aligned blocks ---
+
+oracle='-DMTRACE_CONFIG_FILE="tests/cxx/oracle.h"'
+gcc -std=c99 -DMTRACE -I. "$oracle" -c -o "$tmp/oracle.o" "$tmp/mtrace.c"
+gcc -std=c99 -O1 -g -fsanitize=address,undefined -DMTRACE -I. -c -o "$tmp/asan.o" "$tmp/mtrace.c"
+operators() { # COMPILER-ARGUMENT...
+    "$@" -rdynamic -Wall -Wextra -pedantic -Wconversion -Wshadow -I. -o "$tmp/operators" tests/cxx/operators.cpp \
+        -ldl -lpthread >"$tmp/log" 2>&1 && [ ! -s "$tmp/log" ] &&
+        ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=0 "$tmp/operators" >"$tmp/log" 2>&1
+    report "operators: ${*##*/}" $?
+}
+operators g++ -std=c++11 -DMTRACE "$tmp/mtrace.o"
+operators g++ -std=c++20 -O2 -DMTRACE "$oracle" "$tmp/oracle.o"
+operators clang++ -std=c++17 -O2 -DMTRACE "$oracle" "$tmp/oracle.o"
+operators clang++ -std=c++14 -DMTRACE -fno-exceptions -fno-rtti "$tmp/mtrace.o"
+operators g++ -std=c++17 -UMTRACE
+operators g++ -std=c++17 -DMTRACE -fsanitize=address,undefined "$tmp/asan.o"
 exit $failed

@@ -42,6 +42,7 @@ for bits in x86_64 i686; do
         compiles "$bits, $language, no MTRACE" "$bits-w64-mingw32-$language" after_windows.h
     done
 done
+compiles "operators of C++" "x86_64-w64-mingw32-g++ -std=c++17 -x c++ -DMTRACE -DMTRACE_OPERATOR_NEW" after_windows.h
 compiles "for an old Windows" "x86_64-w64-mingw32-g++ -std=c++11 -x c++ -DMTRACE -D_WIN32_WINNT=0x0501 -Wno-redundant-decls" \
     after_windows.h
 

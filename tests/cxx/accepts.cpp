@@ -5,6 +5,7 @@ extern "C" { // as the includes of a library in C stand
 }
 #include <array>
 #include <memory>
+#include <string>
 
 struct thing {
     int a;
@@ -102,6 +103,20 @@ void keys(thing *t) {
     (void)MT_TRACK(1u, nullptr == t, 8u);
     (void)MT_TRACK(1u, &keys, 8u);
 }
+
+// --- objects and allocators; glibc has a function mtrace ---
+
+#if __has_include(<mcheck.h>)
+#include <mcheck.h>
+#endif
+std::unique_ptr<const thing, mt::deleter> objects(mt::make<const thing>());
+std::basic_string<char, std::char_traits<char>, mt::allocator<char, 3>> text(5, 'x');
+std::shared_ptr<int> shared = std::allocate_shared<int>(mt::allocator<int>(), 5);
+#if __cplusplus >= 201703L
+#include <memory_resource>
+#include "mtrace_ext.h" // once more, for mt::memory_resource
+mt::memory_resource resource(4);
+#endif
 
 // --- descriptions ---
 
