@@ -9552,13 +9552,13 @@ MTRACE_HOT_ void release(void *block, size_t alignment, uintptr_t address) noexc
     mtrace_free_from(whole_block(block, alignment), &stack);
 }
 
-/* The name of a type, out of "const char *mt::f() [with mtrace_type_ = int]". */
+/* The name of a type, out of "const char *mt::f() [with mtrace_object_ = int]". */
 template <size_t mtrace_size_>
 struct name {
     char text[mtrace_size_];
     explicit name(const char (&function)[mtrace_size_]) noexcept : text() {
-        const char *begin = strstr(function, "mtrace_type_ = ");
-        const char *at = begin = begin == nullptr ? function : begin + sizeof "mtrace_type_ =";
+        const char *begin = strstr(function, "mtrace_object_ = ");
+        const char *at = begin = begin == nullptr ? function : begin + sizeof "mtrace_object_ =";
         int depth = 0;
         for (; *at != 0 && (depth > 0 || (*at != ']' && *at != ';')); at++) {
             depth += *at == '<' || *at == '(' || *at == '[' ? 1 : 0;
@@ -9576,7 +9576,7 @@ name<mtrace_size_> name_in(const char (&function)[mtrace_size_]) noexcept {
     return name<mtrace_size_>(function);
 }
 
-template <typename mtrace_type_>
+template <typename mtrace_object_>
 const char *name_of() noexcept {
     static const auto own = name_in(MTRACE_TYPE_NAME_());
     return own.get();
@@ -9596,15 +9596,15 @@ struct held {
     held &operator=(const held &) = delete;
 };
 
-template <typename mtrace_type_, typename... mtrace_arguments_>
-MTRACE_HOT_ mtrace_type_ *construct(const request &r, mtrace_arguments_ &&...arguments) {
-    static_assert(!pads || !__is_polymorphic(mtrace_type_) ||
-                      alignof(mtrace_type_) <= plain_alignment,
+template <typename mtrace_object_, typename... mtrace_arguments_>
+MTRACE_HOT_ mtrace_object_ *construct(const request &r, mtrace_arguments_ &&...arguments) {
+    static_assert(!pads || !__is_polymorphic(mtrace_object_) ||
+                      alignof(mtrace_object_) <= plain_alignment,
                   "mtrace: mt::destroy could not find the block of an over-aligned class with "
                   "virtual functions; MTRACE_BASE_ALIGNED_ALLOC is needed");
     held memory(r);
-    mtrace_type_ *object =
-        ::new (memory.block) mtrace_type_(static_cast<mtrace_arguments_ &&>(arguments)...);
+    mtrace_object_ *object =
+        ::new (memory.block) mtrace_object_(static_cast<mtrace_arguments_ &&>(arguments)...);
     memory.block = nullptr;
     return object;
 }
@@ -9619,8 +9619,8 @@ struct whole {
 
 template <>
 struct whole<true> {
-    template <typename mtrace_type_>
-    static const volatile void *of(mtrace_type_ *object) {
+    template <typename mtrace_object_>
+    static const volatile void *of(mtrace_object_ *object) {
         return dynamic_cast<const volatile void *>(object);
     }
 };
@@ -9631,76 +9631,76 @@ struct whole<true> {
    mt::make_in counts it in a domain; UINT32_MAX is the one of the thread's scope. mt::destroy
    destroys it and frees its block, also through a base class with a virtual destructor. NULL is
    allowed. */
-template <typename mtrace_type_, typename... mtrace_arguments_>
-MTRACE_NOINLINE_ mtrace_type_ *make(mtrace_arguments_ &&...arguments) {
-    return private_::construct<mtrace_type_>(MTRACE_REQUEST_(sizeof(mtrace_type_),
-                                                             alignof(mtrace_type_), UINT32_MAX,
-                                                             private_::name_of<mtrace_type_>()),
-                                             static_cast<mtrace_arguments_ &&>(arguments)...);
+template <typename mtrace_object_, typename... mtrace_arguments_>
+MTRACE_NOINLINE_ mtrace_object_ *make(mtrace_arguments_ &&...arguments) {
+    return private_::construct<mtrace_object_>(MTRACE_REQUEST_(sizeof(mtrace_object_),
+                                                               alignof(mtrace_object_), UINT32_MAX,
+                                                               private_::name_of<mtrace_object_>()),
+                                               static_cast<mtrace_arguments_ &&>(arguments)...);
 }
 
-template <typename mtrace_type_, typename... mtrace_arguments_>
-MTRACE_NOINLINE_ mtrace_type_ *make_in(uint32_t domain, mtrace_arguments_ &&...arguments) {
-    return private_::construct<mtrace_type_>(MTRACE_REQUEST_(sizeof(mtrace_type_),
-                                                             alignof(mtrace_type_), domain,
-                                                             private_::name_of<mtrace_type_>()),
-                                             static_cast<mtrace_arguments_ &&>(arguments)...);
+template <typename mtrace_object_, typename... mtrace_arguments_>
+MTRACE_NOINLINE_ mtrace_object_ *make_in(uint32_t domain, mtrace_arguments_ &&...arguments) {
+    return private_::construct<mtrace_object_>(MTRACE_REQUEST_(sizeof(mtrace_object_),
+                                                               alignof(mtrace_object_), domain,
+                                                               private_::name_of<mtrace_object_>()),
+                                               static_cast<mtrace_arguments_ &&>(arguments)...);
 }
 
-template <typename mtrace_type_>
-MTRACE_NOINLINE_ void destroy(mtrace_type_ *object) noexcept {
+template <typename mtrace_object_>
+MTRACE_NOINLINE_ void destroy(mtrace_object_ *object) noexcept {
     if (object != nullptr) {
-        const volatile void *block = private_::whole<__is_polymorphic(mtrace_type_)>::of(object);
-        object->~mtrace_type_();
-        private_::release(const_cast<void *>(block), alignof(mtrace_type_), MTRACE_RETURN_());
+        const volatile void *block = private_::whole<__is_polymorphic(mtrace_object_)>::of(object);
+        object->~mtrace_object_();
+        private_::release(const_cast<void *>(block), alignof(mtrace_object_), MTRACE_RETURN_());
     }
 }
 
 /* For std::unique_ptr. */
 struct deleter {
-    template <typename mtrace_type_>
-    void operator()(mtrace_type_ *object) const noexcept {
+    template <typename mtrace_object_>
+    void operator()(mtrace_object_ *object) const noexcept {
         destroy(object);
     }
 };
 
 /* For containers, without state. They count in this domain; by default in the one of the thread's
    scope. */
-template <typename mtrace_type_, uint32_t mtrace_domain_ = UINT32_MAX>
+template <typename mtrace_object_, uint32_t mtrace_in_domain_ = UINT32_MAX>
 struct allocator {
-    typedef mtrace_type_ value_type;
+    typedef mtrace_object_ value_type;
     template <typename mtrace_other_>
     struct rebind {
-        typedef allocator<mtrace_other_, mtrace_domain_> other;
+        typedef allocator<mtrace_other_, mtrace_in_domain_> other;
     };
 
     allocator() noexcept {}
     template <typename mtrace_other_>
-    allocator(const allocator<mtrace_other_, mtrace_domain_> &) noexcept {}
+    allocator(const allocator<mtrace_other_, mtrace_in_domain_> &) noexcept {}
 
-    MTRACE_NOINLINE_ mtrace_type_ *allocate(size_t count) {
-        if (count > SIZE_MAX / sizeof(mtrace_type_)) {
+    MTRACE_NOINLINE_ mtrace_object_ *allocate(size_t count) {
+        if (count > SIZE_MAX / sizeof(mtrace_object_)) {
             MTRACE_BAD_ALLOC_();
         }
         void *block = private_::allocate(MTRACE_REQUEST_(
-            count * sizeof(mtrace_type_), alignof(mtrace_type_), mtrace_domain_, nullptr));
+            count * sizeof(mtrace_object_), alignof(mtrace_object_), mtrace_in_domain_, nullptr));
         MTRACE_HIDE_(block);
-        return static_cast<mtrace_type_ *>(block);
+        return static_cast<mtrace_object_ *>(block);
     }
-    void deallocate(mtrace_type_ *block, size_t) noexcept {
-        private_::release(block, alignof(mtrace_type_), MTRACE_RETURN_());
+    void deallocate(mtrace_object_ *block, size_t) noexcept {
+        private_::release(block, alignof(mtrace_object_), MTRACE_RETURN_());
     }
 };
 
-template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_domain_>
-bool operator==(const allocator<mtrace_a_, mtrace_domain_> &,
-                const allocator<mtrace_b_, mtrace_domain_> &) noexcept {
+template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_in_domain_>
+bool operator==(const allocator<mtrace_a_, mtrace_in_domain_> &,
+                const allocator<mtrace_b_, mtrace_in_domain_> &) noexcept {
     return true;
 }
 
-template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_domain_>
-bool operator!=(const allocator<mtrace_a_, mtrace_domain_> &,
-                const allocator<mtrace_b_, mtrace_domain_> &) noexcept {
+template <typename mtrace_a_, typename mtrace_b_, uint32_t mtrace_in_domain_>
+bool operator!=(const allocator<mtrace_a_, mtrace_in_domain_> &,
+                const allocator<mtrace_b_, mtrace_in_domain_> &) noexcept {
     return false;
 }
 

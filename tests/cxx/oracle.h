@@ -1,4 +1,4 @@
-/* A base allocator of the test's own: it counts, it fails on command, and it has no aligned blocks. */
+/* A base allocator of the test's own: it counts, it fails on command, it has no aligned blocks. */
 #ifndef ORACLE_H
 #define ORACLE_H
 #include <stddef.h>
