@@ -20,6 +20,7 @@
    PORTABILITY OF EXT   clock, locks, threads, files, the end of the program
    FILES                snapshots in files, for mtrace and for Python; source lines
    RECORDER             memory over time
+   CODE NAMES           functions, files and lines of code addresses
    CALL STACKS          the unwinder for desc.unwinder: stacks as call sites
    LINE PROFILE         what each line of a function does to memory
    MEMORY USAGE         what one call or one block of a test does to memory
@@ -37,6 +38,7 @@
                                   suppressions. MTRACE_REPORT refuses dump and pickle at the start
    MTRACE_NO_RECORDER       ALL   no curves. mtrace_recorder_now and mtrace_get_resident stay.
                                   Profiled calls leave no marks. MTRACE_REPORT refuses record
+   MTRACE_NO_CODE_NAMES     ALL   code has no names: reports show its addresses
    MTRACE_NO_STACKS         ALL   no unwinder: mtrace_get_unwinder returns NULL
    MTRACE_NO_PROFILE        ALL   no line profile. MT_PROFILE and MT_LINE do nothing, and nothing
                                   runs addr2line. MTRACE_REPORT refuses profile
@@ -105,6 +107,11 @@ extern "C" {
 #define MTRACE_HAS_RECORDER_ 1
 #else
 #define MTRACE_HAS_RECORDER_ 0
+#endif
+#if defined(MTRACE) && !defined(MTRACE_NO_CODE_NAMES)
+#define MTRACE_HAS_CODE_NAMES_ 1
+#else
+#define MTRACE_HAS_CODE_NAMES_ 0
 #endif
 #if defined(MTRACE) && !defined(MTRACE_NO_STACKS)
 #define MTRACE_HAS_STACKS_ 1
@@ -4292,6 +4299,1312 @@ mtrace_result mtrace_recorder_save(mtrace_recorder_format format, const char *pa
 #endif /* RECORDER */
 
 /* ============================================================================================== */
+/* [CHAPTER] CODE NAMES - functions, files and lines of code addresses                            */
+/* ============================================================================================== */
+
+#ifndef MTRACE_EXT_CODE_NAMES_
+#define MTRACE_EXT_CODE_NAMES_
+#undef MTRACE_HAS_
+#define MTRACE_HAS_ MTRACE_HAS_CODE_NAMES_
+
+/* Where the names come from. All zero: from this machine. NULL may stand for it. */
+typedef struct mtrace_resolve_desc {
+    const char *root;    /* a folder with the files of another machine. Under it a module is looked
+                          for by its path, then by its file's name alone. NULL: this machine */
+    const char *debug;   /* a folder of separate debug files: .build-id/ab/cdef.debug is in it.
+                          NULL: /usr/lib/debug alone, under `root` */
+    const char *tool;    /* a program with the options and the output of addr2line, of a cross
+                          compiler for example. NULL: addr2line and llvm-addr2line from PATH. "":
+                          none, so no lines */
+    uint32_t timeout_ms; /* for these programs, in all. 0: 20,000 */
+    mtrace_write_fn write; /* gets a line for each module without names. NULL: nobody does */
+    void *write_user;
+} mtrace_resolve_desc;
+
+MTRACE_OFF_BEGIN_
+
+/* Makes a new snapshot: its code gets functions, files and lines. An address is one frame or, if
+   functions were inlined there, several; all keep its module and address. Lines come from addr2line
+   or llvm-addr2line, and need -g. Without lines a function's name is that of the symbol around the
+   address. C++ and Rust names are demangled by these programs, or by the C++ library if the program
+   has it. A file is read only if it is the module's: by build id, or by its size in memory for a
+   module without one. Then separate debug files are found by build id, too. What is not found
+   stays as it is, and the call succeeds. A new snapshot keeps skip patterns and the view.
+
+   Reports of the running tracer (mtrace_print and its shorthands, mtrace_growth, the checks of
+   blocks) do this by themselves, if the tracer was started with an unwinder of mtrace_ext.h. They
+   remember each answer, so an address is looked up once.
+
+   The programs run without a shell, without the environment's LD_PRELOAD, LD_AUDIT and MTRACE...,
+   and with raised privileges from /usr/bin, without any environment.
+   Errors: ARGUMENT (out or snapshot NULL), NO_MEMORY. *out is then NULL.
+   Cost: O(frames log frames + symbols), and a run of addr2line for 1,000 addresses of a module.
+   Context: any thread; no signal handler or interrupt. */
+MTRACE_EXT_API_ mtrace_result mtrace_snapshot_resolve(mtrace_snapshot **out,
+                                                      const mtrace_snapshot *snapshot,
+                                                      const mtrace_resolve_desc *desc)
+    MTRACE_EXT_OFF_(*out = MTRACE_NULL_; return MTRACE_ERR_COMPILED_OUT);
+
+MTRACE_OFF_END_
+
+#endif /* MTRACE_EXT_CODE_NAMES_ */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && (MTRACE_HAS_CODE_NAMES_ || MTRACE_HAS_PROFILE_)
+
+/* ============================================================================================== */
+/* [SECTION] ADDRESS BOOK - code addresses, and what is known about them                          */
+/* ============================================================================================== */
+
+/* Names are found in a *book*. First it gets the addresses. Then each module is asked about its own
+   ones, all at once. The memory is the system's: a program that hooks malloc() would else find
+   blocks of a report in the report. */
+
+/* Memory that grows, and moves when it does. */
+typedef struct mtrace_pool_ {
+    char *data;
+    size_t used;
+    size_t room;
+} mtrace_pool_;
+
+static void mtrace_pool_free_(mtrace_pool_ *p) {
+    if (p->data != NULL) {
+        mtrace_system_free_(p->data, p->room);
+    }
+}
+
+/* Room for `size` bytes behind the used ones. NULL: there is no memory, or it would be more than
+   1 GiB. */
+static char *mtrace_pool_extend_(mtrace_pool_ *p, size_t size) {
+    mtrace_pool_ more = *p;
+    if (size > ((size_t)1 << 30) - p->used) {
+        return NULL;
+    }
+    if (size > p->room - p->used || p->data == NULL) {
+        for (more.room = p->room == 0 ? 65536 : p->room; more.room - p->used < size;) {
+            more.room *= 2;
+        }
+        more.data = (char *)mtrace_system_alloc_(more.room);
+        if (more.data == NULL) {
+            return NULL;
+        }
+        if (p->used != 0) {
+            memcpy(more.data, p->data, p->used);
+        }
+        mtrace_pool_free_(p);
+        *p = more;
+    }
+    return p->data + p->used;
+}
+
+static char *mtrace_pool_add_(mtrace_pool_ *p, const void *bytes, size_t size) {
+    char *at = mtrace_pool_extend_(p, size);
+    if (at != NULL && size != 0) {
+        memcpy(at, bytes, size);
+        p->used += size;
+    }
+    return at;
+}
+
+/* A function, and the code inlined there. Names are offsets in the book's text, 0 if not known. */
+typedef struct mtrace_named_ {
+    uint32_t file;
+    uint32_t function;
+    uint32_t line;
+} mtrace_named_;
+
+typedef struct mtrace_place_ {
+    uint64_t module;  /* see mtrace_module_key_ */
+    uint64_t address; /* in its file */
+    uint64_t start;   /* of the symbol around it */
+    uint32_t symbol;  /* its name: first an offset in the file, then in the book. 0: none */
+    uint32_t first;   /* of its frames, innermost first */
+    uint32_t count;   /* 0: no line is known */
+    uint8_t binding;  /* of the symbol */
+    bool asked;
+} mtrace_place_;
+
+typedef struct mtrace_book_ {
+    mtrace_pool_ places; /* sorted by module and address, after mtrace_book_sort_ */
+    mtrace_pool_ frames;
+    mtrace_pool_ text;
+    uint32_t recent[256]; /* names put last, by hash: most come again soon */
+    bool is_full;         /* it lacks names for want of memory */
+} mtrace_book_;
+
+static void mtrace_book_free_(mtrace_book_ *b) {
+    mtrace_pool_free_(&b->places);
+    mtrace_pool_free_(&b->frames);
+    mtrace_pool_free_(&b->text);
+}
+
+/* Modules of one key are one file. */
+static uint64_t mtrace_module_key_(const mtrace_module *module) {
+    return module->build_id_size != 0 ? XXH64(module->build_id, module->build_id_size, 0)
+                                      : XXH64(module->path, strlen(module->path), module->size);
+}
+
+static uint32_t mtrace_book_name_(mtrace_book_ *b, const char *name, size_t length) {
+    uint32_t *recent = &b->recent[XXH64(name, length, 0) % 256];
+    if (length == 0 || (*recent != 0 && strlen(b->text.data + *recent) == length &&
+                        memcmp(b->text.data + *recent, name, length) == 0)) {
+        return length == 0 ? 0 : *recent;
+    }
+    b->text.used += b->text.used == 0 && mtrace_pool_extend_(&b->text, 1) != NULL; /* a zero byte */
+    if (mtrace_pool_extend_(&b->text, length + 1) == NULL) {
+        b->is_full = true;
+        return 0;
+    }
+    *recent = (uint32_t)b->text.used;
+    mtrace_pool_add_(&b->text, name, length);
+    b->text.data[b->text.used++] = '\0';
+    return *recent;
+}
+
+static mtrace_place_ *mtrace_book_places_(const mtrace_book_ *b, size_t *count) {
+    *count = b->places.used / sizeof(mtrace_place_);
+    return (mtrace_place_ *)(void *)b->places.data;
+}
+
+/* By module and address. Of equal ones the one that was asked comes first. */
+static int mtrace_place_compare_(const void *one, const void *other) {
+    const mtrace_place_ *a = (const mtrace_place_ *)one, *b = (const mtrace_place_ *)other;
+    return a->module != b->module     ? (a->module < b->module ? -1 : 1)
+           : a->address != b->address ? (a->address < b->address ? -1 : 1)
+                                      : b->asked - a->asked;
+}
+
+static void mtrace_book_sort_(mtrace_book_ *b) {
+    size_t count, i, kept = 0;
+    mtrace_place_ *places = mtrace_book_places_(b, &count);
+    if (count != 0) {
+        qsort(places, count, sizeof *places, mtrace_place_compare_);
+    }
+    for (i = 0; i < count; i++) {
+        if (kept == 0 || places[kept - 1].module != places[i].module ||
+            places[kept - 1].address != places[i].address) {
+            places[kept++] = places[i];
+        }
+    }
+    b->places.used = kept * sizeof *places;
+}
+
+/* The number of the first place that is not before this one. */
+static size_t mtrace_book_find_(const mtrace_book_ *b, uint64_t module, uint64_t address) {
+    size_t count, low = 0;
+    const mtrace_place_ *places = mtrace_book_places_(b, &count);
+    while (low < count) {
+        size_t middle = low + (count - low) / 2;
+        bool before = places[middle].module != module ? places[middle].module < module
+                                                      : places[middle].address < address;
+        low = before ? middle + 1 : low;
+        count = before ? count : middle;
+    }
+    return low;
+}
+
+/* Adds an address. Many come several times, so before the pool grows it is sorted. */
+static bool mtrace_book_add_(mtrace_book_ *b, uint64_t module, uint64_t address) {
+    mtrace_place_ place = MTRACE_ZERO_;
+    size_t more = 0;
+    place.module = module;
+    place.address = address;
+    if (b->places.room - b->places.used < sizeof place) {
+        mtrace_book_sort_(b);
+        more = b->places.room / 2;
+    }
+    if (mtrace_pool_extend_(&b->places, more + sizeof place) == NULL) {
+        b->is_full = true;
+        return false;
+    }
+    return mtrace_pool_add_(&b->places, &place, sizeof place) != NULL;
+}
+
+/* ============================================================================================== */
+/* [SECTION] OBJECT FILES - build id, symbols and image size of ELF files of any machine          */
+/* ============================================================================================== */
+
+/* Numbers in the file are not trusted. Each read is checked against the file's size. */
+enum {
+    MTRACE_SHT_SYMTAB_ = 2,
+    MTRACE_SHT_NOTE_ = 7,
+    MTRACE_SHT_NOBITS_ = 8,
+    MTRACE_SHT_DYNSYM_ = 11,
+    MTRACE_STT_FUNC_ = 2,
+    MTRACE_STT_IFUNC_ = 10,
+    MTRACE_STB_WEAK_ = 2,
+    MTRACE_EM_ARM_ = 40,
+    MTRACE_NAME_MAX_ = 4096
+};
+
+typedef struct mtrace_elf_section_ {
+    uint64_t offset;
+    uint64_t size;
+    uint64_t element;
+    uint32_t name;
+    uint32_t type;
+    uint32_t link;
+} mtrace_elf_section_;
+
+typedef struct mtrace_object_ {
+    FILE *file; /* NULL: none */
+    uint64_t size;
+    uint64_t image; /* bytes in memory */
+    uint64_t align; /* of its segments */
+    mtrace_elf_section_ symbols, strings;
+    uint32_t machine;
+    uint32_t build_id_size;
+    unsigned char build_id[32];
+    bool is_wide; /* 64 bits */
+    bool is_big;  /* the first byte of a number is the highest */
+    bool has_lines;
+    char path[MTRACE_NAME_MAX_];
+    char name[MTRACE_NAME_MAX_]; /* the symbol's that was read last */
+} mtrace_object_;
+
+static bool mtrace_object_read_(const mtrace_object_ *o, uint64_t at, void *to, size_t size) {
+    return at <= o->size && size <= o->size - at && fseek(o->file, (long)at, SEEK_SET) == 0 &&
+           fread(to, 1, size, o->file) == size;
+}
+
+static uint64_t mtrace_object_number_(const mtrace_object_ *o, const unsigned char *at,
+                                      size_t bytes) {
+    uint64_t value = 0;
+    size_t i;
+    for (i = 0; i < bytes; i++) {
+        value = value << 8 | at[o->is_big ? i : bytes - 1 - i];
+    }
+    return value;
+}
+
+/* A number of 4 bytes in 32-bit files and of 8 in 64-bit ones. */
+static uint64_t mtrace_object_word_(const mtrace_object_ *o, const unsigned char *at, size_t narrow,
+                                    size_t wide) {
+    return o->is_wide ? mtrace_object_number_(o, at + wide, 8)
+                      : mtrace_object_number_(o, at + narrow, 4);
+}
+
+/* The table of sections, or of segments. */
+typedef struct mtrace_elf_table_ {
+    uint64_t offset;
+    uint64_t count;
+    uint32_t element;
+} mtrace_elf_table_;
+
+static bool mtrace_section_read_(const mtrace_object_ *o, const mtrace_elf_table_ *table,
+                                 uint64_t number, mtrace_elf_section_ *out) {
+    unsigned char bytes[64];
+    size_t size = o->is_wide ? 64 : 40;
+    if (number >= table->count || table->element < size ||
+        !mtrace_object_read_(o, table->offset + number * table->element, bytes, size)) {
+        return false;
+    }
+    out->name = (uint32_t)mtrace_object_number_(o, bytes, 4);
+    out->type = (uint32_t)mtrace_object_number_(o, bytes + 4, 4);
+    out->offset = mtrace_object_word_(o, bytes, 16, 24);
+    out->size = mtrace_object_word_(o, bytes, 20, 32);
+    out->link = (uint32_t)mtrace_object_number_(o, bytes + (o->is_wide ? 40 : 24), 4);
+    out->element = mtrace_object_word_(o, bytes, 36, 56);
+    return out->type == MTRACE_SHT_NOBITS_ || (out->offset <= o->size && out->size <= o->size);
+}
+
+/* The build id among notes. */
+static void mtrace_object_notes_(mtrace_object_ *o, uint64_t at, uint64_t size) {
+    const uint32_t gnu_build_id = 3;
+    unsigned char note[16];
+    uint64_t end = at + size;
+    while (at < end && end - at >= sizeof note && mtrace_object_read_(o, at, note, sizeof note)) {
+        uint64_t name = mtrace_object_number_(o, note, 4);
+        uint64_t text = mtrace_object_number_(o, note + 4, 4);
+        uint64_t begin = at + 12 + (name + 3) / 4 * 4;
+        if (name == 4 && memcmp(note + 12, "GNU", 4) == 0 && text <= sizeof o->build_id &&
+            mtrace_object_number_(o, note + 8, 4) == gnu_build_id && begin + text <= end &&
+            mtrace_object_read_(o, begin, o->build_id, (size_t)text)) {
+            o->build_id_size = (uint32_t)text;
+            return;
+        }
+        at = begin + (text + 3) / 4 * 4;
+    }
+}
+
+static void mtrace_object_segments_(mtrace_object_ *o, const mtrace_elf_table_ *table) {
+    const uint32_t load = 1, note = 4;
+    uint64_t low = UINT64_MAX, high = 0, i;
+    unsigned char bytes[56];
+    size_t size = o->is_wide ? 56 : 32;
+    for (i = 0; i < table->count && table->element >= size; i++) {
+        uint64_t type, start, length;
+        if (!mtrace_object_read_(o, table->offset + i * table->element, bytes, size)) {
+            return;
+        }
+        type = mtrace_object_number_(o, bytes, 4);
+        start = mtrace_object_word_(o, bytes, 8, 16);
+        length = mtrace_object_word_(o, bytes, 20, 40);
+        if (type == load) {
+            uint64_t align = mtrace_object_word_(o, bytes, 28, 48);
+            low = start < low ? start : low;
+            high = start + length > high ? start + length : high;
+            o->align = align > o->align ? align : o->align;
+        } else if (type == note && o->build_id_size == 0) {
+            mtrace_object_notes_(o, mtrace_object_word_(o, bytes, 4, 8),
+                                 mtrace_object_word_(o, bytes, 16, 32));
+        }
+    }
+    o->image = high > low ? high - low : 0;
+}
+
+/* Sections that lead addr2line to lines. */
+static bool mtrace_section_has_lines_(const char *name) {
+    return strcmp(name, ".debug_info") == 0 || strcmp(name, ".zdebug_info") == 0 ||
+           strcmp(name, ".debug_line") == 0 || strcmp(name, ".gnu_debuglink") == 0;
+}
+
+static void mtrace_object_sections_(mtrace_object_ *o, mtrace_elf_table_ *table, uint64_t names) {
+    mtrace_elf_section_ section, text;
+    char name[20];
+    uint64_t i;
+    if (!mtrace_section_read_(o, table, names, &text)) {
+        return;
+    }
+    for (i = 1; i < table->count && mtrace_section_read_(o, table, i, &section); i++) {
+        memset(name, 0, sizeof name);
+        if (section.type == MTRACE_SHT_NOBITS_) {
+            continue;
+        }
+        if (section.type == MTRACE_SHT_NOTE_ && o->build_id_size == 0) {
+            mtrace_object_notes_(o, section.offset, section.size);
+        }
+        if (section.type == MTRACE_SHT_SYMTAB_ ||
+            (section.type == MTRACE_SHT_DYNSYM_ && o->symbols.type == 0)) {
+            o->symbols = section;
+        }
+        if (mtrace_object_read_(o, text.offset + section.name, name, sizeof name - 1)) {
+            o->has_lines = o->has_lines || mtrace_section_has_lines_(name);
+        }
+    }
+    if (!mtrace_section_read_(o, table, o->symbols.link, &o->strings)) {
+        o->symbols.type = 0;
+    }
+}
+
+/* Reads the head of the file. More than 65,279 sections, and their number stands in the first. */
+static bool mtrace_object_head_(mtrace_object_ *o) {
+    unsigned char head[64];
+    mtrace_elf_table_ segments, sections;
+    mtrace_elf_section_ first;
+    const unsigned char *sizes;
+    uint64_t names;
+    if (!mtrace_object_read_(o, 0, head, 52) || memcmp(head, "\177ELF", 4) != 0 || head[4] < 1 ||
+        head[4] > 2 || head[5] < 1 || head[5] > 2) {
+        return false;
+    }
+    o->is_wide = head[4] == 2;
+    o->is_big = head[5] == 2;
+    if (o->is_wide && !mtrace_object_read_(o, 0, head, 64)) {
+        return false;
+    }
+    sizes = head + (o->is_wide ? 54 : 42);
+    o->machine = (uint32_t)mtrace_object_number_(o, head + 18, 2);
+    segments.offset = mtrace_object_word_(o, head, 28, 32);
+    segments.element = (uint32_t)mtrace_object_number_(o, sizes, 2);
+    segments.count = mtrace_object_number_(o, sizes + 2, 2);
+    sections.offset = mtrace_object_word_(o, head, 32, 40);
+    sections.element = (uint32_t)mtrace_object_number_(o, sizes + 4, 2);
+    sections.count = mtrace_object_number_(o, sizes + 6, 2);
+    names = mtrace_object_number_(o, sizes + 8, 2);
+    if (sections.offset != 0 && (sections.count == 0 || names == 0xffff)) {
+        bool is_many = sections.count == 0;
+        sections.count = is_many ? 1 : sections.count;
+        if (mtrace_section_read_(o, &sections, 0, &first)) {
+            sections.count = is_many ? first.size : sections.count;
+            names = names == 0xffff ? first.link : names;
+        }
+    }
+    mtrace_object_sections_(o, &sections, names);
+    mtrace_object_segments_(o, &segments);
+    return true;
+}
+
+static void mtrace_object_close_(mtrace_object_ *o) {
+    if (o->file != NULL) {
+        fclose(o->file);
+        o->file = NULL;
+    }
+}
+
+/* Opens o->path. */
+static bool mtrace_object_open_(mtrace_object_ *o) {
+    long size;
+    memset(o, 0, offsetof(mtrace_object_, path));
+    o->file = mtrace_open_regular_(o->path);
+    if (o->file == NULL) {
+        return false;
+    }
+    size = fseek(o->file, 0, SEEK_END) == 0 ? ftell(o->file) : 0;
+    o->size = size > 0 ? (uint64_t)size : 0;
+    if (!mtrace_object_head_(o)) {
+        mtrace_object_close_(o);
+    }
+    return o->file != NULL;
+}
+
+/* --- symbols --- */
+
+/* Takes a symbol for the addresses in it, if it is a better one: it begins later, or it is
+   global. */
+static size_t mtrace_symbol_offer_(mtrace_place_ **places, size_t count,
+                                   const mtrace_place_ *symbol, uint64_t size) {
+    size_t low = 0, end = count, i;
+    while (low < end) {
+        size_t middle = low + (end - low) / 2;
+        bool before = places[middle]->address < symbol->start;
+        low = before ? middle + 1 : low;
+        end = before ? end : middle;
+    }
+    for (i = low; i < count && places[i]->address - symbol->start < size; i++) {
+        mtrace_place_ *place = places[i];
+        if (place->symbol == 0 || place->start < symbol->start ||
+            (place->start == symbol->start && place->binding < symbol->binding)) {
+            place->symbol = symbol->symbol;
+            place->start = symbol->start;
+            place->binding = symbol->binding;
+        }
+    }
+    return i - low;
+}
+
+/* Global ones are the best, weak ones are next. Returns 0 if the symbol is no function with a
+   size. */
+static uint64_t mtrace_symbol_read_(const mtrace_object_ *o, const unsigned char *at,
+                                    mtrace_place_ *out) {
+    unsigned info = at[o->is_wide ? 4 : 12];
+    uint64_t section = mtrace_object_number_(o, at + (o->is_wide ? 6 : 14), 2);
+    uint64_t thumb = o->machine == MTRACE_EM_ARM_;
+    out->symbol = (uint32_t)mtrace_object_number_(o, at, 4);
+    out->start = mtrace_object_word_(o, at, 4, 8) & ~thumb;
+    out->binding = (uint8_t)(info >> 4 == 0 ? 0 : info >> 4 == MTRACE_STB_WEAK_ ? 1 : 2);
+    info &= 15;
+    return section != 0 && (info == MTRACE_STT_FUNC_ || info == MTRACE_STT_IFUNC_)
+               ? mtrace_object_word_(o, at, 8, 16)
+               : 0;
+}
+
+/* Finds the symbols around addresses, which are sorted. Symbols hardly overlap. In a file where
+   they do, the search ends before it takes long. */
+static void mtrace_object_symbols_(const mtrace_object_ *o, mtrace_place_ **places, size_t count) {
+    unsigned char bytes[24 * 128];
+    size_t each = o->is_wide ? 24 : 16, offers = 0, i, n;
+    uint64_t at = o->symbols.offset, left = o->symbols.size / each;
+    if (o->symbols.type == 0 || o->symbols.element != each) {
+        return;
+    }
+    for (; left > 0 && offers < (size_t)1 << 26; left -= n, at += n * each) {
+        n = left < 128 ? (size_t)left : 128;
+        if (!mtrace_object_read_(o, at, bytes, n * each)) {
+            return;
+        }
+        for (i = 0; i < n; i++) {
+            mtrace_place_ symbol = MTRACE_ZERO_;
+            uint64_t size = mtrace_symbol_read_(o, bytes + i * each, &symbol);
+            offers += size == 0 ? 0 : mtrace_symbol_offer_(places, count, &symbol, size);
+        }
+    }
+}
+
+#if defined(__GNUC__) && defined(__ELF__) && !defined(__wasm__)
+/* Of the C++ library, if the program has one. Its answer is malloc's. */
+extern char *mtrace_demangle_(const char *name, char *buffer, size_t *size,
+                              int *status) __asm__("__cxa_demangle") __attribute__((weak));
+#define MTRACE_DEMANGLE_(name)                                                                     \
+    (mtrace_demangle_ == NULL ? NULL : mtrace_demangle_(name, NULL, NULL, NULL))
+#else
+#define MTRACE_DEMANGLE_(name) NULL
+#endif
+
+static bool mtrace_is_mangled_(const char *name) {
+    return name[0] == '_' && (name[1] == 'Z' || name[1] == 'R');
+}
+
+/* Puts a symbol's name into the book, without its version (memcpy@@GLIBC_2.14). */
+static uint32_t mtrace_symbol_name_(mtrace_book_ *book, mtrace_object_ *o, uint64_t offset) {
+    char *name = o->name, *plain;
+    uint64_t left = offset < o->strings.size ? o->strings.size - offset : 0;
+    size_t size = left < sizeof o->name ? (size_t)left : sizeof o->name - 1;
+    uint32_t kept;
+    if (!mtrace_object_read_(o, o->strings.offset + offset, name, size)) {
+        return 0;
+    }
+    name[size] = '\0';
+    name[size == 0 ? 0 : 1 + strcspn(name + 1, "@")] = '\0';
+    plain = mtrace_is_mangled_(name) ? MTRACE_DEMANGLE_(name) : NULL;
+    kept = plain != NULL ? mtrace_book_name_(book, plain, strlen(plain))
+                         : mtrace_book_name_(book, name, strlen(name));
+    free(plain);
+    return kept;
+}
+
+/* The symbols' offsets become names in the book. */
+static void mtrace_symbols_name_(mtrace_book_ *book, mtrace_object_ *o, mtrace_place_ **places,
+                                 size_t count) {
+    uint32_t offset = 0, name = 0;
+    size_t i;
+    for (i = 0; i < count; i++) {
+        if (places[i]->symbol != offset) {
+            offset = places[i]->symbol;
+            name = offset == 0 ? 0 : mtrace_symbol_name_(book, o, offset);
+        }
+        places[i]->symbol = name;
+    }
+}
+
+/* ============================================================================================== */
+/* [SECTION] SYMBOLIZER - asks about a module's addresses: its file, its symbols, addr2line       */
+/* ============================================================================================== */
+
+typedef struct mtrace_asking_ {
+    const mtrace_resolve_desc *desc;
+    mtrace_book_ *book;
+    uint64_t deadline;      /* of the programs */
+    mtrace_pool_ wanted;    /* pointers to the module's places that nobody asked about */
+    mtrace_pool_ words;     /* of a command, as pointers */
+    mtrace_pool_ arguments; /* their text */
+    mtrace_pool_ output;    /* of the command */
+    mtrace_object_ object;  /* the file that is asked */
+    mtrace_object_ other;   /* another one for the same module */
+    const char *why;        /* the reason why there is no file */
+} mtrace_asking_;
+
+static mtrace_asking_ *mtrace_asking_begin_(const mtrace_resolve_desc *desc, mtrace_book_ *book) {
+    static const mtrace_resolve_desc usual = MTRACE_ZERO_;
+    mtrace_asking_ *a = (mtrace_asking_ *)mtrace_system_alloc_(sizeof *a);
+    if (a != NULL) {
+        memset(a, 0, sizeof *a);
+        a->desc = desc != NULL ? desc : &usual;
+        a->book = book;
+        a->deadline =
+            mtrace_recorder_now() +
+            (uint64_t)(a->desc->timeout_ms != 0 ? a->desc->timeout_ms : 20000) * MTRACE_NS_PER_MS_;
+    }
+    return a;
+}
+
+static void mtrace_asking_end_(mtrace_asking_ *a) {
+    mtrace_pool_free_(&a->wanted);
+    mtrace_pool_free_(&a->words);
+    mtrace_pool_free_(&a->arguments);
+    mtrace_pool_free_(&a->output);
+    mtrace_system_free_(a, sizeof *a);
+}
+
+/* --- the module's file --- */
+
+static const char *mtrace_base_name_(const char *path) {
+    const char *slash = strrchr(path, '/');
+    return slash != NULL ? slash + 1 : path;
+}
+
+/* Is it this module's? Its memory can be larger than the segments by parts of a page. */
+static bool mtrace_object_is_of_(const mtrace_object_ *o, const mtrace_module *module) {
+    if (module->build_id_size != 0) {
+        return o->build_id_size == module->build_id_size &&
+               memcmp(o->build_id, module->build_id, o->build_id_size) == 0;
+    }
+    return module->size == 0 ||
+           (module->size >= o->image && module->size - o->image <= 2 * o->align);
+}
+
+/* Opens folder/path if it is the module's. */
+static bool mtrace_object_try_(mtrace_asking_ *a, mtrace_object_ *o, const mtrace_module *module,
+                               const char *folder, const char *path) {
+    const char *between = folder[0] == '\0' || path[0] == '/' ? "" : "/";
+    int length = snprintf(o->path, sizeof o->path, "%s%s%s", folder, between, path);
+    if (length < 0 || (size_t)length >= sizeof o->path || !mtrace_object_open_(o)) {
+        return false;
+    }
+    if (!mtrace_object_is_of_(o, module)) {
+        a->why = "the file is of another build";
+        mtrace_object_close_(o);
+    }
+    return o->file != NULL;
+}
+
+/* The program's own file is also there when its path leads to another one by now. */
+static bool mtrace_object_find_(mtrace_asking_ *a, mtrace_object_ *o, const mtrace_module *module) {
+    const char *root = a->desc->root, *why;
+    char running[64];
+    bool found = mtrace_object_try_(a, o, module, root != NULL ? root : "", module->path);
+    if (!found && root != NULL) {
+        return mtrace_object_try_(a, o, module, root, mtrace_base_name_(module->path));
+    }
+    if (!found && module->build_id_size != 0) {
+        why = a->why;
+        snprintf(running, sizeof running, "/proc/%lu/exe", mtrace_process_());
+        found = mtrace_object_try_(a, o, module, "", running);
+        a->why = why;
+    }
+    return found;
+}
+
+/* Opens folder/.build-id/ab/cdef.debug. */
+static bool mtrace_debug_try_(mtrace_asking_ *a, mtrace_object_ *o, const mtrace_module *module,
+                              const char *root, const char *folder) {
+    char path[128];
+    size_t length = (size_t)snprintf(path, sizeof path, "/.build-id/%02x/", module->build_id[0]);
+    uint32_t i;
+    char *in = a->other.name; /* is free */
+    for (i = 1; i < module->build_id_size; i++) {
+        length +=
+            (size_t)snprintf(path + length, sizeof path - length, "%02x", module->build_id[i]);
+    }
+    snprintf(path + length, sizeof path - length, ".debug");
+    length = (size_t)snprintf(in, sizeof a->other.name, "%s%s", root, folder);
+    return length < sizeof a->other.name && mtrace_object_try_(a, o, module, in, path);
+}
+
+/* The module's separate debug file. Without a build id of its own, the module has its file's. */
+static bool mtrace_debug_find_(mtrace_asking_ *a, mtrace_object_ *o, const mtrace_module *module,
+                               const mtrace_object_ *file) {
+    const char *root = a->desc->root != NULL ? a->desc->root : "";
+    mtrace_module known = *module;
+    if (known.build_id_size == 0 && file->file != NULL) {
+        known.build_id_size = file->build_id_size;
+        memcpy(known.build_id, file->build_id, sizeof known.build_id);
+    }
+    return known.build_id_size != 0 &&
+           ((a->desc->debug != NULL && mtrace_debug_try_(a, o, &known, "", a->desc->debug)) ||
+            mtrace_debug_try_(a, o, &known, root, "/usr/lib/debug"));
+}
+
+/* Opens the file to ask: the module's, or the separate debug file if the module has no lines. */
+static bool mtrace_object_choose_(mtrace_asking_ *a, const mtrace_module *module) {
+    a->why = "no such file, or not an ELF file";
+    mtrace_object_find_(a, &a->object, module);
+    if (!a->object.has_lines && mtrace_debug_find_(a, &a->other, module, &a->object)) {
+        mtrace_object_close_(&a->object);
+        a->object = a->other;
+    }
+    return a->object.file != NULL;
+}
+
+/* --- a program of the user's PATH --- */
+
+#if defined(__linux__) && MTRACE_HOSTED_ && !defined(__dietlibc__)
+#define MTRACE_SPAWNS_ 1
+#include <poll.h>
+#include <signal.h>
+#include <spawn.h>
+#include <sys/wait.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern char **environ;
+extern int kill(pid_t process, int signal); /* strict C hides it */
+#ifdef __cplusplus
+}
+#endif
+
+typedef struct mtrace_child_ {
+    pid_t process;
+    int output;
+    bool ended;
+    bool succeeded;
+} mtrace_child_;
+
+/* Adds a word to the command. */
+static bool mtrace_word_add_(mtrace_asking_ *a, const char *word) {
+    uintptr_t offset = a->arguments.used;
+    return mtrace_pool_add_(&a->arguments, word, strlen(word) + 1) != NULL &&
+           mtrace_pool_add_(&a->words, &offset, sizeof offset) != NULL;
+}
+
+/* The offsets of words become pointers, and behind them comes the environment for the program:
+   without the libraries that may be this tracer, and without its switches. */
+static char **mtrace_words_end_(mtrace_asking_ *a, char ***environment) {
+    size_t count = a->words.used / sizeof(char *), i, kept = count + 1;
+    uintptr_t *offsets;
+    char **words;
+    for (i = 0; environ != NULL && environ[i] != NULL; i++) {
+    }
+    offsets = mtrace_pool_extend_(&a->words, (i + 2) * sizeof *words) == NULL
+                  ? NULL
+                  : (uintptr_t *)(void *)a->words.data;
+    if (offsets == NULL) {
+        return NULL;
+    }
+    words = (char **)(void *)a->words.data;
+    for (i = 0; i < count; i++) {
+        words[i] = a->arguments.data + offsets[i];
+    }
+    words[count] = NULL;
+    for (i = 0; !mtrace_is_privileged_() && environ != NULL && environ[i] != NULL; i++) {
+        const char *word = environ[i];
+        if (strncmp(word, "LD_PRELOAD=", 11) != 0 && strncmp(word, "LD_AUDIT=", 9) != 0 &&
+            strncmp(word, "MTRACE", 6) != 0) {
+            words[kept++] = environ[i];
+        }
+    }
+    words[kept] = NULL;
+    *environment = words + count + 1;
+    return words;
+}
+
+/* Starts the command without a shell. Nothing is read from the terminal. With raised privileges the
+   caller's PATH does not count. */
+static bool mtrace_child_start_(mtrace_asking_ *a, mtrace_child_ *child, int output) {
+    posix_spawn_file_actions_t files;
+    char program[256], **environment, **words = mtrace_words_end_(a, &environment);
+    bool done, in_path;
+    if (words == NULL) {
+        return false;
+    }
+    in_path = strchr(words[0], '/') == NULL;
+    snprintf(program, sizeof program, "%s%s", in_path && mtrace_is_privileged_() ? "/usr/bin/" : "",
+             words[0]);
+    posix_spawn_file_actions_init(&files);
+    posix_spawn_file_actions_adddup2(&files, output, 1);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
+    done = posix_spawnp(&child->process, in_path ? program : words[0], &files, NULL, words,
+                        environment) == 0;
+    posix_spawn_file_actions_destroy(&files);
+    return done;
+}
+
+/* Looks whether it has ended. If somebody else waited for it, it has. */
+static void mtrace_child_look_(mtrace_child_ *child) {
+    int status = 0;
+    pid_t found = waitpid(child->process, &status, WNOHANG);
+    if (found == child->process || (found < 0 && errno != EINTR)) {
+        child->ended = true;
+        child->succeeded = status == 0;
+    }
+}
+
+/* Reads what is there. False: no more will come. */
+static bool mtrace_child_read_(mtrace_child_ *child, mtrace_pool_ *output) {
+    struct pollfd wait;
+    char *at = mtrace_pool_extend_(output, 65536);
+    ssize_t n = 0;
+    int ready;
+    wait.fd = child->output;
+    wait.events = POLLIN;
+    ready = at == NULL ? -1 : poll(&wait, 1, 50);
+    if (ready > 0) {
+        n = read(child->output, at, 65536);
+        output->used += n > 0 ? (size_t)n : 0;
+    }
+    if (ready == 0) {
+        mtrace_child_look_(child);
+        return !child->ended;
+    }
+    return at != NULL && (n > 0 || ((ready < 0 || n < 0) && errno == EINTR));
+}
+
+/* Reads the program's output. At the deadline it is killed. */
+static void mtrace_child_finish_(mtrace_asking_ *a, mtrace_child_ *child) {
+    bool reads = true;
+    while (!child->ended && mtrace_recorder_now() < a->deadline) {
+        if (reads) {
+            reads = mtrace_child_read_(child, &a->output);
+        } else {
+            mtrace_child_look_(child);
+            poll(NULL, 0, child->ended ? 0 : 1);
+        }
+    }
+    if (!child->ended) {
+        kill(child->process, SIGKILL);
+        while (waitpid(child->process, NULL, 0) < 0 && errno == EINTR) {
+        }
+    }
+}
+
+/* Runs the command of a->words. Its output is then in a->output. *whole: it is complete. False:
+   there is no such program. */
+static bool mtrace_command_run_(mtrace_asking_ *a, bool *whole) {
+    mtrace_child_ child = MTRACE_ZERO_;
+    int ends[2];
+    bool started;
+    a->output.used = 0;
+    if (mtrace_recorder_now() >= a->deadline || pipe(ends) != 0) {
+        return false;
+    }
+    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
+    started = mtrace_child_start_(a, &child, ends[1]);
+    close(ends[1]);
+    child.output = ends[0];
+    if (started) {
+        mtrace_child_finish_(a, &child);
+    }
+    close(ends[0]);
+    *whole = child.succeeded;
+    return started;
+}
+#else
+#define MTRACE_SPAWNS_ 0
+static bool mtrace_word_add_(mtrace_asking_ *a, const char *word) {
+    (void)a;
+    (void)word;
+    return false;
+}
+
+static bool mtrace_command_run_(mtrace_asking_ *a, bool *whole) {
+    (void)a;
+    *whole = false;
+    return false;
+}
+#endif
+
+/* --- addr2line --- */
+
+/* Takes the next line off. NULL: there is no whole one. */
+static char *mtrace_output_line_(char **at, char *end) {
+    char *line = *at, *stop = line < end ? (char *)memchr(line, '\n', (size_t)(end - line)) : NULL;
+    if (stop == NULL) {
+        return NULL;
+    }
+    *stop = '\0';
+    *at = stop + 1;
+    return line;
+}
+
+/* Adds a frame of "dir/file.c:12 (discriminator 3)". Returns its line. */
+static uint32_t mtrace_frame_add_(mtrace_book_ *book, const char *function, const char *location) {
+    const char *colon = strrchr(location, ':');
+    mtrace_named_ named;
+    named.line = colon == NULL ? 0 : (uint32_t)strtoul(colon + 1, NULL, 10);
+    named.line = strncmp(location, "??:", 3) == 0 ? 0 : named.line;
+    named.file =
+        named.line == 0 ? 0 : mtrace_book_name_(book, location, (size_t)(colon - location));
+    named.line = named.file == 0 ? 0 : named.line;
+    named.function =
+        strcmp(function, "??") == 0 ? 0 : mtrace_book_name_(book, function, strlen(function));
+    if (mtrace_pool_add_(&book->frames, &named, sizeof named) == NULL) {
+        book->is_full = true;
+        return 0;
+    }
+    return named.line;
+}
+
+static mtrace_named_ *mtrace_named_at_(const mtrace_book_ *book, uint32_t number) {
+    return (mtrace_named_ *)(void *)book->frames.data + number;
+}
+
+/* The answer about one address ends. Without a line it counts only if it demangles the symbol. The
+   outermost function is the symbol's. */
+static void mtrace_answer_end_(mtrace_book_ *book, mtrace_place_ *place, uint32_t first,
+                               bool has_line) {
+    uint32_t end = (uint32_t)(book->frames.used / sizeof(mtrace_named_));
+    mtrace_named_ *outermost = end > first ? mtrace_named_at_(book, end - 1) : NULL;
+    if (outermost != NULL && has_line) {
+        outermost->function = outermost->function != 0 ? outermost->function : place->symbol;
+        place->first = first;
+        place->count = end - first;
+        return;
+    }
+    if (outermost != NULL && outermost->function != 0 && place->symbol != 0 &&
+        mtrace_is_mangled_(book->text.data + place->symbol)) {
+        place->symbol = outermost->function;
+    }
+    book->frames.used = first * sizeof(mtrace_named_);
+}
+
+/* Reads the answers: each is an address, then a name and a location for the function there and for
+   each function that it is inlined into. An answer that may be cut is left out. */
+static void mtrace_answers_read_(mtrace_asking_ *a, mtrace_place_ **places, size_t count,
+                                 bool whole) {
+    mtrace_book_ *book = a->book;
+    char *at = a->output.data, *end = at + a->output.used;
+    char *line = mtrace_output_line_(&at, end), *location;
+    size_t i;
+    for (i = 0; i < count && line != NULL; i++) {
+        uint32_t first = (uint32_t)(book->frames.used / sizeof(mtrace_named_));
+        bool has_line = false;
+        if (strncmp(line, "0x", 2) != 0 || strtoull(line, NULL, 16) != places[i]->address) {
+            return; /* an answer to something else */
+        }
+        while ((line = mtrace_output_line_(&at, end)) != NULL && strncmp(line, "0x", 2) != 0 &&
+               (location = mtrace_output_line_(&at, end)) != NULL) {
+            has_line = mtrace_frame_add_(book, line, location) != 0 || has_line;
+        }
+        has_line = has_line && (whole || line != NULL);
+        mtrace_answer_end_(book, places[i], first, has_line);
+    }
+}
+
+/* Asks a program about these addresses. */
+static bool mtrace_tool_ask_some_(mtrace_asking_ *a, const char *tool, mtrace_place_ **places,
+                                  size_t count) {
+    static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
+    bool good, whole = false;
+    char word[32];
+    size_t i;
+    a->words.used = a->arguments.used = 0;
+    good = mtrace_word_add_(a, tool);
+    for (i = 0; good && i < sizeof options / sizeof *options; i++) {
+        good = mtrace_word_add_(a, options[i]);
+    }
+    good = good && mtrace_word_add_(a, a->object.path);
+    for (i = 0; good && i < count; i++) {
+        snprintf(word, sizeof word, "0x%llx", (unsigned long long)places[i]->address);
+        good = mtrace_word_add_(a, word);
+    }
+    good = good && mtrace_command_run_(a, &whole);
+    if (good && a->output.used != 0) {
+        mtrace_answers_read_(a, places, count, whole);
+    }
+    return good;
+}
+
+/* Asks about the places that have no line yet, at most 1,000 in one command. */
+static void mtrace_tool_ask_(mtrace_asking_ *a, const char *tool, mtrace_place_ **places,
+                             size_t count) {
+    const size_t at_once = 1000;
+    size_t i, n = 0, open = 0;
+    for (i = 0; i < count; i++) {
+        mtrace_place_ *place = places[i];
+        if (place->count == 0) { /* these go to the front, the others stay behind */
+            places[i] = places[open];
+            places[open++] = place;
+        }
+    }
+    for (i = 0; i < open; i += n) {
+        n = open - i < at_once ? open - i : at_once;
+        if (!mtrace_tool_ask_some_(a, tool, places + i, n)) {
+            return;
+        }
+    }
+}
+
+static const char *const mtrace_tools_[] = {"addr2line", "llvm-addr2line"};
+enum { MTRACE_TOOLS_ = sizeof mtrace_tools_ / sizeof *mtrace_tools_ };
+
+static void mtrace_tools_ask_(mtrace_asking_ *a, mtrace_place_ **places, size_t count) {
+    const char *tool = a->desc->tool;
+    size_t i;
+    if (tool != NULL && tool[0] != '\0') {
+        mtrace_tool_ask_(a, tool, places, count);
+    }
+    for (i = 0; tool == NULL && i < MTRACE_TOOLS_; i++) {
+        mtrace_tool_ask_(a, mtrace_tools_[i], places, count);
+    }
+}
+
+/* --- a module --- */
+
+/* Collects the module's places that nobody asked about. */
+static mtrace_place_ **mtrace_wanted_find_(mtrace_asking_ *a, uint64_t module, size_t *count) {
+    size_t end, i;
+    mtrace_place_ *places = mtrace_book_places_(a->book, &end);
+    a->wanted.used = 0;
+    for (i = mtrace_book_find_(a->book, module, 0); i < end && places[i].module == module; i++) {
+        mtrace_place_ *place = &places[i];
+        if (!place->asked && mtrace_pool_add_(&a->wanted, &place, sizeof place) == NULL) {
+            a->book->is_full = true;
+        }
+    }
+    *count = a->wanted.used / sizeof(mtrace_place_ *);
+    return (mtrace_place_ **)(void *)a->wanted.data;
+}
+
+static void mtrace_module_unnamed_(mtrace_asking_ *a, const mtrace_module *module) {
+    mtrace_text_ t;
+    char line[MTRACE_TEXT_LINE_];
+    if (a->desc->write != NULL) {
+        mtrace_text_to_callback_(&t, line, a->desc->write, a->desc->write_user);
+        mtrace_put_(&t, "mtrace: no names for ");
+        mtrace_put_name_(&t, module->path);
+        mtrace_put_(&t, ": ");
+        mtrace_put_(&t, a->why);
+        mtrace_put_char_(&t, '\n');
+        mtrace_text_end_(&t);
+    }
+}
+
+/* A program is worth its start only if the file has lines, or symbols to demangle. */
+static bool mtrace_needs_tool_(const mtrace_asking_ *a, mtrace_place_ **places, size_t count) {
+    size_t i = 0;
+    while (
+        i < count && !a->object.has_lines &&
+        (places[i]->symbol == 0 || !mtrace_is_mangled_(a->book->text.data + places[i]->symbol))) {
+        i++;
+    }
+    return i < count;
+}
+
+/* Asks about the module's places in a sorted book. Without a file they stay open: it may come. */
+static void mtrace_module_ask_(mtrace_asking_ *a, const mtrace_module *module) {
+    size_t count, i;
+    mtrace_place_ **places = mtrace_wanted_find_(a, mtrace_module_key_(module), &count);
+    if (count == 0) {
+        return;
+    }
+    if (!mtrace_object_choose_(a, module)) {
+        mtrace_module_unnamed_(a, module);
+        return;
+    }
+    mtrace_object_symbols_(&a->object, places, count);
+    mtrace_symbols_name_(a->book, &a->object, places, count);
+    mtrace_object_close_(&a->object);
+    if (mtrace_needs_tool_(a, places, count)) {
+        mtrace_tools_ask_(a, places, count);
+    }
+    for (i = 0; i < count; i++) {
+        places[i]->asked = true;
+    }
+}
+
+#if MTRACE_HAS_CODE_NAMES_
+
+/* ============================================================================================== */
+/* [SECTION] RESOLVE - a snapshot with the names of a book                                        */
+/* ============================================================================================== */
+
+/* Is it code in a module, without a line? */
+static bool mtrace_is_open_(const mtrace_frame *frame) {
+    return mtrace_is_code_(frame) && frame->module != NULL;
+}
+
+/* Puts the snapshot's code into the book. *keys: of its modules, to be freed. */
+static bool mtrace_book_collect_(mtrace_book_ *book, const mtrace_snapshot_parts *parts,
+                                 mtrace_pool_ *keys) {
+    const uint64_t *key;
+    bool good = true;
+    size_t i;
+    uint32_t j;
+    for (i = 0; good && i < parts->module_count; i++) {
+        uint64_t made = mtrace_module_key_(&parts->modules[i]);
+        good = mtrace_pool_add_(keys, &made, sizeof made) != NULL;
+    }
+    key = (const uint64_t *)(void *)keys->data;
+    for (i = 0; good && i < parts->row_count; i++) {
+        const mtrace_traceback *t = &parts->rows[i].traceback;
+        for (j = 0; good && j < t->count; j++) {
+            const mtrace_frame *frame = &t->frames[j];
+            good = !mtrace_is_open_(frame) ||
+                   mtrace_book_add_(book, key[frame->module - parts->modules], frame->address);
+        }
+    }
+    mtrace_book_sort_(book);
+    return good;
+}
+
+static void mtrace_book_ask_(mtrace_book_ *book, const mtrace_snapshot_parts *parts,
+                             const mtrace_resolve_desc *desc) {
+    mtrace_asking_ *a = mtrace_asking_begin_(desc, book);
+    size_t i;
+    for (i = 0; a != NULL && i < parts->module_count; i++) {
+        mtrace_module_ask_(a, &parts->modules[i]);
+    }
+    book->is_full = book->is_full || a == NULL;
+    if (a != NULL) {
+        mtrace_asking_end_(a);
+    }
+}
+
+/* The parts of the new snapshot. */
+typedef struct mtrace_resolving_ {
+    const mtrace_snapshot_parts *from;
+    const mtrace_book_ *book;
+    const uint64_t *keys;
+    mtrace_pool_ rows, frames, modules, names; /* names: the old ones, then the book's */
+    size_t frame_count;
+} mtrace_resolving_;
+
+static const char *mtrace_old_name_(const mtrace_resolving_ *r, const char *name) {
+    return mtrace_relocate_name_(name, r->from->names, r->names.data, r->from->name_bytes);
+}
+
+static const char *mtrace_new_name_(const mtrace_resolving_ *r, uint32_t offset) {
+    return offset == 0 ? NULL : r->names.data + r->from->name_bytes + offset;
+}
+
+/* What is known about a frame. NULL: nothing. */
+static const mtrace_place_ *mtrace_place_of_(const mtrace_resolving_ *r,
+                                             const mtrace_frame *frame) {
+    size_t count, at;
+    const mtrace_place_ *places = mtrace_book_places_(r->book, &count);
+    if (!mtrace_is_open_(frame)) {
+        return NULL;
+    }
+    at = mtrace_book_find_(r->book, r->keys[frame->module - r->from->modules], frame->address);
+    return at < count && (places[at].count != 0 || places[at].symbol != 0) ? &places[at] : NULL;
+}
+
+static uint32_t mtrace_frames_of_(const mtrace_place_ *place) {
+    return place == NULL || place->count == 0 ? 1 : place->count;
+}
+
+/* Copies a frame, as one or more, outermost first. Without a line the file is the module's. */
+static void mtrace_resolve_frame_(mtrace_resolving_ *r, const mtrace_frame *frame) {
+    const mtrace_place_ *place = mtrace_place_of_(r, frame);
+    mtrace_frame *to = (mtrace_frame *)(void *)r->frames.data + r->frame_count;
+    uint32_t n = mtrace_frames_of_(place), i;
+    for (i = 0; i < n; i++) {
+        to[i] = *frame;
+        to[i].file = mtrace_old_name_(r, frame->file);
+        to[i].function = mtrace_old_name_(r, frame->function);
+        if (frame->module != NULL) {
+            to[i].module =
+                (const mtrace_module *)(void *)r->modules.data + (frame->module - r->from->modules);
+        }
+        if (place != NULL && place->count != 0) {
+            const mtrace_named_ *named = mtrace_named_at_(r->book, place->first + n - 1 - i);
+            to[i].function = mtrace_new_name_(r, named->function);
+            to[i].line = named->line;
+            to[i].file = mtrace_new_name_(r, named->file);
+        } else if (place != NULL) {
+            to[i].function = mtrace_new_name_(r, place->symbol);
+        }
+    }
+    r->frame_count += n;
+}
+
+static void mtrace_resolve_row_(mtrace_resolving_ *r, mtrace_row *row) {
+    const mtrace_traceback *t = &row->traceback;
+    size_t first = r->frame_count;
+    uint32_t i, count;
+    for (i = 0; i < t->count; i++) {
+        mtrace_resolve_frame_(r, &t->frames[i]);
+    }
+    count = (uint32_t)(r->frame_count - first);
+    row->traceback.total += t->total == 0 ? 0 : count - t->count;
+    row->traceback.count = count;
+    row->traceback.frames = (const mtrace_frame *)(void *)r->frames.data + first;
+    row->type = mtrace_old_name_(r, row->type);
+    row->domain_name = mtrace_old_name_(r, row->domain_name);
+}
+
+/* Takes the memory for all parts, and copies what only moves. */
+static bool mtrace_resolving_begin_(mtrace_resolving_ *r) {
+    const mtrace_snapshot_parts *from = r->from;
+    const mtrace_pool_ *text = &r->book->text;
+    size_t frames = 0, i;
+    uint32_t j;
+    for (i = 0; i < from->row_count; i++) {
+        for (j = 0; j < from->rows[i].traceback.count; j++) {
+            frames += mtrace_frames_of_(mtrace_place_of_(r, &from->rows[i].traceback.frames[j]));
+        }
+    }
+    if (mtrace_pool_extend_(&r->frames, frames * sizeof(mtrace_frame) + 1) == NULL ||
+        mtrace_pool_extend_(&r->names, from->name_bytes + text->used + 1) == NULL ||
+        mtrace_pool_add_(&r->rows, from->rows, from->row_count * sizeof *from->rows) == NULL ||
+        mtrace_pool_add_(&r->modules, from->modules, from->module_count * sizeof *from->modules) ==
+            NULL) {
+        return false;
+    }
+    if (from->name_bytes != 0) {
+        mtrace_pool_add_(&r->names, from->names, from->name_bytes);
+    }
+    if (text->used != 0) {
+        mtrace_pool_add_(&r->names, text->data, text->used);
+    }
+    return true;
+}
+
+static mtrace_result mtrace_resolving_make_(mtrace_resolving_ *r, mtrace_snapshot **out) {
+    mtrace_snapshot_parts parts = *r->from;
+    mtrace_row *rows = (mtrace_row *)(void *)r->rows.data;
+    mtrace_module *modules = (mtrace_module *)(void *)r->modules.data;
+    size_t i;
+    for (i = 0; i < parts.module_count; i++) {
+        modules[i].path = mtrace_old_name_(r, modules[i].path);
+    }
+    for (i = 0; i < parts.row_count; i++) {
+        mtrace_resolve_row_(r, &rows[i]);
+    }
+    parts.rows = rows;
+    parts.modules = modules;
+    parts.names = r->names.used == 0 ? NULL : r->names.data;
+    parts.name_bytes = r->names.used;
+    return mtrace_snapshot_make(out, &parts, NULL);
+}
+
+static mtrace_result mtrace_snapshot_by_book_(mtrace_snapshot **out,
+                                              const mtrace_snapshot *snapshot,
+                                              const mtrace_resolve_desc *desc, mtrace_book_ *book) {
+    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
+    mtrace_result result = MTRACE_ERR_NO_MEMORY;
+    mtrace_resolving_ r = MTRACE_ZERO_;
+    mtrace_pool_ keys = MTRACE_ZERO_;
+    bool good = mtrace_book_collect_(book, &parts, &keys);
+    if (good) {
+        mtrace_book_ask_(book, &parts, desc);
+    }
+    r.from = &parts;
+    r.book = book;
+    r.keys = (const uint64_t *)(void *)keys.data;
+    if (good && !book->is_full && mtrace_resolving_begin_(&r)) {
+        result = mtrace_resolving_make_(&r, out);
+    }
+    if (result == MTRACE_OK) {
+        (*out)->skip = snapshot->skip;
+    }
+    mtrace_pool_free_(&r.rows);
+    mtrace_pool_free_(&r.frames);
+    mtrace_pool_free_(&r.modules);
+    mtrace_pool_free_(&r.names);
+    mtrace_pool_free_(&keys);
+    return result;
+}
+
+mtrace_result mtrace_snapshot_resolve(mtrace_snapshot **out, const mtrace_snapshot *snapshot,
+                                      const mtrace_resolve_desc *desc) {
+    mtrace_book_ book = MTRACE_ZERO_;
+    mtrace_result result;
+    if (out == NULL) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    *out = NULL;
+    if (snapshot == NULL) {
+        return MTRACE_ERR_ARGUMENT;
+    }
+    result = mtrace_snapshot_by_book_(out, snapshot, desc, &book);
+    mtrace_book_free_(&book);
+    return result;
+}
+
+/* --- for reports --- */
+
+/* The book of all reports, so that an address is looked up once. A report takes it. If there is
+   none, as another report has it, it begins a new one. */
+MTRACE_SHARED_(void *mtrace_book_kept_);
+
+static void mtrace_book_keep_(mtrace_book_ *book) {
+    book = (mtrace_book_ *)mtrace_exchange_(&mtrace_book_kept_, book);
+    if (book != NULL) {
+        mtrace_book_free_(book);
+        mtrace_system_free_(book, sizeof *book);
+    }
+}
+
+static mtrace_result mtrace_add_names_(mtrace_snapshot **out, const mtrace_snapshot *snapshot) {
+    mtrace_book_ *book = (mtrace_book_ *)mtrace_exchange_(&mtrace_book_kept_, NULL);
+    mtrace_result result;
+    *out = NULL;
+    if (book == NULL) {
+        book = (mtrace_book_ *)mtrace_system_alloc_(sizeof *book);
+    }
+    if (book == NULL) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    result = mtrace_snapshot_by_book_(out, snapshot, NULL, book);
+    if (book->is_full) {
+        mtrace_book_free_(book);
+        memset(book, 0, sizeof *book);
+    }
+    mtrace_book_keep_(book);
+    return result;
+}
+#define MTRACE_ADD_NAMES_ mtrace_add_names_
+#endif
+
+#endif /* CODE NAMES */
+
+#if defined(MTRACE_EXT_IMPLEMENTS_) && !MTRACE_HAS_CODE_NAMES_
+#define MTRACE_ADD_NAMES_ NULL
+#endif
+
+/* ============================================================================================== */
 /* [CHAPTER] CALL STACKS - the unwinder for desc.unwinder                                         */
 /* ============================================================================================== */
 
@@ -5106,9 +6419,10 @@ static uint32_t mtrace_walk_not_(uintptr_t *addresses, uint32_t room, const void
 }
 
 const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
-    static const mtrace_unwinder unwinders[] = {{MTRACE_WALK_BY_TABLES_, mtrace_find_module_},
-                                                {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_},
-                                                {mtrace_walk_not_, mtrace_find_module_}};
+    static const mtrace_unwinder unwinders[] = {
+        {MTRACE_WALK_BY_TABLES_, mtrace_find_module_, MTRACE_ADD_NAMES_},
+        {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_, MTRACE_ADD_NAMES_},
+        {mtrace_walk_not_, mtrace_find_module_, MTRACE_ADD_NAMES_}};
     size_t i = kind == MTRACE_UNWIND_BEST ? 0 : (size_t)kind - 1;
     if ((unsigned)kind > MTRACE_UNWIND_CALLER || !mtrace_unwind_ready_()) {
         return NULL;
@@ -5659,8 +6973,8 @@ static const char *mtrace_source_line_(mtrace_listing_ *s, uint32_t line) {
 /* [SECTION] SYMBOLS - lines of return addresses, from addr2line                                  */
 /* ============================================================================================== */
 
-/* A report finds the lines of its return addresses in one go. It groups the addresses by module and
-   asks addr2line for up to 1,000 of them per process. It then asks llvm-addr2line for the rest. */
+/* A report finds the lines of its return addresses in one go, by CODE NAMES. What the first program
+   does not know, or takes for another function, the next one is asked. */
 
 /* An address, its function, and the line of the function there. */
 typedef struct mtrace_symbol_ {
@@ -5668,22 +6982,11 @@ typedef struct mtrace_symbol_ {
     const mtrace_site *function;
     struct mtrace_line_ *record; /* the record with this address. NULL: none */
     uint32_t line;               /* 0: not found */
-    bool tried;
 } mtrace_symbol_;
 
 #if MTRACE_UNWINDS_
-#include <spawn.h>
-#include <sys/wait.h>
-#ifdef __cplusplus
-extern "C" {
-#endif
-extern char **environ;
-#ifdef __cplusplus
-}
-#endif
-
 typedef struct mtrace_symbol_search_ {
-    const char *tool;
+    mtrace_resolve_desc desc; /* its tool is the program to ask */
     mtrace_symbol_ *symbols;
     size_t count;
 } mtrace_symbol_search_;
@@ -5694,155 +6997,77 @@ static bool mtrace_is_name_of_(const char *text, const char *function) {
     const char *at = text;
     for (; (at = strstr(at, function)) != NULL; at++) {
         char before = at == text ? ':' : at[-1], after = at[length];
-        if (strchr(":* &", before) != NULL && strchr("(<. [\n", after) != NULL) {
+        if (strchr(":* &", before) != NULL && strchr("(<. [", after) != NULL) {
             return true; /* strchr finds the end of text, too */
         }
     }
     return false;
 }
 
-static const char *mtrace_base_name_(const char *path) {
-    const char *slash = strrchr(path, '/');
-    return slash != NULL ? slash + 1 : path;
-}
-
-/* The line in "dir/file.c:12 (discriminator 3)" if it is that file, else 0. */
-static uint32_t mtrace_line_of_location_(char *output, const char *file) {
-    char *colon = strrchr(output, ':');
-    if (colon == NULL) {
-        return 0;
-    }
-    *colon = '\0';
-    return strcmp(mtrace_base_name_(output), mtrace_base_name_(file)) == 0
-               ? (uint32_t)strtoul(colon + 1, NULL, 10)
-               : 0;
-}
-
-/* Reads addr2line's answers. Each is an address, then a name and a location for the function and
-   for each function that it is inlined into. The wanted function's name decides. Without it, the
-   outermost location in its file does. */
-static void mtrace_symbols_read_(FILE *pipe, mtrace_symbol_ **wanted, size_t count) {
-    char name[4096], output[4096];
-    mtrace_symbol_ *symbol = NULL;
-    size_t next = 0;
+/* A line of the wanted function, from an address's frames. The function's name decides. Without it,
+   the outermost frame in its file does. */
+static uint32_t mtrace_line_in_(const mtrace_book_ *book, const mtrace_place_ *place,
+                                const mtrace_site *function) {
+    const char *file = mtrace_base_name_(function->file);
     bool named = false;
-    while (fgets(name, sizeof name, pipe) != NULL) {
-        uint32_t line;
-        bool is_named;
-        if (strncmp(name, "0x", 2) == 0) {
-            symbol = next < count ? wanted[next++] : NULL;
-            named = false;
-            continue;
-        }
-        if (fgets(output, sizeof output, pipe) == NULL || symbol == NULL) {
-            break;
-        }
-        is_named = mtrace_is_name_of_(name, symbol->function->function);
-        line = mtrace_line_of_location_(output, symbol->function->file);
-        if (line != 0 && !named) {
-            symbol->line = line;
-            named = is_named;
+    uint32_t i, line = 0;
+    for (i = 0; i < place->count && !named; i++) {
+        const mtrace_named_ *n = mtrace_named_at_(book, place->first + i);
+        if (n->line != 0 && strcmp(mtrace_base_name_(book->text.data + n->file), file) == 0) {
+            line = n->line;
+            named = n->function != 0 &&
+                    mtrace_is_name_of_(book->text.data + n->function, function->function);
         }
     }
+    return line;
 }
 
-/* The words of a command, and their text. */
-typedef struct mtrace_command_ {
-    char **words;
-    size_t count;
-    char *text;
-} mtrace_command_;
-
-static void mtrace_command_add_(mtrace_command_ *c, const char *word) {
-    size_t size = strlen(word) + 1;
-    c->words[c->count++] = (char *)memcpy(c->text, word, size);
-    c->words[c->count] = NULL;
-    c->text += size;
+/* A return address is behind its call, so the byte before it is used. Each symbol has one place. */
+static bool mtrace_symbol_is_in_(const mtrace_symbol_ *symbol, const mtrace_module_ *module) {
+    return symbol->line == 0 && mtrace_module_holds_(module, symbol->address - 1);
 }
 
-/* Starts the command without a shell, with its output in a pipe. With raised privileges it ignores
-   the caller's PATH and passes an empty environment. */
-static bool mtrace_command_start_(mtrace_command_ *c, int output, pid_t *process) {
-    static char *nothing[] = {NULL};
-    bool privileged = mtrace_is_privileged_();
-    posix_spawn_file_actions_t files;
-    bool done;
-    posix_spawn_file_actions_init(&files);
-    posix_spawn_file_actions_adddup2(&files, output, 1);
-    posix_spawn_file_actions_addopen(&files, 2, "/dev/null", O_WRONLY, 0);
-    done = posix_spawnp(process, c->words[0] + (privileged ? 0 : strlen("/usr/bin/")), &files, NULL,
-                        c->words, privileged ? nothing : environ) == 0;
-    posix_spawn_file_actions_destroy(&files);
-    return done;
-}
-
-/* Runs the command and reads its answers into the symbols. */
-static void mtrace_command_run_(mtrace_command_ *c, mtrace_symbol_ **wanted, size_t count) {
-    int ends[2], status;
-    pid_t process;
-    FILE *answers;
-    bool started;
-    if (pipe(ends) != 0) {
-        return;
-    }
-    fcntl(ends[0], F_SETFD, FD_CLOEXEC);
-    fcntl(ends[1], F_SETFD, FD_CLOEXEC);
-    started = mtrace_command_start_(c, ends[1], &process);
-    answers = started ? fdopen(ends[0], "r") : NULL;
-    close(ends[1]);
-    if (answers != NULL) {
-        mtrace_symbols_read_(answers, wanted, count);
-        fclose(answers);
-    } else {
-        close(ends[0]);
-    }
-    while (started && waitpid(process, &status, 0) < 0 && errno == EINTR) {
-    }
-}
-
-/* Asks about addresses. A return address is behind its call, so the byte before it is used. */
-static void mtrace_symbols_ask_(const char *tool, const mtrace_module_ *module,
-                                mtrace_symbol_ **wanted, size_t count) {
-    static const char *const options[] = {"-a", "-f", "-i", "-C", "-e"};
-    char word[64]; /* an address or the program. /proc/self would be addr2line */
-    size_t words = sizeof(char *) * (count + 16), i;
-    mtrace_command_ c = MTRACE_ZERO_;
-    c.words = (char **)malloc(words + 256 + strlen(module->name) + 20 * count);
-    if (c.words == NULL) {
-        return;
-    }
-    c.text = (char *)c.words + words;
-    mtrace_command_add_(&c, tool);
-    for (i = 0; i < sizeof options / sizeof *options; i++) {
-        mtrace_command_add_(&c, options[i]);
-    }
-    snprintf(word, sizeof word, "/proc/%lu/exe", mtrace_process_());
-    mtrace_command_add_(&c, *module->name == '\0' ? word : module->name);
-    for (i = 0; i < count; i++) {
-        uintptr_t address = wanted[i]->address - 1 - module->bias;
-        snprintf(word, sizeof word, "0x%lx", (unsigned long)address);
-        mtrace_command_add_(&c, word);
-    }
-    mtrace_command_run_(&c, wanted, count);
-    free(c.words);
-}
-
-/* Asks about the module's addresses, at most AT_ONCE in one command. */
-static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
-    enum { AT_ONCE = 1000 };
-    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
-    mtrace_symbol_ *wanted[AT_ONCE];
-    size_t i, count = 0;
-    (void)size;
+/* Asks about the module's addresses that have no line. */
+static void mtrace_symbols_ask_(mtrace_symbol_search_ *s, const mtrace_module_ *module,
+                                const mtrace_module *file) {
+    mtrace_book_ book = MTRACE_ZERO_;
+    uint64_t key = mtrace_module_key_(file);
+    mtrace_asking_ *a = mtrace_asking_begin_(&s->desc, &book);
+    size_t i;
     for (i = 0; i < s->count; i++) {
-        if (!s->symbols[i].tried && mtrace_module_holds_(module, s->symbols[i].address - 1)) {
-            s->symbols[i].tried = true;
-            wanted[count++] = &s->symbols[i];
+        if (mtrace_symbol_is_in_(&s->symbols[i], module)) {
+            mtrace_book_add_(&book, key, s->symbols[i].address - 1 - module->bias);
         }
-        if (count == AT_ONCE || (count > 0 && i + 1 == s->count)) {
-            mtrace_symbols_ask_(s->tool, module, wanted, count);
-            count = 0;
+    }
+    mtrace_book_sort_(&book);
+    if (a != NULL) {
+        mtrace_module_ask_(a, file);
+        mtrace_asking_end_(a);
+    }
+    for (i = 0; i < s->count && a != NULL && !book.is_full; i++) {
+        mtrace_symbol_ *symbol = &s->symbols[i];
+        if (mtrace_symbol_is_in_(symbol, module)) {
+            size_t at = mtrace_book_find_(&book, key, symbol->address - 1 - module->bias), count;
+            const mtrace_place_ *places = mtrace_book_places_(&book, &count);
+            symbol->line = mtrace_line_in_(&book, &places[at], symbol->function);
         }
+    }
+    mtrace_book_free_(&book);
+}
+
+static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
+    mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
+    mtrace_module file = MTRACE_ZERO_;
+    char program[64]; /* /proc/self would be addr2line */
+    size_t i = 0;
+    (void)size;
+    snprintf(program, sizeof program, "/proc/%lu/exe", mtrace_process_());
+    file.path = module->name[0] == '\0' ? program : module->name;
+    while (i < s->count && !mtrace_symbol_is_in_(&s->symbols[i], module)) {
+        i++;
+    }
+    if (i < s->count) {
+        mtrace_symbols_ask_(s, module, &file);
     }
     return 0;
 }
@@ -5863,19 +7088,17 @@ static void mtrace_symbols_check_(mtrace_symbol_ *symbols, size_t count) {
             (symbols[i].line < listing.first || symbols[i].line > listing.last)) {
             symbols[i].line = 0;
         }
-        symbols[i].tried = symbols[i].line != 0;
     }
     free(listing.text);
 }
 
 static void mtrace_symbols_find_(mtrace_symbol_ *symbols, size_t count) {
-    static const char *const tools[] = {"/usr/bin/addr2line", "/usr/bin/llvm-addr2line"};
-    mtrace_symbol_search_ search;
+    mtrace_symbol_search_ search = MTRACE_ZERO_;
     size_t i;
     search.symbols = symbols;
     search.count = count;
-    for (i = 0; i < sizeof tools / sizeof *tools; i++) {
-        search.tool = tools[i];
+    for (i = 0; i < MTRACE_TOOLS_; i++) {
+        search.desc.tool = mtrace_tools_[i];
         mtrace_dl_iterate_phdr_(mtrace_symbols_of_module_, &search);
         mtrace_symbols_check_(symbols, count);
     }
@@ -7924,16 +9147,17 @@ static bool mtrace_verdict_count_(mtrace_text_ *t, const mtrace_checked_ *block,
 }
 
 /* Compares the beginning with the end, or with the moment when the limit was reached. */
-static bool mtrace_checked_judge_(mtrace_text_ *t, const mtrace_checked_ *block,
-                                  mtrace_snapshot *now) {
+static bool mtrace_checked_judge_(mtrace_text_ *t, mtrace_checked_ *block, mtrace_snapshot **now) {
     bool is_peak = block->kind == MTRACE_CHECK_PEAK_, fails;
-    mtrace_snapshot *end =
-        is_peak && block->measurement->at_limit != NULL ? block->measurement->at_limit : now;
+    mtrace_snapshot **end =
+        is_peak && block->measurement->at_limit != NULL ? &block->measurement->at_limit : now;
     mtrace_rows *change;
     mtrace_result result;
+    mtrace_snapshot_add_names_(&block->before, NULL);
+    mtrace_snapshot_add_names_(end, NULL);
     mtrace_snapshot_set_view(block->before, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
-    mtrace_snapshot_set_view(end, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
-    result = mtrace_snapshot_compare_to(&change, end, block->before, MTRACE_BY_LINE, NULL);
+    mtrace_snapshot_set_view(*end, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
+    result = mtrace_snapshot_compare_to(&change, *end, block->before, MTRACE_BY_LINE, NULL);
     if (result != MTRACE_OK) {
         return mtrace_checked_doubt_(t, mtrace_result_text(result));
     }
@@ -7949,7 +9173,7 @@ static bool mtrace_checked_judge_(mtrace_text_ *t, const mtrace_checked_ *block,
     return fails;
 }
 
-static bool mtrace_checked_fails_at_(mtrace_text_ *t, const mtrace_checked_ *block) {
+static bool mtrace_checked_fails_at_(mtrace_text_ *t, mtrace_checked_ *block) {
     mtrace_snapshot *now = NULL;
     mtrace_result result = mtrace_snapshot_take(&now, false, NULL);
     bool fails;
@@ -7959,13 +9183,13 @@ static bool mtrace_checked_fails_at_(mtrace_text_ *t, const mtrace_checked_ *blo
     }
     fails = result != MTRACE_OK ? mtrace_checked_doubt_(t, mtrace_result_text(result))
             : block->kind <= MTRACE_CHECK_WARM_LEAKS_
-                ? mtrace_growth_from_(t, now, block->before, 0) != 0
-                : mtrace_checked_judge_(t, block, now);
+                ? mtrace_growth_from_(t, &now, block->before, 0) != 0
+                : mtrace_checked_judge_(t, block, &now);
     mtrace_snapshot_free(now);
     return fails;
 }
 #else
-static bool mtrace_checked_fails_at_(mtrace_text_ *t, const mtrace_checked_ *block) {
+static bool mtrace_checked_fails_at_(mtrace_text_ *t, mtrace_checked_ *block) {
     (void)block; /* only leaks come here */
     return mtrace_growth(t->buffer, t->room, NULL, 0) != 0;
 }

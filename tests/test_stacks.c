@@ -47,7 +47,7 @@ static bool find_module(mtrace_module *module, uintptr_t address) {
     return true;
 }
 
-static const mtrace_unwinder fake = {walk, find_module};
+static const mtrace_unwinder fake = {walk, find_module, NULL};
 
 static void start_with(const mtrace_unwinder *unwinder, uint32_t native_frames, uint32_t frames) {
     mtrace_desc desc = MTRACE_ZERO_;
