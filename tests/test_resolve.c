@@ -785,6 +785,130 @@ static void test_two_modules(void **state) {
     assert_non_null(strstr(said.text, "x.so: the file is of another build"));
 }
 
+/* --- reports ask the unwinder for names --- */
+
+static bool names_fail;
+static int names_asked;
+
+static uint32_t walk(uintptr_t *addresses, uint32_t room, const void *frame) {
+    (void)addresses;
+    (void)room;
+    (void)frame;
+    return 0;
+}
+
+static bool find_module(mtrace_module *module, uintptr_t address) {
+    *module = module_of(in_folder("x.so"), "an id", 0x1800);
+    module->load_address = 0;
+    return address - 0x400000 < 0x1800;
+}
+
+static mtrace_result add_names(mtrace_snapshot **out, const mtrace_snapshot *snapshot) {
+    mtrace_resolve_desc desc = MTRACE_ZERO_;
+    desc.tool = "";
+    names_asked++;
+    return names_fail ? MTRACE_ERR_NO_MEMORY : mtrace_snapshot_resolve(out, snapshot, &desc);
+}
+
+static const mtrace_unwinder fake = {walk, find_module, add_names};
+
+/* Records a block with this return address. */
+static void record(uintptr_t address, size_t size) {
+    mtrace_stack stack;
+    stack.addresses = &address;
+    stack.count = 1;
+    mtrace_free_from(mtrace_malloc_from(size, &stack), &stack);
+    (void)mtrace_track_from(1, address, size, &stack);
+}
+
+static void start_named(void) {
+    elf e = file_of(true, false, 2);
+    mtrace_desc desc = MTRACE_ZERO_;
+    make(&e);
+    save(in_folder("x.so"), e.bytes, e.size);
+    desc.unwinder = &fake;
+    names_fail = false;
+    names_asked = 0;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+}
+
+static void expect_print(const mtrace_print_desc *print, const char *wanted) {
+    static test_output out;
+    mtrace_print_desc desc = *print;
+    char text[700];
+    desc.report.style = MTRACE_STYLE_WARNINGS;
+    desc.report.write = test_write;
+    desc.report.write_user = &out;
+    out.length = 0;
+    out.text[0] = '\0';
+    assert_int_equal(mtrace_print(&desc), MTRACE_OK);
+    snprintf(text, sizeof text, wanted, in_folder("x.so"));
+    assert_string_equal(out.text, text);
+}
+
+static int stop(void **state) {
+    (void)state;
+    mtrace_stop();
+    return 0;
+}
+
+static void test_reports(void **state) {
+    mtrace_print_desc desc = MTRACE_ZERO_;
+    mtrace_filter filter = MTRACE_ZERO_;
+    mtrace_snapshot *before;
+    (void)state;
+    start_named();
+    record(0x400101, 10);
+    expect_print(&desc, "%s+0x400100: warning: 10 B in 1 block not freed, allocated in first\n");
+    assert_int_equal(names_asked, 1);
+    assert_int_equal(mtrace_snapshot_take(&before, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_set_baseline(), MTRACE_OK);
+    record(0x401001, 20);
+    desc.old = before;
+    expect_print(&desc, "%s+0x401000: warning: grew by +20 B in +1 block, allocated in around\n");
+    assert_int_equal(names_asked, 3); /* both of them */
+    filter.function = "first";
+    desc.filters = &filter;
+    desc.filter_count = 1;
+    expect_print(&desc, "");
+    desc.old = NULL;
+    expect_print(&desc, "%s+0x400100: warning: 10 B in 1 block not freed, allocated in first\n");
+    desc.since_baseline = true;
+    filter.function = "around";
+    expect_print(&desc, "%s+0x401000: warning: grew by +20 B in +1 block, allocated in around\n");
+    names_fail = true; /* then without them */
+    desc.filter_count = 0;
+    expect_print(&desc, "%s+0x401000: warning: grew by +20 B in +1 block\n");
+    mtrace_snapshot_free(before);
+    mtrace_stop();
+}
+
+static void test_checks(void **state) {
+    char message[700], wanted[700];
+    mtrace_snapshot *before;
+    (void)state;
+    start_named();
+    record(0x400101, 10);
+    assert_int_equal(mtrace_snapshot_take(&before, false, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_set_baseline(), MTRACE_OK);
+    assert_int_equal(mtrace_growth(message, sizeof message, NULL, 0), 0);
+    assert_int_equal(names_asked, 0); /* nothing grew, nothing is to be said */
+    record(0x401001, 20);
+    snprintf(wanted, sizeof wanted,
+             "%s+0x401000: warning: grew by +20 B in +1 block, "
+             "allocated in around",
+             in_folder("x.so"));
+    assert_int_equal(mtrace_growth(message, sizeof message, NULL, 0), 20);
+    assert_non_null(strstr(message, wanted));
+    assert_int_equal(mtrace_growth(message, sizeof message, before, 0), 20);
+    assert_non_null(strstr(message, wanted));
+    assert_int_equal(mtrace_set_suppressions("leak:^around$", NULL), MTRACE_OK);
+    assert_int_equal(mtrace_growth(message, sizeof message, before, 0), 0);
+    assert_int_equal(mtrace_set_suppressions(NULL, NULL), MTRACE_OK);
+    mtrace_snapshot_free(before);
+    mtrace_stop();
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_symbols),
@@ -805,6 +929,8 @@ int main(void) {
         cmocka_unit_test(test_when_a_program_runs),
         cmocka_unit_test(test_many_addresses),
         cmocka_unit_test(test_two_modules),
+        cmocka_unit_test_teardown(test_reports, stop),
+        cmocka_unit_test_teardown(test_checks, stop),
     };
     return cmocka_run_group_tests(tests, test_make_folder, test_remove_folder);
 }
