@@ -586,6 +586,25 @@ static void test_lost_names(void **state) {
                   block, NULL);
 }
 
+/* A call site that is a code address. */
+static void test_addresses(void **state) {
+    mtrace_site by = mtrace_site_from_address((const void *)0x1234);
+    void *block;
+    (void)state;
+    start_reporting(8);
+    block = mtrace_malloc_at(8, &by);
+    mtrace_free_at(block, &by);
+    release(block, 2);
+    expect_output("old.c:2: warning: free of a pointer freed already: 0x??, 8 bytes\n"
+                  "pc:0x1234: note: freed here\n"
+                  "pc:0x1234: note: allocated here\n",
+                  block, NULL);
+    block = mtrace_malloc(8);
+    release((char *)block + 1, 3);
+    assert_null(strstr(output.text, ":0: note"));
+    assert_non_null(strstr(output.text, ": note: allocated here\n"));
+}
+
 static void write_carelessly(const char *text, size_t length, void *user) {
     release(&rooms[9], 50); /* foreign: counted, but not reported from here */
     test_write(text, length, user);
@@ -751,6 +770,7 @@ int main(void) {
         TEST(test_the_old_address_may_be_in_use_again),
         TEST(test_long_names),
         TEST(test_lost_names),
+        TEST(test_addresses),
         TEST(test_a_writer_may_free),
         TEST(test_reports_count_the_kinds),
         TEST(test_a_mixed_entry_is_not_found),
