@@ -9412,11 +9412,12 @@ static bool mtrace_word_number_(const mtrace_typed_ *word, uint64_t *number) {
     bool is_hex =
         word->length > 2 && word->text[0] == '0' && (word->text[1] == 'x' || word->text[1] == 'X');
     unsigned base = is_hex ? 16 : 10;
+    uint64_t most = is_hex ? UINT64_MAX / 16 : UINT64_MAX / 10;
     size_t i = is_hex ? 2 : 0;
     for (*number = 0; i < word->length; i++) {
         unsigned digit = mtrace_digit_of_(word->text[i]);
         uint64_t next = *number * base + digit;
-        if (digit >= base || *number > UINT64_MAX >> 4 || next < digit) {
+        if (digit >= base || *number > most || next < digit) {
             return false;
         }
         *number = next;
@@ -9601,16 +9602,11 @@ static bool mtrace_watcher_end_(void) {
 }
 
 static void mtrace_watch_say_(const mtrace_watch_ *watch, const mtrace_event *event,
-                              const char *function) {
-    const mtrace_site *site = event->site;
-    mtrace_frame place;
+                              const mtrace_frame *place) {
     mtrace_text_ t;
     char line[MTRACE_TEXT_LINE_];
-    memset(&place, 0, sizeof place);
-    place.file = site->file == NULL ? MTRACE_UNKNOWN_ : site->file;
-    place.line = site->line;
     mtrace_text_to_callback_(&t, line, watch->write, watch->user);
-    mtrace_put_line_number_(&t, &place);
+    mtrace_put_line_number_(&t, place);
     mtrace_put_(&t, ": ");
     mtrace_put_size_(&t, event->allocated_size + event->dropped_size);
     if (event->freed != 0) {
@@ -9618,18 +9614,19 @@ static void mtrace_watch_say_(const mtrace_watch_ *watch, const mtrace_event *ev
         mtrace_put_size_(&t, event->freed_size);
     }
     mtrace_put_(&t, event->dropped != 0 ? " allocated and not traced" : " allocated");
-    mtrace_put_function_(&t, function, site->type, " in ");
+    mtrace_put_function_(&t, place->function, event->site->type, " in ");
     mtrace_put_char_(&t, '\n');
 }
 
 static void mtrace_watch_look_(const mtrace_watch_ *watch, const mtrace_event *event) {
-    const mtrace_site *site = event->site;
-    const char *pattern = watch->pattern.text, *function = site->function;
+    mtrace_module module;
+    mtrace_frame place = mtrace_event_place_(event->site, &module);
+    const char *pattern = watch->pattern.text, *function = place.function;
     char name[MTRACE_SHORT_NAME_];
-    function = function == NULL ? NULL : mtrace_short_name_(name, sizeof name, function);
-    if (mtrace_match_(site->file, pattern) || mtrace_match_(function, pattern) ||
-        mtrace_match_(site->type, pattern)) {
-        mtrace_watch_say_(watch, event, function);
+    place.function = function == NULL ? NULL : mtrace_short_name_(name, sizeof name, function);
+    if (mtrace_match_(place.file, pattern) || mtrace_match_(place.function, pattern) ||
+        mtrace_match_(event->site->type, pattern)) {
+        mtrace_watch_say_(watch, event, &place);
     }
 }
 

@@ -124,6 +124,8 @@ static const struct {
     {"who 12q", MTRACE_ERR_ARGUMENT, "mtrace: no address: \"12q\"\n", "block"},
     {"who -1", MTRACE_ERR_ARGUMENT, "mtrace: no address: \"-1\"\n", "block"},
     {"who 0xFFFFFFFFFFFFFFFFF", MTRACE_ERR_ARGUMENT, "no address", "block"},
+    {"top 18446744073709551615", MTRACE_OK, "3 of 3 lines", "none of"},
+    {"top 18446744073709551616", MTRACE_ERR_ARGUMENT, "is none of by, peak, total\n", "lines"},
     {"pause", MTRACE_OK, "mtrace: paused", "error"},
     {"resume", MTRACE_OK, "mtrace: new blocks are traced\n", "error"},
     {"reset-peak", MTRACE_OK, "the peak is what is held now", "error"},

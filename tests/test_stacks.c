@@ -113,6 +113,36 @@ static void test_traceback_is_the_stack(void **state) {
     stop_empty();
 }
 
+/* --- the console --- */
+
+static void note(const char *text, size_t length, void *user) {
+    char *out = (char *)user;
+    size_t used = strlen(out);
+    memcpy(out + used, text, length);
+    out[used + length] = '\0';
+}
+
+/* `watch` names code as the tables do, and knows its module by name. */
+static void test_watch(void **state) {
+    mtrace_stack stack = STACK(deep), none = stack_of(NULL, 0);
+    char text[500] = "";
+    void *a, *b, *c;
+    (void)state;
+    start_with(&fake, 0, 4);
+    assert_int_equal(mtrace_command("watch a.so", note, text), MTRACE_OK);
+    a = mtrace_malloc_from(10, &stack);
+    b = mtrace_malloc_from(20, &none);
+    assert_int_equal(mtrace_command("watch *", note, text), MTRACE_OK);
+    c = mtrace_realloc_from(b, 30, &none);
+    assert_int_equal(mtrace_command("watch off", note, text), MTRACE_OK);
+    assert_string_equal(text, "mtrace: watch *a.so*\n/lib/a.so+0x100: 10 B allocated\n"
+                              "mtrace: watch *\n<unknown>: 30 B for 20 B allocated\n"
+                              "mtrace: watch off\n");
+    MT_FREE(a);
+    MT_FREE(c);
+    stop_empty();
+}
+
 /* Each form is charged to the stack that it is given. */
 static void test_each_form(void **state) {
     mtrace_stack stack = STACK(deep), second = STACK(other);
@@ -236,6 +266,49 @@ static void test_scopes_come_first(void **state) {
     expect(wanted);
     for (i = 0; i < 5; i++) {
         MT_FREE(blocks[i]);
+    }
+    stop_empty();
+}
+
+/* Scopes and domains have small numbers, and code addresses differ by small ones. Each pair is an
+   account of its own all the same. */
+enum { NEAR = 12 };
+static mtrace_site near_levels[NEAR];
+
+static void allocate_near(uint32_t scope, void *blocks[NEAR]) {
+    mtrace_scope before = mtrace_scope_push_at(&near_levels[scope]);
+    uintptr_t address;
+    mtrace_stack stack = stack_of(&address, 1);
+    for (address = MODULE + 1; address <= MODULE + NEAR; address++) {
+        blocks[address - MODULE - 1] = mtrace_malloc_in_from((uint32_t)address % 3, 1, &stack);
+    }
+    mtrace_scope_restore(before);
+}
+
+static void expect_near(uint32_t scope, uint32_t i, void *block) {
+    mtrace_frame frames[2];
+    mtrace_block found;
+    assert_int_equal(mtrace_find_tracked(&found, 0, (uintptr_t)block, frames, 2), MTRACE_OK);
+    assert_int_equal(found.traceback.count, 2);
+    assert_int_equal(frames[0].line, scope + 1);
+    assert_int_equal(frames[1].address, i);
+    assert_int_equal(found.domain, (MODULE + 1 + i) % 3);
+    MT_FREE(block);
+}
+
+static void test_scopes_and_addresses_differ_by_little(void **state) {
+    static void *blocks[NEAR][NEAR];
+    uint32_t i, k;
+    (void)state;
+    start_with(&fake, 0, 2);
+    for (i = 0; i < NEAR; i++) {
+        near_levels[i] = test_site("level.c", i + 1);
+        allocate_near(i, blocks[i]);
+    }
+    for (i = 0; i < NEAR; i++) {
+        for (k = 0; k < NEAR; k++) {
+            expect_near(i, k, blocks[i][k]);
+        }
     }
     stop_empty();
 }
@@ -800,6 +873,7 @@ static void test_native_longjmp(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traceback_is_the_stack),
+        cmocka_unit_test(test_watch),
         cmocka_unit_test(test_each_form),
         cmocka_unit_test(test_aligned_form),
         cmocka_unit_test(test_stopped),
@@ -807,6 +881,7 @@ int main(void) {
         cmocka_unit_test(test_addresses_without_modules),
         cmocka_unit_test(test_frames_limit),
         cmocka_unit_test(test_scopes_come_first),
+        cmocka_unit_test(test_scopes_and_addresses_differ_by_little),
         cmocka_unit_test(test_clear),
         cmocka_unit_test(test_full_tables),
         cmocka_unit_test(test_another_module_at_the_place),
