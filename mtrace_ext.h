@@ -7058,17 +7058,21 @@ static void mtrace_symbols_ask_(mtrace_symbol_search_ *s, const mtrace_module_ *
 static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
     mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
     mtrace_module file = MTRACE_ZERO_;
-    char program[64]; /* /proc/self would be addr2line */
+    char program[64]; /* without a build id: the file that runs, and not one that replaced it */
     size_t i = 0;
     (void)size;
-    snprintf(program, sizeof program, "/proc/%lu/exe", mtrace_process_());
-    file.path = module->name[0] == '\0' ? program : module->name;
     while (i < s->count && !mtrace_symbol_is_in_(&s->symbols[i], module)) {
         i++;
     }
-    if (i < s->count) {
-        mtrace_symbols_ask_(s, module, &file);
+    if (i == s->count) {
+        return 0;
     }
+    if (!mtrace_unwind_ready_() || !mtrace_find_module_(&file, s->symbols[i].address - 1) ||
+        file.build_id_size == 0) {
+        snprintf(program, sizeof program, "/proc/%lu/exe", mtrace_process_());
+        file.path = module->name[0] == '\0' ? program : module->name;
+    }
+    mtrace_symbols_ask_(s, module, &file);
     return 0;
 }
 

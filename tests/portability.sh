@@ -34,7 +34,6 @@ settings() {
         if ! tests/support/runs_32_bits; then
             cc+=(-D_FILE_OFFSET_BITS=64) run=(qemu-i386) # see tests/support/files.h
             why[signals]="qemu-user aborts under many signals"
-            why[profile]="return addresses get no line under qemu-i386; the cause is not known"
         fi
         ;;
     aarch64) emulated aarch64-linux-gnu aarch64 ;;
