@@ -7055,6 +7055,20 @@ static void mtrace_symbols_ask_(mtrace_symbol_search_ *s, const mtrace_module_ *
     mtrace_book_free_(&book);
 }
 
+/* The file of the module at this address, with its build id. /proc/PID/exe is another one where an
+   emulator runs the program. */
+#if MTRACE_HAS_STACKS_
+static bool mtrace_symbol_file_(mtrace_module *file, uintptr_t address) {
+    return mtrace_unwind_ready_() && mtrace_find_module_(file, address) && file->build_id_size != 0;
+}
+#else
+static bool mtrace_symbol_file_(mtrace_module *file, uintptr_t address) {
+    (void)file;
+    (void)address;
+    return false;
+}
+#endif
+
 static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *user) {
     mtrace_symbol_search_ *s = (mtrace_symbol_search_ *)user;
     mtrace_module file = MTRACE_ZERO_;
@@ -7067,8 +7081,7 @@ static int mtrace_symbols_of_module_(mtrace_module_ *module, size_t size, void *
     if (i == s->count) {
         return 0;
     }
-    if (!mtrace_unwind_ready_() || !mtrace_find_module_(&file, s->symbols[i].address - 1) ||
-        file.build_id_size == 0) {
+    if (!mtrace_symbol_file_(&file, s->symbols[i].address - 1)) {
         snprintf(program, sizeof program, "/proc/%lu/exe", mtrace_process_());
         file.path = module->name[0] == '\0' ? program : module->name;
     }
