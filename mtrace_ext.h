@@ -1361,6 +1361,7 @@ extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__(
     __attribute__((weak));
 
 static bool mtrace_module_find_(uintptr_t address, mtrace_dl_found_ *out, mtrace_linked_ *linked) {
+    memset(out, 0, sizeof *out);
     return mtrace_dl_find_object_ != NULL ? mtrace_dl_find_object_((void *)address, out) == 0
                                           : mtrace_dl_search_for_(address, out, linked);
 }
@@ -5634,7 +5635,7 @@ typedef enum mtrace_unwind_kind {
    compilers make for C on x86-64, too. A stack ends at a function without (code made at run time,
    say). TABLES takes no lock and allocates nothing, so it may run in a signal handler. The few
    frames that it cannot describe (hand-written assembly) it leaves to _Unwind_Backtrace, which with
-   glibc before 2.35 takes the loader's lock. The first call takes 416 KiB of addresses from the
+   glibc before 2.35 takes the loader's lock. The first call takes 6 MiB of addresses from the
    system.
    Errors: NULL if the program has none of that kind, or the system has no memory.
    Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER.
@@ -5812,9 +5813,11 @@ static MTRACE_NOINLINE_ uint32_t mtrace_walk_by_compiler_(uintptr_t *addresses, 
 }
 #endif
 
-/* --- unwind tables ---
+/* ============================================================================================== */
+/* [SECTION] UNWIND TABLES - compiled into rules                                                  */
+/* ============================================================================================== */
 
-   .eh_frame says for each instruction where the caller's stack frame begins, the CFA, and where the
+/* .eh_frame says for each instruction where the caller's stack frame begins, the CFA, and where the
    registers were saved. It is a program for a small machine, and libgcc runs it for each frame.
    Here its result is compiled into one word, the *rule* of a return address, and kept in a table by
    address. To step from one frame to the next then takes a look into the table and two loads.
@@ -5847,9 +5850,24 @@ typedef struct mtrace_rule_entry_ {
     uint64_t rule;
 } mtrace_rule_entry_;
 
+/* A stack that is remembered: see CHAINS. */
+enum { MTRACE_STACK_WORDS_ = 132, MTRACE_STACK_WAYS_ = 4, MTRACE_STACK_BITS_ = 10 };
+
+typedef struct mtrace_kept_stack_ {
+    uint64_t version;
+    uint64_t scope;
+    const void *frame;
+    uint64_t word;
+    uint64_t epoch_and_count; /* count: the low 16 bits. It is even */
+    uint16_t offsets[MTRACE_STACK_WORDS_];
+    uintptr_t words[MTRACE_STACK_WORDS_];
+} mtrace_kept_stack_;
+
 typedef struct mtrace_unwind_memory_ {
     mtrace_seen_modules_ seen;
+    uint64_t epoch;
     mtrace_rule_entry_ rules[1 << MTRACE_RULE_BITS_];
+    mtrace_kept_stack_ stacks[MTRACE_STACK_WAYS_ << MTRACE_STACK_BITS_];
 } mtrace_unwind_memory_;
 
 MTRACE_SHARED_(mtrace_unwind_memory_ *mtrace_unwind_g_);
@@ -6336,13 +6354,18 @@ static MTRACE_HOT_ bool mtrace_registers_step_(mtrace_registers_ *r, uint64_t ru
     return true;
 }
 
-static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, const void *frame) {
+static MTRACE_HOT_ mtrace_registers_ mtrace_registers_at_(const void *frame) {
     mtrace_registers_ r;
-    uint32_t count = 0;
     r.bp = mtrace_word_at_((uintptr_t)frame);
     r.address = mtrace_word_at_((uintptr_t)frame + sizeof(void *));
     r.sp = (uintptr_t)frame + 2 * sizeof(void *);
     r.has_bp = true;
+    return r;
+}
+
+static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, const void *frame) {
+    mtrace_registers_ r = mtrace_registers_at_(frame);
+    uint32_t count = 0;
     while (count < room && r.address != 0) {
         uint64_t rule;
         addresses[count++] = r.address;
@@ -6359,9 +6382,179 @@ static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, cons
     }
     return count;
 }
-#define MTRACE_WALK_BY_TABLES_ mtrace_walk_by_tables_
+
+/* ============================================================================================== */
+/* [SECTION] CHAINS - stacks that are remembered                                                  */
+/* ============================================================================================== */
+
+/* A program allocates at the same places with the same stacks, so most stacks were read before. A
+   chain remembers one, by its frame's address: where the return addresses stand, and what they are.
+   If all these words are the same again, so is the stack, and the word kept with it is the answer.
+   Nothing is unwound then.
+
+   That is exact. The first return address is the same, so its rule is, and thus the place of the
+   second, and so on. A rule with rbp needs one thing more: the value of rbp. So the place that it
+   was loaded from is one more word to compare. Hence what an earlier stack has left in a frame of
+   another size is never taken for a return address.
+
+   The words are compared one by one, from the frame outwards. While all are the same, the next one
+   is where a return address of this stack is, so it can be read. Stacks through a signal's frame
+   are not remembered. Nor are those with more than MTRACE_STACK_WORDS_ words, or with words further
+   away than 512 KiB.
+
+   Four chains that one hash leads to form a set. A chain has a version that is odd while a thread
+   writes to it. A reader looks at it before and after, and a second writer gives up. To forget all
+   chains is to begin a new epoch. */
+
+static MTRACE_HOT_ mtrace_kept_stack_ *mtrace_stack_set_(const void *frame, uint64_t scope) {
+    uint64_t hash = ((uintptr_t)frame ^ scope) * 0x9E3779B97F4A7C15u;
+    hash = (hash ^ mtrace_word_at_((uintptr_t)frame + sizeof(void *))) * 0x9E3779B97F4A7C15u;
+    return &mtrace_unwind_g_->stacks[(hash >> (64 - MTRACE_STACK_BITS_)) * MTRACE_STACK_WAYS_];
+}
+
+static MTRACE_HOT_ bool mtrace_stack_is_(const mtrace_kept_stack_ *kept, uint32_t count,
+                                         const uintptr_t *stack) {
+    uint32_t i;
+    for (i = 0; i < count; i += 2) {
+        if (stack[MTRACE_PLAIN_(&kept->offsets[i])] != MTRACE_PLAIN_(&kept->words[i]) ||
+            stack[MTRACE_PLAIN_(&kept->offsets[i + 1])] != MTRACE_PLAIN_(&kept->words[i + 1])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* On x86-64 loads are not reordered, so the fences are for the compiler. */
+static MTRACE_READS_STACK_ uint64_t mtrace_stack_find_in_(const mtrace_kept_stack_ *kept,
+                                                          const void *frame, uint64_t scope) {
+    const mtrace_kept_stack_ *end = kept + MTRACE_STACK_WAYS_;
+    uint64_t epoch = MTRACE_GET_(&mtrace_unwind_g_->epoch);
+    for (; kept < end; kept++) {
+        uint64_t version = MTRACE_GET_ACQUIRE_(&kept->version), word, count;
+        MTRACE_SIGNAL_FENCE_();
+        count = MTRACE_GET_(&kept->epoch_and_count) ^ epoch;
+        if (MTRACE_GET_(&kept->frame) == frame && MTRACE_GET_(&kept->scope) == scope &&
+            count <= MTRACE_STACK_WORDS_ &&
+            mtrace_stack_is_(kept, (uint32_t)count, (const uintptr_t *)frame)) {
+            word = MTRACE_GET_(&kept->word);
+            MTRACE_SIGNAL_FENCE_();
+            if (version % 2 == 0 && MTRACE_GET_(&kept->version) == version) {
+                return word;
+            }
+        }
+    }
+    return 0;
+}
+
+static uint64_t mtrace_stack_known_(const void *frame, uint64_t scope, uint32_t room) {
+    (void)room;
+    return mtrace_stack_find_in_(mtrace_stack_set_(frame, scope), frame, scope);
+}
+
+/* A chain that is being made. */
+typedef struct mtrace_stack_maker_ {
+    mtrace_kept_stack_ *kept;
+    const void *frame;
+    uint32_t count;
+    uintptr_t bp_at; /* where rbp was loaded from */
+    bool has_bp;     /* that word is compared already */
+} mtrace_stack_maker_;
+
+/* Adds a word to compare. False: it is too far away, or there is no room. */
+static bool mtrace_stack_add_(mtrace_stack_maker_ *m, uintptr_t at) {
+    uintptr_t offset = (at - (uintptr_t)m->frame) / sizeof(uintptr_t);
+    if (offset > UINT16_MAX || m->count == MTRACE_STACK_WORDS_) {
+        return false;
+    }
+    MTRACE_SET_(&m->kept->offsets[m->count], (uint16_t)offset);
+    MTRACE_SET_(&m->kept->words[m->count], mtrace_word_at_(at));
+    m->count++;
+    return true;
+}
+
+/* Adds the words that the CFA depends on: where rbp was loaded from, and an aligned frame's CFA. */
+static bool mtrace_stack_add_cfa_(mtrace_stack_maker_ *m, const mtrace_registers_ *r,
+                                  uint64_t rule) {
+    uint32_t kind = rule & 15;
+    if (kind == MTRACE_RULE_RSP_) {
+        return true;
+    }
+    if (!r->has_bp || (!m->has_bp && !mtrace_stack_add_(m, m->bp_at))) {
+        return false;
+    }
+    m->has_bp = true;
+    return kind == MTRACE_RULE_RBP_ ||
+           (kind == MTRACE_RULE_ALIGNED_ &&
+            mtrace_stack_add_(m, r->bp + (uintptr_t)mtrace_rule_offset_(rule, 6)));
+}
+
+/* Adds the words that lead to the caller. False: the stack cannot be remembered. */
+static bool mtrace_stack_add_step_(mtrace_stack_maker_ *m, mtrace_registers_ *r, uint64_t rule) {
+    uint32_t saved = rule >> 4 & 3;
+    uintptr_t bp = r->bp;
+    if (!mtrace_stack_add_cfa_(m, r, rule) || !mtrace_registers_step_(r, rule)) {
+        return false;
+    }
+    if (saved != MTRACE_SAVED_NOT_) {
+        m->bp_at = (saved == MTRACE_SAVED_RBP_ ? bp : r->sp) +
+                   (uintptr_t)mtrace_rule_offset_(rule, 6 + MTRACE_OFFSET_BITS_);
+        m->has_bp = false;
+    }
+    return mtrace_stack_add_(m, r->sp - sizeof(void *));
+}
+
+static bool mtrace_stack_make_(mtrace_stack_maker_ *m, uint32_t room) {
+    mtrace_registers_ r = mtrace_registers_at_(m->frame);
+    m->count = 0;
+    m->bp_at = (uintptr_t)m->frame;
+    m->has_bp = false;
+    if (!mtrace_stack_add_(m, (uintptr_t)m->frame + sizeof(void *))) {
+        return false;
+    }
+    while (--room > 0 && r.address != 0) {
+        uint64_t rule = mtrace_rule_of_(r.address);
+        if ((rule & 15) == MTRACE_RULE_END_) {
+            break;
+        }
+        if (!mtrace_stack_add_step_(m, &r, rule)) {
+            return false;
+        }
+    }
+    return m->count % 2 == 0 || mtrace_stack_add_(m, (uintptr_t)m->frame + sizeof(void *));
+}
+
+static void mtrace_stack_keep_(const void *frame, uint64_t scope, uint32_t room, uint64_t word) {
+    mtrace_stack_maker_ m;
+    uint64_t epoch = MTRACE_GET_(&mtrace_unwind_g_->epoch), version;
+    m.frame = frame;
+    m.kept = mtrace_stack_set_(frame, scope) + (word * 0x9E3779B97F4A7C15u >> 62);
+    version = MTRACE_GET_(&m.kept->version);
+    if (version % 2 != 0 || !MTRACE_CAS_(&m.kept->version, &version, version + 1)) {
+        return;
+    }
+    MTRACE_SET_(&m.kept->frame, mtrace_stack_make_(&m, room) ? frame : NULL);
+    MTRACE_SET_(&m.kept->scope, scope);
+    MTRACE_SET_(&m.kept->word, word);
+    MTRACE_SET_(&m.kept->epoch_and_count, epoch ^ m.count);
+    MTRACE_SET_RELEASE_(&m.kept->version, version + 2);
+}
+
+/* Rules and chains. */
+static void mtrace_stacks_forget_(void) {
+    size_t i;
+    for (i = 0; i < (size_t)1 << MTRACE_RULE_BITS_; i++) {
+        if (MTRACE_GET_(&mtrace_unwind_g_->rules[i].rule) != 0) {
+            MTRACE_SET_(&mtrace_unwind_g_->rules[i].rule, 0);
+        }
+    }
+    MTRACE_ADD_(&mtrace_unwind_g_->epoch, 1 << 16);
+}
+
+#define MTRACE_WALK_BY_TABLES_   mtrace_walk_by_tables_
+#define MTRACE_CHAINS_OF_TABLES_ mtrace_stack_known_, mtrace_stack_keep_, mtrace_stacks_forget_
 #else
-#define MTRACE_WALK_BY_TABLES_ NULL
+#define MTRACE_WALK_BY_TABLES_   NULL
+#define MTRACE_CHAINS_OF_TABLES_ NULL, NULL, NULL
 #if MTRACE_UNWINDS_
 typedef struct mtrace_unwind_memory_ {
     mtrace_seen_modules_ seen;
@@ -6420,9 +6613,9 @@ static uint32_t mtrace_walk_not_(uintptr_t *addresses, uint32_t room, const void
 
 const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
     static const mtrace_unwinder unwinders[] = {
-        {MTRACE_WALK_BY_TABLES_, mtrace_find_module_, MTRACE_ADD_NAMES_},
-        {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_, MTRACE_ADD_NAMES_},
-        {mtrace_walk_not_, mtrace_find_module_, MTRACE_ADD_NAMES_}};
+        {MTRACE_WALK_BY_TABLES_, mtrace_find_module_, MTRACE_ADD_NAMES_, MTRACE_CHAINS_OF_TABLES_},
+        {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL},
+        {mtrace_walk_not_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL}};
     size_t i = kind == MTRACE_UNWIND_BEST ? 0 : (size_t)kind - 1;
     if ((unsigned)kind > MTRACE_UNWIND_CALLER || !mtrace_unwind_ready_()) {
         return NULL;

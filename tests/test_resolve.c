@@ -810,7 +810,7 @@ static mtrace_result add_names(mtrace_snapshot **out, const mtrace_snapshot *sna
     return names_fail ? MTRACE_ERR_NO_MEMORY : mtrace_snapshot_resolve(out, snapshot, &desc);
 }
 
-static const mtrace_unwinder fake = {walk, find_module, add_names};
+static const mtrace_unwinder fake = {walk, find_module, add_names, NULL, NULL, NULL};
 
 /* Records a block with this return address. */
 static void record(uintptr_t address, size_t size) {

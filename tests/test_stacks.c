@@ -47,7 +47,7 @@ static bool find_module(mtrace_module *module, uintptr_t address) {
     return true;
 }
 
-static const mtrace_unwinder fake = {walk, find_module, NULL};
+static const mtrace_unwinder fake = {walk, find_module, NULL, NULL, NULL, NULL};
 
 static void start_with(const mtrace_unwinder *unwinder, uint32_t native_frames, uint32_t frames) {
     mtrace_desc desc = MTRACE_ZERO_;
@@ -528,6 +528,73 @@ static void test_take_fills(void **state) {
     stop_empty();
 }
 
+/* An unwinder that remembers one stack. */
+static uint64_t kept_word, kept_scope;
+static uint32_t known_asked, kept, forgotten;
+
+static uint64_t known(const void *frame, uint64_t scope, uint32_t room) {
+    assert_non_null(frame);
+    assert_int_equal(room, 3);
+    known_asked++;
+    return scope == kept_scope ? kept_word : 0;
+}
+
+static void keep(const void *frame, uint64_t scope, uint32_t room, uint64_t word) {
+    assert_non_null(frame);
+    assert_int_equal(room, 3);
+    kept_word = word;
+    kept_scope = scope;
+    kept++;
+}
+
+static void forget(void) {
+    kept_word = 0;
+    forgotten++;
+}
+
+/* A stack that it knows is not read. In another scope, after a clear and when it has forgotten, it
+   does not know it. */
+static void test_remembered_stacks(void **state) {
+    static const mtrace_unwinder remembers = {walk, find_module, NULL, known, keep, forget};
+    mtrace_site level = test_site("level.c", 3);
+    mtrace_scope before;
+    void *blocks[6];
+    size_t i;
+    (void)state;
+    memcpy(callers, deep, sizeof deep);
+    caller_count = 3;
+    kept_word = known_asked = kept = forgotten = 0;
+    start_with(&remembers, 3, 4);
+    blocks[0] = mtrace_malloc(1);
+    blocks[1] = mtrace_malloc(2);
+    blocks[2] = mtrace_realloc(mtrace_malloc(4), 8);
+    assert_int_equal(walks, 1);
+    assert_int_equal(kept, 1);
+    assert_true(known_asked >= 4);
+    before = mtrace_scope_push_at(&level);
+    blocks[3] = mtrace_malloc(16);
+    assert_int_equal(walks, 2);
+    mtrace_scope_restore(before);
+    mtrace_forget_code();
+    assert_int_equal(forgotten, 1);
+    blocks[4] = mtrace_malloc(32);
+    assert_int_equal(walks, 3);
+    expect("0 43 4 /lib/a.so+0x300>/lib/b.so+0x200>/lib/a.so+0x100/3 | "
+           "0 16 1 level.c:3>/lib/a.so+0x300>/lib/b.so+0x200>/lib/a.so+0x100/4");
+    mtrace_clear();
+    blocks[5] = mtrace_malloc(64);
+    assert_int_equal(mtrace_get_traced_memory().current, 64);
+    mtrace_free(blocks[5]);
+    assert_int_equal(mtrace_get_traced_memory().current, 0);
+    for (i = 0; i < 5; i++) {
+        mtrace_free(blocks[i]);
+    }
+    test_sound();
+    mtrace_stop();
+    mtrace_forget_code(); /* stopped: nothing to forget */
+    assert_int_equal(forgotten, 1);
+}
+
 /* native_frames is never ignored. */
 static void test_needs_an_unwinder(void **state) {
     mtrace_desc desc = MTRACE_ZERO_;
@@ -889,6 +956,7 @@ int main(void) {
         cmocka_unit_test(test_caller_is_the_site),
         cmocka_unit_test(test_native_frames),
         cmocka_unit_test(test_take_fills),
+        cmocka_unit_test(test_remembered_stacks),
         cmocka_unit_test(test_needs_an_unwinder),
         cmocka_unit_test(test_callbacks),
         cmocka_unit_test(test_sampling),

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Stacks of real programs are exact: at each allocation of sqlite3, of Python and of a C++ program the stack that
-# mtrace's unwinder reads, of 24 frames, is the one of the compiler's _Unwind_Backtrace.
+# mtrace's unwinder reads or remembers, of 24 frames, is the one of the compiler's _Unwind_Backtrace.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 tmp=$(mktemp -d)
@@ -12,18 +12,20 @@ bad() {
     failed=1
 }
 
-# same NAME LEAST COMMAND...: the program ran, at least that many stacks were compared, none differed.
+# same NAME LEAST COMMAND...: the program ran, at least that many stacks were compared, none differed, and half of them
+# were remembered.
 same() {
-    local name=$1 least=$2 compared differed shallow
+    local name=$1 least=$2 compared differed shallow remembered
     rm -f "$tmp/counts"
     if ! UNWOUND="$tmp/counts" LD_PRELOAD="$tmp/unwound.so" "${@:3}" >"$tmp/log" 2>&1; then
         bad "$name: the program failed: $(tail -n 1 "$tmp/log")"
-    elif ! read -r compared differed shallow <"$tmp/counts"; then
+    elif ! read -r compared differed shallow remembered <"$tmp/counts"; then
         bad "$name: nothing was compared"
-    elif [ "$compared" -lt "$least" ] || [ "$differed" -ne 0 ] || [ $((shallow * 2)) -gt "$compared" ]; then
-        bad "$name: of $compared stacks $differed differ, $shallow have less than three frames"
+    elif [ "$compared" -lt "$least" ] || [ "$differed" -ne 0 ] || [ $((shallow * 2)) -gt "$compared" ] ||
+        [ $((remembered * 2)) -lt "$compared" ]; then
+        bad "$name: of $compared stacks $differed differ, $shallow have less than three frames, $remembered were remembered"
     else
-        echo "ok unwind: $name, $compared stacks"
+        echo "ok unwind: $name, $compared stacks, $((remembered * 100 / compared)) % remembered"
     fi
 }
 
@@ -63,5 +65,17 @@ for i in range(60):
     sorted((decimal.Decimal(k) / 7 for k in range(20)), key=str)
 END
 same "python3" 50000 env PYTHONMALLOC=malloc "$python" "$tmp/rows.py"
+
+# A library takes the place of another one that was unloaded.
+library=(gcc -std=gnu99 -O1 -fPIC -shared -Wl,--build-id tests/modules/unloaded.c)
+"${library[@]}" -DFRAME=256 -o "$tmp/a.so" && "${library[@]}" -DFRAME=1024 -o "$tmp/b.so" || exit 1
+for compiler in gcc clang; do
+    $compiler -std=gnu99 -O1 -w -DMTRACE -DHOST -I. -o "$tmp/host" tests/modules/unloaded.c -ldl -lpthread || exit 1
+    if [ "$("$tmp/host" "$tmp/a.so" "$tmp/b.so" 2>&1 | tail -n 1)" = fine ]; then
+        echo "ok unwind: a library in the place of another one, $compiler"
+    else
+        bad "a library in the place of another one, $compiler: $("$tmp/host" "$tmp/a.so" "$tmp/b.so" 2>&1 | tail -n 1)"
+    fi
+done
 
 exit $failed

@@ -1,6 +1,7 @@
-/* Preloaded into a program: at each allocation it compares the stack that mtrace's unwinder reads
-   with the one of the compiler's _Unwind_Backtrace. At the end it writes how many were compared and
-   how many differed to the file UNWOUND names. See tests/unwind.sh. */
+/* Preloaded into a program: at each allocation it compares the stack that mtrace's unwinder reads,
+   or remembers, with the one of the compiler's _Unwind_Backtrace. At the end it writes to the file
+   UNWOUND names: how many were compared, how many differed, had less than three frames, were
+   remembered. See tests/unwind.sh. */
 
 #define _GNU_SOURCE
 #define MTRACE_API static
@@ -19,13 +20,19 @@ extern void *__libc_calloc(size_t count, size_t size);
 extern void *__libc_realloc(void *block, size_t size);
 
 static const mtrace_unwinder *ours, *compiler;
-static unsigned long compared, differed, shallow;
+static unsigned long compared, differed, shallow, remembered;
 static pid_t process;
 static OWN_THREAD int inside; /* the comparison may allocate */
+
+/* A word for a stack, never 0. */
+static uint64_t word_of(const uintptr_t *addresses, uint32_t count) {
+    return XXH3_64bits(addresses, count * sizeof *addresses) | 1;
+}
 
 static void compare(const void *frame) {
     uintptr_t a[DEPTH], b[DEPTH];
     uint32_t n, m;
+    uint64_t known, wanted;
     if (inside != 0 || ours == NULL) {
         return;
     }
@@ -34,7 +41,13 @@ static void compare(const void *frame) {
     m = compiler->walk(b, DEPTH, frame);
     __atomic_fetch_add(&compared, 1, __ATOMIC_RELAXED);
     __atomic_fetch_add(&shallow, n < 3, __ATOMIC_RELAXED);
-    if (n != m || memcmp(a, b, n * sizeof *a) != 0) {
+    wanted = word_of(b, m);
+    known = ours->known(frame, 0, DEPTH);
+    __atomic_fetch_add(&remembered, known != 0, __ATOMIC_RELAXED);
+    if (known == 0) {
+        ours->keep(frame, 0, DEPTH, wanted);
+    }
+    if (n != m || memcmp(a, b, n * sizeof *a) != 0 || (known != 0 && known != wanted)) {
         __atomic_fetch_add(&differed, 1, __ATOMIC_RELAXED);
     }
     inside = 0;
@@ -53,7 +66,8 @@ __attribute__((destructor)) static void stop(void) {
     int file = getpid() == process && getenv("UNWOUND") != NULL
                    ? open(getenv("UNWOUND"), O_WRONLY | O_CREAT | O_TRUNC, 0666)
                    : -1;
-    int length = snprintf(text, sizeof text, "%lu %lu %lu\n", compared, differed, shallow);
+    int length =
+        snprintf(text, sizeof text, "%lu %lu %lu %lu\n", compared, differed, shallow, remembered);
     if (file >= 0 && write(file, text, (size_t)length) == length) {
         close(file);
     }
