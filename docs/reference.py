@@ -16,7 +16,7 @@ BANNER = re.compile(r"/\* =+ \*/\n/\* \[(?:SECTION|CHAPTER)\] (.*?) *\*/\n/\* =+
 PARENTHESES = r"\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)"
 PART = re.compile(  # a comment, a macro, a type, a function; else an empty line
     r"(?P<comment>/\*.*?\*/)|^#define (?P<macro>\w+)(?:[^\n]*\\\n)*[^\n/]*|"
-    r"^typedef (?:struct|enum) \w+ \{(?P<body>.*?)^\} (?P<type>\w+);|^enum \{(?P<values>.*?)^\};|"
+    r"^typedef (?:struct|enum) \w+ \{(?P<body>.*?)^\} (?P<type>\w+);|^enum \{(?P<values>[^}]*)\};|"
     r"^typedef [^;{]*?[ *(](?P<typedef>\w+)(?:\)\([^;]*)?;|"
     r"^(?:MTRACE_\w*API_? |static inline )[^;(]*?(?P<function>\w+)(?:\([^;]*|\[1\])?;|\n(?=\n)", re.M | re.S)
 FIELDS = {  # that mean the same everywhere
