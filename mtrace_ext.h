@@ -4559,7 +4559,7 @@ typedef struct mtrace_object_ {
     bool is_big;  /* the first byte of a number is the highest */
     bool has_lines;
     char path[MTRACE_NAME_MAX_];
-    char name[MTRACE_NAME_MAX_]; /* the symbol's that was read last */
+    char name[MTRACE_NAME_MAX_]; /* what was read last */
 } mtrace_object_;
 
 static bool mtrace_object_read_(const mtrace_object_ *o, uint64_t at, void *to, size_t size) {
@@ -4791,8 +4791,8 @@ static uint64_t mtrace_symbol_read_(const mtrace_object_ *o, const unsigned char
 
 /* Finds the symbols around addresses, which are sorted. Symbols hardly overlap. In a file where
    they do, the search ends before it takes long. */
-static void mtrace_object_symbols_(const mtrace_object_ *o, mtrace_place_ **places, size_t count) {
-    unsigned char bytes[24 * 128];
+static void mtrace_object_symbols_(mtrace_object_ *o, mtrace_place_ **places, size_t count) {
+    unsigned char *bytes = (unsigned char *)o->name;
     size_t each = o->is_wide ? 24 : 16, offers = 0, i, n;
     uint64_t at = o->symbols.offset, left = o->symbols.size / each;
     if (o->symbols.type == 0 || o->symbols.element != each) {
@@ -10540,6 +10540,7 @@ static mtrace_result mtrace_exit_file_(const char *value,
     mtrace_snapshot *snapshot;
     mtrace_result result = mtrace_snapshot_take(&snapshot, true, NULL);
     if (result == MTRACE_OK) {
+        mtrace_snapshot_add_names_(&snapshot, NULL);
         mtrace_expand_(value, path.text, sizeof path.text);
         result = dump(snapshot, path.text);
         mtrace_snapshot_free(snapshot);

@@ -240,6 +240,10 @@ check "the next report does not" [ ! -e addr2line.log ]
 check "no programs: it runs" bash -c 'PATH=/nowhere ./program >bare'
 check "... with names of symbols" shows "/liblibrary.so\+0x[0-9a-f]+: note: inside hidden\$" bare
 
+check "without build ids" bash -c "mkdir plain && gcc -O2 -g -fPIC -shared -Wl,--build-id=none library.c -o plain/liblibrary.so &&
+    LD_LIBRARY_PATH=plain ./program >plain/report"
+check "... the size in memory will do" is_chain plain/report
+
 # --- snapshots, here and elsewhere ---
 check "a snapshot is saved" ./program saved
 check "it is resolved later" bash -c './resolver snapshot saved >later 2>why'
