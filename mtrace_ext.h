@@ -1318,15 +1318,10 @@ typedef struct mtrace_dl_search_ {
     mtrace_linked_ *linked;
 } mtrace_dl_search_;
 
-static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
-    mtrace_dl_search_ *search = (mtrace_dl_search_ *)user;
-    mtrace_dl_found_ *out = search->out;
+/* Fills in where the module lies, and its unwind tables. */
+static void mtrace_module_measure_(const mtrace_module_ *module, mtrace_dl_found_ *out) {
     uintptr_t start = UINTPTR_MAX, end = 0;
     uint16_t i;
-    (void)size;
-    if (!mtrace_module_holds_(module, search->address)) {
-        return 0;
-    }
     for (i = 0; i < module->segment_count; i++) {
         const mtrace_segment_ *s = &module->segments[i];
         uintptr_t at = module->bias + s->p_vaddr;
@@ -1338,6 +1333,15 @@ static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
     }
     out->start = (void *)start;
     out->end = (void *)end;
+}
+
+static int mtrace_dl_find_in_(mtrace_module_ *module, size_t size, void *user) {
+    mtrace_dl_search_ *search = (mtrace_dl_search_ *)user;
+    (void)size;
+    if (!mtrace_module_holds_(module, search->address)) {
+        return 0;
+    }
+    mtrace_module_measure_(module, search->out);
     search->linked->bias = module->bias;
     search->linked->name = module->name;
     return 1;
@@ -1356,6 +1360,7 @@ static bool mtrace_dl_search_for_(uintptr_t address, mtrace_dl_found_ *out,
 }
 
 #ifdef __GLIBC__
+#define MTRACE_MODULES_GO_ 1
 /* glibc has it since 2.35. It takes no lock. */
 extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
     __attribute__((weak));
@@ -1370,6 +1375,7 @@ static bool mtrace_can_unwind_(void) {
     return true;
 }
 #else
+#define MTRACE_MODULES_GO_ 0 /* musl's dlclose unloads nothing */
 /* Debian's musl-gcc links the unwinder of glibc's gcc, which asks glibc for the unwind tables
    around an address. So this is glibc's function for other C libraries (dlfcn.h has the result). */
 extern int mtrace_dl_find_object_(void *address, mtrace_dl_found_ *out) __asm__("_dl_find_object")
@@ -5635,7 +5641,9 @@ typedef enum mtrace_unwind_kind {
    compilers make for C on x86-64, too. A stack ends at a function without (code made at run time,
    say). TABLES takes no lock and allocates nothing, so it may run in a signal handler. The few
    frames that it cannot describe (hand-written assembly) it leaves to _Unwind_Backtrace, which with
-   glibc before 2.35 takes the loader's lock. The first call takes 6 MiB of addresses from the
+   glibc before 2.35 takes the loader's lock. So does then a stack through a module that was opened
+   after the program's start: each walk looks whether it is still there, and another one's place is
+   read by the tables of that one. The first call takes 6 MiB of addresses from the
    system.
    Errors: NULL if the program has none of that kind, or the system has no memory.
    Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER.
@@ -5656,6 +5664,7 @@ MTRACE_OFF_END_
 typedef struct mtrace_seen_ {
     mtrace_module module;
     const void *tables;
+    uint32_t is_there; /* and nothing else was seen in its place since */
 } mtrace_seen_;
 
 enum { MTRACE_SEEN_ = 512, MTRACE_PATHS_ = 65536 };
@@ -5729,30 +5738,63 @@ static bool mtrace_seen_is_(const mtrace_seen_ *seen, const mtrace_module *modul
            strcmp(path, module->path) == 0;
 }
 
-/* Sets module->path to a copy that stays. */
-static void mtrace_seen_keep_(mtrace_seen_modules_ *all, mtrace_module *module,
-                              const void *tables) {
+/* The index of a module. MTRACE_SEEN_: it is not among them. */
+static uint32_t mtrace_seen_find_(const mtrace_seen_modules_ *all, const mtrace_module *module,
+                                  const void *tables) {
     uint32_t i, count = MTRACE_GET_(&all->count);
     for (i = 0; i < count && i < MTRACE_SEEN_; i++) {
         if (mtrace_seen_is_(&all->modules[i], module, tables)) {
-            module->path = all->modules[i].module.path;
-            return;
+            return i;
         }
     }
-    module->path = mtrace_seen_path_(all, module->path);
-    i = MTRACE_INCREMENT_(&all->count) - 1;
-    if (i < MTRACE_SEEN_) {
-        const char *path = module->path;
-        module->path = NULL;
-        all->modules[i].tables = tables;
-        all->modules[i].module = *module;
-        module->path = path;
-        MTRACE_SET_RELEASE_(&all->modules[i].module.path, path);
+    return MTRACE_SEEN_;
+}
+
+/* Adds a module, and sets its path to a copy that stays. MTRACE_SEEN_: there is no room. */
+static uint32_t mtrace_seen_add_(mtrace_seen_modules_ *all, mtrace_module *module,
+                                 const void *tables) {
+    const char *path = module->path = mtrace_seen_path_(all, module->path);
+    uint32_t i = MTRACE_GET_(&all->count);
+    do {
+        if (i >= MTRACE_SEEN_) {
+            return MTRACE_SEEN_;
+        }
+    } while (!MTRACE_CAS_(&all->count, &i, i + 1));
+    module->path = NULL;
+    all->modules[i].tables = tables;
+    all->modules[i].module = *module;
+    module->path = path;
+    MTRACE_SET_RELEASE_(&all->modules[i].module.path, path);
+    return i;
+}
+
+/* The module is there, so those that it overlaps are gone. What is remembered of addresses there is
+   forgotten. */
+static void mtrace_seen_there_(mtrace_seen_modules_ *all, uint32_t number) {
+    const mtrace_module *module = &all->modules[number].module;
+    uint32_t i, count = MTRACE_GET_(&all->count);
+    bool has_gone = false;
+    if (MTRACE_GET_(&all->modules[number].is_there)) {
+        return;
+    }
+    for (i = 0; i < count && i < MTRACE_SEEN_; i++) {
+        mtrace_seen_ *other = &all->modules[i];
+        if (MTRACE_GET_(&other->is_there) &&
+            (other->module.load_address - module->load_address < module->size ||
+             module->load_address - other->module.load_address < other->module.size)) {
+            MTRACE_SET_(&other->is_there, 0);
+            has_gone = true;
+        }
+    }
+    MTRACE_SET_(&all->modules[number].is_there, 1);
+    if (has_gone && MTRACE_STATE_() != 0) {
+        mtrace_code_forget_();
     }
 }
 
+/* Sets *number to the module's index among those that were seen, MTRACE_SEEN_ if it is not. */
 static bool mtrace_module_describe_(mtrace_seen_modules_ *all, mtrace_module *module,
-                                    uintptr_t address) {
+                                    uintptr_t address, uint32_t *number) {
     mtrace_dl_found_ found;
     mtrace_linked_ linked;
     if (!mtrace_module_find_(address, &found, &linked)) {
@@ -5764,7 +5806,14 @@ static bool mtrace_module_describe_(mtrace_seen_modules_ *all, mtrace_module *mo
     module->load_address = found.linked->bias;
     module->size = (uintptr_t)found.end - (uintptr_t)found.start;
     mtrace_build_id_read_(module, &found);
-    mtrace_seen_keep_(all, module, found.unwind_tables);
+    *number = mtrace_seen_find_(all, module, found.unwind_tables);
+    if (*number == MTRACE_SEEN_) {
+        *number = mtrace_seen_add_(all, module, found.unwind_tables);
+    }
+    if (*number != MTRACE_SEEN_) {
+        module->path = all->modules[*number].module.path;
+        mtrace_seen_there_(all, *number);
+    }
     return true;
 }
 
@@ -5828,8 +5877,13 @@ static MTRACE_NOINLINE_ uint32_t mtrace_walk_by_compiler_(uintptr_t *addresses, 
    signal, which has all registers. For any other rule the stack is read by _Unwind_Backtrace.
 
    The table takes no lock: an entry is two words, the rule and its exclusive or with a hash of the
-   address. If another thread or a handler changes one in between, they do not match, and the rule
-   is compiled again. */
+   address and the module's mark. If another thread or a handler changes one in between, they do not
+   match, and the rule is compiled again.
+
+   A module may be unloaded, and another one loaded in its place. The program and the libraries that
+   it was started with stay, and their mark is 0. Another module's mark is its number among those
+   that were seen, and each walk looks at it once. Without a build id a rebuilt module is not told
+   from the old one, so its rules are not kept. */
 
 #if MTRACE_UNWINDS_ && defined(__x86_64__) && !defined(__ILP32__)
 
@@ -5863,9 +5917,21 @@ typedef struct mtrace_kept_stack_ {
     uintptr_t words[MTRACE_STACK_WORDS_];
 } mtrace_kept_stack_;
 
+/* A module that stays. */
+typedef struct mtrace_lasting_ {
+    uintptr_t start;
+    uintptr_t size;
+} mtrace_lasting_;
+
+enum { MTRACE_LASTING_ = 64 };
+#define MTRACE_NO_MARK_ UINT64_MAX
+
 typedef struct mtrace_unwind_memory_ {
     mtrace_seen_modules_ seen;
     uint64_t epoch;
+    uintptr_t loader; /* its load address */
+    uint32_t lasting_count;
+    mtrace_lasting_ lasting[MTRACE_LASTING_];
     mtrace_rule_entry_ rules[1 << MTRACE_RULE_BITS_];
     mtrace_kept_stack_ stacks[MTRACE_STACK_WAYS_ << MTRACE_STACK_BITS_];
 } mtrace_unwind_memory_;
@@ -6283,17 +6349,70 @@ static MTRACE_COLD_ uint64_t mtrace_rule_make_(uintptr_t address) {
     return fde == NULL ? (uint64_t)MTRACE_RULE_OTHER_ : mtrace_rule_of_fde_(fde, address);
 }
 
-/* The rule of a return address: of the call before it. */
-static MTRACE_HOT_ uint64_t mtrace_rule_of_(uintptr_t address) {
-    uint64_t hash = address * 0x9E3779B97F4A7C15u;
-    mtrace_rule_entry_ *entry = &mtrace_unwind_g_->rules[hash >> (64 - MTRACE_RULE_BITS_)];
-    uint64_t rule = MTRACE_GET_(&entry->rule);
-    if (MTRACE_UNLIKELY_((MTRACE_GET_(&entry->check) ^ rule) != hash)) {
-        rule = mtrace_rule_make_(address - 1);
+/* Takes a module in the order of the loader's list. It ends with the loader: what stands before it
+   was there at the program's start. */
+static int mtrace_lasting_add_(mtrace_module_ *module, size_t size, void *user) {
+    mtrace_unwind_memory_ *memory = (mtrace_unwind_memory_ *)user;
+    mtrace_lasting_ *to = &memory->lasting[memory->lasting_count++];
+    mtrace_dl_found_ found;
+    (void)size;
+    memset(&found, 0, sizeof found);
+    mtrace_module_measure_(module, &found);
+    to->start = (uintptr_t)found.start;
+    to->size = (uintptr_t)found.end - (uintptr_t)found.start;
+    return module->bias == memory->loader ? 1 : memory->lasting_count == MTRACE_LASTING_ ? 2 : 0;
+}
+
+/* Without a loader in the list nobody can tell, and the program alone will do. */
+static void mtrace_lasting_find_(mtrace_unwind_memory_ *memory) {
+    memory->loader = (uintptr_t)getauxval(AT_BASE);
+    if (mtrace_dl_iterate_phdr_(mtrace_lasting_add_, memory) == 0 || memory->loader == 0) {
+        memory->lasting_count = 1;
+    }
+}
+
+static uint64_t mtrace_mark_of_(uintptr_t address) {
+    mtrace_unwind_memory_ *memory = mtrace_unwind_g_;
+    mtrace_module module;
+    uint32_t i, number;
+    for (i = 0; i < memory->lasting_count; i++) {
+        if (!MTRACE_MODULES_GO_ || address - memory->lasting[i].start < memory->lasting[i].size) {
+            return 0;
+        }
+    }
+    return mtrace_module_describe_(&memory->seen, &module, address, &number) &&
+                   number != MTRACE_SEEN_ && module.build_id_size != 0
+               ? (number + 1) * (uint64_t)0x9E3779B97F4A7C15u
+               : MTRACE_NO_MARK_;
+}
+
+/* The entry has another mark than the walk's last module. Its rule holds if it is that of the
+   address. */
+static MTRACE_NOINLINE_ uint64_t mtrace_rule_look_(mtrace_rule_entry_ *entry, uint64_t hash,
+                                                   uint64_t rule, uint64_t mark, uint64_t *present,
+                                                   uintptr_t address) {
+    uint64_t own = mtrace_mark_of_(address);
+    *present = own;
+    if (own == MTRACE_NO_MARK_) {
+        return mtrace_rule_make_(address);
+    }
+    if (own != mark) {
+        rule = mtrace_rule_make_(address);
         MTRACE_SET_(&entry->rule, rule);
-        MTRACE_SET_(&entry->check, hash ^ rule);
+        MTRACE_SET_(&entry->check, hash ^ rule ^ own);
     }
     return rule;
+}
+
+/* The rule of a return address: of the call before it. *present is the mark of a module that the
+   walk knows to be there. */
+static MTRACE_HOT_ uint64_t mtrace_rule_of_(uintptr_t address, uint64_t *present) {
+    uint64_t hash = address * 0x9E3779B97F4A7C15u;
+    mtrace_rule_entry_ *entry = &mtrace_unwind_g_->rules[hash >> (64 - MTRACE_RULE_BITS_)];
+    uint64_t rule = MTRACE_GET_(&entry->rule), mark = MTRACE_GET_(&entry->check) ^ rule ^ hash;
+    return MTRACE_LIKELY_(mark == 0) || mark == *present
+               ? rule
+               : mtrace_rule_look_(entry, hash, rule, mark, present, address - 1);
 }
 
 /* --- the walk --- */
@@ -6303,6 +6422,7 @@ typedef struct mtrace_registers_ {
     uintptr_t bp;
     uintptr_t address;
     bool has_bp;
+    uint64_t present; /* the mark of a module that is known to be there */
 } mtrace_registers_;
 
 static MTRACE_READS_STACK_ uintptr_t mtrace_word_at_(uintptr_t address) {
@@ -6356,6 +6476,7 @@ static MTRACE_HOT_ bool mtrace_registers_step_(mtrace_registers_ *r, uint64_t ru
 
 static MTRACE_HOT_ mtrace_registers_ mtrace_registers_at_(const void *frame) {
     mtrace_registers_ r;
+    r.present = 0;
     r.bp = mtrace_word_at_((uintptr_t)frame);
     r.address = mtrace_word_at_((uintptr_t)frame + sizeof(void *));
     r.sp = (uintptr_t)frame + 2 * sizeof(void *);
@@ -6372,7 +6493,7 @@ static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, cons
         if (count == room) {
             break;
         }
-        rule = mtrace_rule_of_(r.address);
+        rule = mtrace_rule_of_(r.address, &r.present);
         if ((rule & 15) == MTRACE_RULE_END_) {
             break;
         }
@@ -6512,7 +6633,7 @@ static bool mtrace_stack_make_(mtrace_stack_maker_ *m, uint32_t room) {
         return false;
     }
     while (--room > 0 && r.address != 0) {
-        uint64_t rule = mtrace_rule_of_(r.address);
+        uint64_t rule = mtrace_rule_of_(r.address, &r.present);
         if ((rule & 15) == MTRACE_RULE_END_) {
             break;
         }
@@ -6553,8 +6674,9 @@ static void mtrace_stacks_forget_(void) {
 #define MTRACE_WALK_BY_TABLES_   mtrace_walk_by_tables_
 #define MTRACE_CHAINS_OF_TABLES_ mtrace_stack_known_, mtrace_stack_keep_, mtrace_stacks_forget_
 #else
-#define MTRACE_WALK_BY_TABLES_   NULL
-#define MTRACE_CHAINS_OF_TABLES_ NULL, NULL, NULL
+#define MTRACE_WALK_BY_TABLES_       NULL
+#define MTRACE_CHAINS_OF_TABLES_     NULL, NULL, NULL
+#define mtrace_lasting_find_(memory) ((void)0)
 #if MTRACE_UNWINDS_
 typedef struct mtrace_unwind_memory_ {
     mtrace_seen_modules_ seen;
@@ -6569,7 +6691,8 @@ MTRACE_SHARED_(mtrace_unwind_memory_ *mtrace_unwind_g_);
 #if MTRACE_UNWINDS_
 #define MTRACE_WALK_BY_COMPILER_ mtrace_walk_by_compiler_
 static bool mtrace_find_module_(mtrace_module *module, uintptr_t address) {
-    return mtrace_module_describe_(&mtrace_unwind_g_->seen, module, address);
+    uint32_t number;
+    return mtrace_module_describe_(&mtrace_unwind_g_->seen, module, address, &number);
 }
 
 /* Takes the memory once. False: the system has none. */
@@ -6585,6 +6708,7 @@ static bool mtrace_unwind_ready_(void) {
     }
     length = readlink("/proc/self/exe", fresh->seen.program, sizeof fresh->seen.program - 1);
     fresh->seen.program[length > 0 ? length : 0] = '\0';
+    mtrace_lasting_find_(fresh);
     if (!MTRACE_CAS_(&mtrace_unwind_g_, &old, fresh)) { /* another thread's */
         mtrace_system_free_(fresh, sizeof *fresh);
     }

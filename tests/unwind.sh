@@ -78,4 +78,93 @@ for compiler in gcc clang; do
     fi
 done
 
+# A module is unloaded, and another one comes to its place: the same return address, another frame. The old rule would
+# read the saved rbp where there is none. The program does not say mtrace_forget_code.
+cat >"$tmp/plugin.S" <<'END'
+.text
+.globl plugin
+.type plugin,@function
+plugin:
+    .cfi_startproc
+    pushq %rbp
+    .cfi_def_cfa_offset 16
+    .cfi_offset 6,-16
+#ifdef WITH_FRAME
+    movq %rsp,%rbp
+    .cfi_def_cfa_register 6
+#else
+    subq $0x100,%rsp
+    .cfi_def_cfa_offset 0x110
+    movabsq $0x7ffffffffff0,%rbp
+#endif
+    .balign 64
+    call *%rdi
+    .balign 64
+#ifdef WITH_FRAME
+    leave
+    .cfi_def_cfa 7,8
+#else
+    addq $0x100,%rsp
+    .cfi_def_cfa_offset 16
+    popq %rbp
+    .cfi_def_cfa_offset 8
+#endif
+    ret
+    .cfi_endproc
+.size plugin,.-plugin
+.section .note.GNU-stack,"",@progbits
+END
+cat >"$tmp/reload.c" <<'END'
+#define MTRACE_IMPLEMENTATION
+#include "mtrace_ext.h"
+#include <dlfcn.h>
+#include <stdio.h>
+
+static const char *const paths[2] = {"./a.so", "./b.so"};
+
+static void *allocate(void) {
+    void *block = mtrace_malloc(16);
+    __asm__ __volatile__("");
+    return block;
+}
+
+/* Prints where the function is, the plugin's frame of the stack, and how many frames it has beneath. */
+static void run(const char *path) {
+    void *library = dlopen(path, RTLD_NOW), *(*plugin)(void *(*)(void));
+    mtrace_frame frames[32];
+    mtrace_block block;
+    uint32_t last;
+    *(void **)&plugin = dlsym(library, "plugin");
+    mtrace_find_tracked(&block, 0, (uintptr_t)plugin(allocate), frames, 32);
+    last = block.traceback.count - 2;
+    printf("%p %s %d\n", (void *)(uintptr_t)plugin, last < 32 ? frames[last].file : "", last > 2);
+    dlclose(library);
+}
+
+int main(void) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    int i;
+    desc.unwinder = mtrace_get_unwinder(MTRACE_UNWIND_TABLES);
+    desc.native_frames = 16;
+    mtrace_start(&desc);
+    for (i = 0; i < 5; i++) {
+        run(paths[i % 2]);
+    }
+    return 0;
+}
+END
+gcc -std=gnu99 -O1 -w -DMTRACE -I. -o "$tmp/reload" "$tmp/reload.c" -ldl -lpthread || exit 1
+for id in sha1 none; do
+    gcc -shared -DWITH_FRAME -Wl,--build-id=$id -o "$tmp/a.so" "$tmp/plugin.S" || exit 1
+    gcc -shared -Wl,--build-id=$id -o "$tmp/b.so" "$tmp/plugin.S" || exit 1
+    lines=$(cd "$tmp" && setarch -R ./reload | sed 's/^/place /')
+    if [ "$(cut -d ' ' -f 2 <<<"$lines" | sort -u | wc -l)" -ne 1 ]; then
+        bad "build id $id: the modules lie at several places: $lines"
+    elif [ "$(cut -d ' ' -f 3-4 <<<"$lines" | tr '\n' ' ')" != "./a.so 1 ./b.so 1 ./a.so 1 ./b.so 1 ./a.so 1 " ]; then
+        bad "build id $id: a module that came in the place of another: $lines"
+    else
+        echo "ok unwind: another module in the place, build id $id"
+    fi
+done
+
 exit $failed
