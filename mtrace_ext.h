@@ -10657,6 +10657,11 @@ static mtrace_result mtrace_exit_leaks_(const char *value) {
     return mtrace_print_leaks();
 }
 
+#if MTRACE_HOSTED_
+#define MTRACE_ADD_NAMES_TO_(snapshot) mtrace_snapshot_add_names_(snapshot, NULL)
+#else
+#define MTRACE_ADD_NAMES_TO_(snapshot) ((void)0) /* it has no code */
+#endif
 static mtrace_result mtrace_exit_file_(const char *value,
                                        mtrace_result (*dump)(const mtrace_snapshot *snapshot,
                                                              const char *path)) {
@@ -10664,7 +10669,7 @@ static mtrace_result mtrace_exit_file_(const char *value,
     mtrace_snapshot *snapshot;
     mtrace_result result = mtrace_snapshot_take(&snapshot, true, NULL);
     if (result == MTRACE_OK) {
-        mtrace_snapshot_add_names_(&snapshot, NULL);
+        MTRACE_ADD_NAMES_TO_(&snapshot);
         mtrace_expand_(value, path.text, sizeof path.text);
         result = dump(snapshot, path.text);
         mtrace_snapshot_free(snapshot);
