@@ -6644,11 +6644,26 @@ static bool mtrace_stack_make_(mtrace_stack_maker_ *m, uint32_t room) {
     return m->count % 2 == 0 || mtrace_stack_add_(m, (uintptr_t)m->frame + sizeof(void *));
 }
 
+/* The chain to write to: the first that is of no use any more, as the session in its word is
+   another one, or any one. */
+static mtrace_kept_stack_ *mtrace_stack_victim_(mtrace_kept_stack_ *set, uint64_t word,
+                                                uint64_t epoch) {
+    size_t i;
+    for (i = 0; i < MTRACE_STACK_WAYS_; i++) {
+        if (MTRACE_GET_(&set[i].frame) == NULL ||
+            (MTRACE_GET_(&set[i].epoch_and_count) ^ epoch) >> 16 != 0 ||
+            (MTRACE_GET_(&set[i].word) ^ word) >> 32 != 0) {
+            return &set[i];
+        }
+    }
+    return &set[word * 0x9E3779B97F4A7C15u >> 62];
+}
+
 static void mtrace_stack_keep_(const void *frame, uint64_t scope, uint32_t room, uint64_t word) {
     mtrace_stack_maker_ m;
     uint64_t epoch = MTRACE_GET_(&mtrace_unwind_g_->epoch), version;
     m.frame = frame;
-    m.kept = mtrace_stack_set_(frame, scope) + (word * 0x9E3779B97F4A7C15u >> 62);
+    m.kept = mtrace_stack_victim_(mtrace_stack_set_(frame, scope), word, epoch);
     version = MTRACE_GET_(&m.kept->version);
     if (version % 2 != 0 || !MTRACE_CAS_(&m.kept->version, &version, version + 1)) {
         return;
