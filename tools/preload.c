@@ -54,7 +54,17 @@ enum { PHASE_NEW, PHASE_BEGINS, PHASE_BEGUN };
 static uint32_t phase;
 static uint32_t beginner; /* the thread that begins */
 
-/* --- blocks from before the allocator is known: dlsym() allocates, too --- */
+static uint32_t thread_id(void) {
+    return (uint32_t)syscall(SYS_gettid);
+}
+
+/* Is this thread at work in begin()? */
+static bool is_beginning(void) {
+    return __atomic_load_n(&phase, __ATOMIC_ACQUIRE) == PHASE_BEGINS &&
+           __atomic_load_n(&beginner, __ATOMIC_ACQUIRE) == thread_id();
+}
+
+/* --- blocks of begin(): dlsym() allocates. The program's allocator never sees them --- */
 
 static char early[65536] __attribute__((aligned(64)));
 static size_t early_used;
@@ -343,7 +353,7 @@ static void trace(void) {
 
 /* Begins, once. Another thread waits until the functions beneath are known. */
 static MTRACE_NOINLINE_ void begin(void) {
-    uint32_t me = (uint32_t)syscall(SYS_gettid), expected = PHASE_NEW;
+    uint32_t me = thread_id(), expected = PHASE_NEW;
     if (__atomic_compare_exchange_n(&phase, &expected, PHASE_BEGINS, false, __ATOMIC_ACQ_REL,
                                     __ATOMIC_ACQUIRE)) {
         __atomic_store_n(&beginner, me, __ATOMIC_RELEASE);
@@ -377,18 +387,18 @@ static __attribute__((constructor)) void begin_at_last(void) {
    in a jump --- */
 
 static MTRACE_NOINLINE_ void *untraced_malloc(size_t size) {
-    return real_malloc != NULL ? real_malloc(size) : early_malloc(size);
+    return is_beginning() ? early_malloc(size) : real_malloc(size);
 }
 
 static MTRACE_NOINLINE_ void *untraced_calloc(size_t count, size_t size) {
-    if (real_malloc != NULL) {
+    if (!is_beginning()) {
         return real_calloc(count, size);
     }
     return size != 0 && count > SIZE_MAX / size ? NULL : early_malloc(count * size);
 }
 
 static MTRACE_NOINLINE_ void untraced_free(void *block) {
-    if (real_malloc != NULL && !is_early(block)) {
+    if (block != NULL && !is_early(block)) {
         real_free(block);
     }
 }
@@ -439,7 +449,7 @@ static MTRACE_HOT_ void *realloc_from(void *block, size_t size, uintptr_t addres
     if (is_tracing()) {
         return mtrace_realloc_for_(block, size, address, frame);
     }
-    return real_malloc != NULL ? real_realloc(block, size) : early_malloc(size);
+    return block == NULL ? untraced_malloc(size) : real_realloc(block, size);
 }
 
 SHOWN void *realloc(void *block, size_t size) {
