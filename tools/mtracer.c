@@ -461,9 +461,14 @@ static mtrace_snapshot *region_snapshot(const region *r, const char **why) {
 
 /* --- names --- */
 
-/* The snapshot with names of functions and lines where they are known. */
+/* The snapshot with functions and lines where they are known. An address is looked up once. */
 static mtrace_snapshot *names_add(mtrace_snapshot *snapshot) {
-    return snapshot;
+    mtrace_snapshot *named = NULL;
+    if (mtrace_add_names_(&named, snapshot) != MTRACE_OK) {
+        return snapshot;
+    }
+    mtrace_snapshot_free(snapshot);
+    return named;
 }
 
 /* --- tables --- */
@@ -879,8 +884,9 @@ static bool run_report(options *o, const region *first, const char *name) {
         say("%s was not traced: %s", name, why);
         return false;
     }
+    saved = file_save(snapshot, o->output); /* before names: that takes a while */
     snapshot = names_add(snapshot);
-    saved = file_save(snapshot, o->output);
+    saved = saved && file_save(snapshot, o->output);
     memory = mtrace_snapshot_get_parts(snapshot).traced_memory;
     blocks = mtrace_snapshot_get_parts(snapshot).trace_count;
     o->view = MTRACE_VIEW_PEAK;
@@ -1147,7 +1153,7 @@ static int growth_judge(const options *o, const mtrace_snapshot *old, const mtra
         return FAILED;
     }
     mtrace_text_to_buffer_(&text, message, sizeof message);
-    grown = mtrace_growth_from_(&text, copy, old, o->tolerance);
+    grown = mtrace_growth_from_(&text, &copy, old, o->tolerance);
     mtrace_text_end_(&text);
     mtrace_snapshot_free(copy);
     if (grown != 0) {

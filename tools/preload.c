@@ -30,6 +30,7 @@ static int (*real_dlclose)(void *);
 #define MTRACE_NO_USAGE
 #define MTRACE_NO_COMMAND
 #define MTRACE_NO_ENVIRONMENT
+#define MTRACE_NO_CODE_NAMES
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
@@ -403,8 +404,9 @@ static MTRACE_NOINLINE_ void untraced_free(void *block) {
     }
 }
 
-static void *aligned_record(void *block, size_t size, uintptr_t address, const void *frame) {
-    return block == NULL ? NULL : mtrace_record_caller_(block, size, address, frame);
+static void *record(void *block, size_t size, uintptr_t address, const void *frame) {
+    return block == NULL ? NULL
+                         : mtrace_record_caller_(block, size, UINT32_MAX, NULL, address, frame);
 }
 
 SHOWN void *malloc(size_t size) {
@@ -474,7 +476,7 @@ SHOWN void *reallocarray(void *block, size_t count, size_t size) {
     bool traces = is_tracing();                                                                    \
     void *block = real_malloc == NULL ? NULL : (call);                                             \
     if (traces) {                                                                                  \
-        block = aligned_record(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());                    \
+        block = record(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());                            \
     }                                                                                              \
     MTRACE_HIDE_(block);                                                                           \
     return block
@@ -501,7 +503,7 @@ SHOWN int posix_memalign(void **out, size_t alignment, size_t size) {
     bool traces = is_tracing();
     int error = real_malloc == NULL ? ENOMEM : real_posix_memalign(out, alignment, size);
     if (error == 0 && traces) {
-        *out = aligned_record(*out, size, MTRACE_RETURN_(), MTRACE_FRAME_());
+        *out = record(*out, size, MTRACE_RETURN_(), MTRACE_FRAME_());
     }
     return error;
 }
@@ -530,7 +532,7 @@ SHOWN int posix_memalign(void **out, size_t alignment, size_t size) {
         if (MTRACE_UNLIKELY_(block == NULL)) {                                                     \
             block = name##_beneath values;                                                         \
         } else if (traces) {                                                                       \
-            block = mtrace_record_caller_(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());         \
+            block = record(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());                        \
         }                                                                                          \
         MTRACE_HIDE_(block);                                                                       \
         return block;                                                                              \
