@@ -77,4 +77,31 @@ is "libraries: each has its own bytes" "$(./mtracer report out.mtrace --by modul
 is "handlers" "$?$(cat out)" "0signals 50"
 ./mtracer run -o out.mtrace ./programs threads >out 2>err
 is "threads: calls" "$(read_file out.mtrace | cut -d' ' -f1)" "$((80000 + $(./mtracer run -o t.mtrace ./programs none 2>/dev/null >&2; read_file t.mtrace | cut -d' ' -f1) - 1 + 8))"
+
+# The commands of docs/PROGRAMS.md, and of README.md, print what stands below them.
+python3 - "$root" >"$tmp/doc.sh" <<'P'
+import re, sys
+kinds = re.findall(r"^```(\w+)\n(.*?)^```", open(sys.argv[1] + "/docs/PROGRAMS.md").read(), re.M | re.S)
+readme = re.findall(r"^```(sh|output)\n(.*?)^```", open(sys.argv[1] + "/README.md").read(), re.M | re.S)
+number = 0
+for kind, text in kinds + readme:
+    if kind == "c":
+        open("things.c", "w").write(text)
+    elif kind == "sh" and "tools/" not in text:
+        number += 1
+        print(f"{{ set -e\n{text}}} >shown.{number} 2>&1 || echo status $? >>shown.{number}")
+    elif kind == "output":
+        open(f"wanted.{number}", "w").write(text)
+P
+sh "$tmp/doc.sh" 2>/dev/null
+mask() { sed -E "s/own memory .*/own memory/; s|$tmp/||g" "$1"; }
+for wanted in wanted.*; do
+    shown=shown.${wanted#*.}
+    lines=$(wc -l <"$wanted")
+    case $(tail -n 1 "$wanted") in
+    ...) is "docs: $wanted" "$(mask "$shown" | head -n $((lines - 1)))" "$(mask "$wanted" | head -n $((lines - 1)))" ;;
+    *) is "docs: $wanted" "$(mask "$shown")" "$(mask "$wanted")" ;;
+    esac
+done
+is "docs: no command failed" "$(cat shown.* | grep -c ^status)" 0
 exit $failed

@@ -356,6 +356,7 @@ static void region_scrub(uint64_t bytes) {
     g->on_failure = NULL;
     g->failure_user = NULL;
     g->unwinder = NULL;
+    g->known = NULL;
     g->interned = NULL;
     g->reserve = NULL;
     g->system_memory = NULL;
@@ -480,7 +481,7 @@ static void table_skips(const options *o, mtrace_snapshot *snapshot) {
     mtrace_snapshot_set_skip(snapshot, &skip);
 }
 
-/* Keeps what has this in the name of a file or a function. A pattern without * is found anywhere. */
+/* Keeps what has this in the name of a file or a function, anywhere if it is no pattern with *. */
 static mtrace_snapshot *table_filter(const options *o, mtrace_snapshot *snapshot) {
     mtrace_filter filters[2];
     mtrace_snapshot *kept = NULL;

@@ -593,10 +593,7 @@ SHOWN int dlclose(void *handle) {
     (void)is_tracing();
     result = real_dlclose(handle);
     if (IS_ALIVE()) {
-        size_t words = (size_t)1 << (64 - mtrace_g_.code_shift);
-        mtrace_zero_((unsigned char *)(void *)mtrace_g_.code_words,
-                     words * sizeof(mtrace_code_word_));
-        mtrace_zero_((unsigned char *)mtrace_unwind_g_->rules, sizeof mtrace_unwind_g_->rules);
+        mtrace_forget_code();
     }
     return result;
 }

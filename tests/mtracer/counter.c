@@ -1,4 +1,4 @@
-/* An independent count of what a program allocates: a library that stands beneath libmtracer.so. The
+/* An independent count of a program's allocations: a library that stands beneath libmtracer.so. The
    counts are in a file that is mapped, so they are there after any end of the program. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
