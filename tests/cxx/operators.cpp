@@ -458,6 +458,32 @@ static void stacks() {
     EXPECT_TRACED(is_found && found.traceback.count > 3 && found.type == nullptr);
 }
 
+// Rows are charged to the user's functions, and to none of the library's or mtrace's.
+static void rows() {
+    std::vector<int> numbers;
+    std::unique_ptr<both, mt::deleter> one(makes());
+    mtrace_snapshot *addresses, *names;
+    mtrace_rows *rows;
+    uint64_t of_grows = 0, of_makes = 0;
+    grows(&numbers);
+    mtrace_snapshot_take(&addresses, false, nullptr);
+    mtrace_snapshot_resolve(&names, addresses, nullptr);
+    mtrace_snapshot_statistics(&rows, names, MTRACE_BY_FUNCTION, nullptr);
+    for (size_t i = 0; is_on && i < rows->count; i++) {
+        const mtrace_row *row = &rows->rows[i];
+        const char *function = row->function == nullptr ? "none" : row->function;
+        std::string name(function, strcspn(function, "("));
+        EXPECT(name.find("operator new") == std::string::npos && name.find("std::") == std::string::npos &&
+               name.find("mt::") == std::string::npos);
+        of_grows += strcmp(function, "grows") == 0 ? row->size : 0;
+        of_makes += strcmp(function, "makes") == 0 ? row->size : 0;
+    }
+    EXPECT_TRACED(of_grows == 1000 * sizeof(int) && of_makes == sizeof(both) + sizeof(int));
+    mtrace_rows_free(rows);
+    mtrace_snapshot_free(names);
+    mtrace_snapshot_free(addresses);
+}
+
 // --- all ---
 
 static void run(const mtrace_desc &desc) {
@@ -465,6 +491,7 @@ static void run(const mtrace_desc &desc) {
     EXPECT(is_on || mtrace_start(&desc) == MTRACE_ERR_COMPILED_OUT);
     if (desc.native_frames > 1) {
         stacks();
+        rows();
     } else {
         operators();
         types_at_one_address();
