@@ -5607,8 +5607,40 @@ static mtrace_result mtrace_add_names_(mtrace_snapshot **out, const mtrace_snaps
 
 #endif /* CODE NAMES */
 
-#if defined(MTRACE_EXT_IMPLEMENTS_) && !MTRACE_HAS_CODE_NAMES_
+#ifdef MTRACE_EXT_IMPLEMENTS_
+#if !MTRACE_HAS_CODE_NAMES_
 #define MTRACE_ADD_NAMES_ NULL
+#endif
+#if MTRACE_HOSTED_
+/* Gives names to the block's code. Its frames are then the result's, unless that is NULL. */
+static mtrace_snapshot *mtrace_block_add_names_(mtrace_block *block) {
+    mtrace_snapshot_parts parts = MTRACE_ZERO_;
+    mtrace_snapshot *named = NULL;
+    mtrace_row row = MTRACE_ZERO_;
+    uint32_t i;
+    for (i = 0; i < block->traceback.count; i++) { /* modules are elements of one table */
+        const mtrace_module *module = block->traceback.frames[i].module, *first = parts.modules;
+        const mtrace_module *end = first == NULL ? module : first + parts.module_count;
+        if (module != NULL) {
+            parts.modules = first == NULL || module < first ? module : first;
+            parts.module_count = (size_t)((module < end ? end : module + 1) - parts.modules);
+        }
+    }
+    row.traceback = block->traceback;
+    parts.rows = &row;
+    parts.row_count = 1;
+    if (parts.module_count != 0 && mtrace_snapshot_make(&named, &parts, NULL) == MTRACE_OK) {
+        mtrace_snapshot_add_names_(&named, NULL);
+        block->traceback = mtrace_snapshot_get_parts(named).rows[0].traceback;
+    }
+    return named;
+}
+#else
+static mtrace_snapshot *mtrace_block_add_names_(mtrace_block *block) {
+    (void)block; /* has no code */
+    return NULL;
+}
+#endif
 #endif
 
 /* ============================================================================================== */
@@ -10236,6 +10268,7 @@ static void mtrace_put_block_frames_(mtrace_text_ *t, const mtrace_block *block)
 
 static mtrace_result mtrace_console_who_(mtrace_console_ *c) {
     mtrace_frame frames[MTRACE_WHO_FRAMES_];
+    mtrace_snapshot *named;
     mtrace_block block;
     uint64_t address;
     mtrace_result result;
@@ -10255,8 +10288,10 @@ static mtrace_result mtrace_console_who_(mtrace_console_ *c) {
                                     result == MTRACE_ERR_NOT_FOUND ? "no traced block there"
                                                                    : mtrace_result_text(result));
     }
+    named = mtrace_block_add_names_(&block);
     mtrace_put_block_(&c->text, &block, (uintptr_t)address);
     mtrace_put_block_frames_(&c->text, &block);
+    mtrace_snapshot_free(named);
     return MTRACE_OK;
 }
 

@@ -909,6 +909,33 @@ static void test_checks(void **state) {
     mtrace_stop();
 }
 
+/* The console names the frames of one block, from several modules. */
+static void test_who(void **state) {
+    static test_output out;
+    char line[64], wanted[700];
+    uintptr_t addresses[3] = {0x400101, 0x9001, 0x401001};
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_stack stack;
+    void *block;
+    elf e = file_of(true, false, 2);
+    (void)state;
+    make(&e);
+    save(in_folder("x.so"), e.bytes, e.size);
+    desc.unwinder = &fake;
+    desc.native_frames = 3;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    stack.addresses = addresses;
+    stack.count = 3;
+    block = mtrace_malloc_from(10, &stack);
+    snprintf(line, sizeof line, "who %llu", (unsigned long long)(uintptr_t)block);
+    assert_int_equal(mtrace_command(line, test_write, &out), MTRACE_OK);
+    snprintf(wanted, sizeof wanted,
+             "\n  %s+0x400100 first\n  from 0x9000\n  from %s+0x401000 around\n", in_folder("x.so"),
+             in_folder("x.so"));
+    assert_non_null(strstr(out.text, wanted));
+    mtrace_free_from(block, &stack);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_symbols),
@@ -931,6 +958,7 @@ int main(void) {
         cmocka_unit_test(test_two_modules),
         cmocka_unit_test_teardown(test_reports, stop),
         cmocka_unit_test_teardown(test_checks, stop),
+        cmocka_unit_test_teardown(test_who, stop),
     };
     return cmocka_run_group_tests(tests, test_make_folder, test_remove_folder);
 }
