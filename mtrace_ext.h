@@ -6763,6 +6763,7 @@ static bool mtrace_unwind_ready_(void) {
 }
 #else
 #define MTRACE_WALK_BY_COMPILER_ NULL
+#define mtrace_can_unwind_()     false
 static bool mtrace_find_module_(mtrace_module *module, uintptr_t address) {
     (void)module;
     (void)address;
@@ -6782,6 +6783,11 @@ static uint32_t mtrace_walk_not_(uintptr_t *addresses, uint32_t room, const void
     return 0;
 }
 
+/* Two of them need the program's unwind tables. */
+static bool mtrace_unwinder_is_there_(const mtrace_unwinder *unwinder) {
+    return unwinder->walk != NULL && (unwinder->walk == mtrace_walk_not_ || mtrace_can_unwind_());
+}
+
 const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
     static const mtrace_unwinder unwinders[] = {
         {MTRACE_WALK_BY_TABLES_, mtrace_find_module_, MTRACE_ADD_NAMES_, MTRACE_CHAINS_OF_TABLES_},
@@ -6791,9 +6797,9 @@ const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
     if ((unsigned)kind > MTRACE_UNWIND_CALLER || !mtrace_unwind_ready_()) {
         return NULL;
     }
-    for (; kind == MTRACE_UNWIND_BEST && unwinders[i].walk == NULL; i++) {
+    for (; kind == MTRACE_UNWIND_BEST && !mtrace_unwinder_is_there_(&unwinders[i]); i++) {
     }
-    return unwinders[i].walk != NULL ? &unwinders[i] : NULL;
+    return mtrace_unwinder_is_there_(&unwinders[i]) ? &unwinders[i] : NULL;
 }
 
 #endif /* CALL STACKS */
