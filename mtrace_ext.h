@@ -11055,6 +11055,11 @@ extern "C++" {
 #define MTRACE_CATCH_       else
 #define MTRACE_BAD_ALLOC_() std::terminate()
 #endif
+#ifdef __ELF__
+#define MTRACE_HIDDEN_ __attribute__((visibility("hidden")))
+#else
+#define MTRACE_HIDDEN_
+#endif
 #if defined(MTRACE) && defined(__GNUC__)
 #define MTRACE_TYPE_NAME_() __PRETTY_FUNCTION__
 #else
@@ -11193,8 +11198,9 @@ name<mtrace_size_> name_in(const char (&function)[mtrace_size_]) noexcept {
     return name<mtrace_size_>(function);
 }
 
+/* Hidden, because a module with a unique symbol of the GNU kind could never be unloaded. */
 template <typename mtrace_object_>
-const char *name_of() noexcept {
+MTRACE_HIDDEN_ const char *name_of() noexcept {
     static const auto own = name_in(MTRACE_TYPE_NAME_());
     return own.get();
 }

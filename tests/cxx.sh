@@ -228,4 +228,16 @@ operators clang++ -std=c++17 -O2 -DMTRACE "$oracle" "$tmp/oracle.o"
 operators clang++ -std=c++14 -DMTRACE -fno-exceptions -fno-rtti "$tmp/mtrace.o"
 operators g++ -std=c++17 -UMTRACE
 operators g++ -std=c++17 -DMTRACE -fsanitize=address,undefined "$tmp/asan.o"
+
+# A plugin with mt::make can be unloaded.
+for compiler in g++ clang++; do
+    $compiler -std=c++17 -DMTRACE -I. -fPIC -shared -o "$tmp/plugin.so" tests/cxx/plugin.cpp >"$tmp/log" 2>&1 &&
+        gcc -std=c99 -Wall -Wextra -DMTRACE -I. -rdynamic -o "$tmp/host" tests/cxx/host.c "$tmp/mtrace.o" -ldl -lpthread >"$tmp/log" 2>&1 &&
+        "$tmp/host" "$tmp/plugin.so" >"$tmp/log" 2>&1
+    report "a plugin is unloaded, $compiler" $?
+done
+printf '%s\n' '#include "mtrace_ext.h"' >"$tmp/operators.c"
+gcc -std=c99 -DMTRACE -DMTRACE_OPERATOR_NEW -I. -fsyntax-only "$tmp/operators.c" >"$tmp/log" 2>&1 || true
+[ "$(grep -c error: "$tmp/log")" -eq 1 ] && grep -q 'MTRACE_OPERATOR_NEW belongs into one file of C++' "$tmp/log"
+report "MTRACE_OPERATOR_NEW in C is refused" $?
 exit $failed
