@@ -9533,18 +9533,15 @@ static bool mtrace_verdict_count_(mtrace_text_ *t, const mtrace_checked_ *block,
     return true;
 }
 
-/* Compares the beginning with the end, or with the moment when the limit was reached. */
-static bool mtrace_checked_judge_(mtrace_text_ *t, mtrace_checked_ *block, mtrace_snapshot **now) {
+/* Compares the beginning with the end. */
+static bool mtrace_checked_compare_(mtrace_text_ *t, const mtrace_checked_ *block,
+                                    mtrace_snapshot *end) {
     bool is_peak = block->kind == MTRACE_CHECK_PEAK_, fails;
-    mtrace_snapshot **end =
-        is_peak && block->measurement->at_limit != NULL ? &block->measurement->at_limit : now;
     mtrace_rows *change;
     mtrace_result result;
-    mtrace_snapshot_add_names_(&block->before, NULL);
-    mtrace_snapshot_add_names_(end, NULL);
     mtrace_snapshot_set_view(block->before, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
-    mtrace_snapshot_set_view(*end, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
-    result = mtrace_snapshot_compare_to(&change, *end, block->before, MTRACE_BY_LINE, NULL);
+    mtrace_snapshot_set_view(end, is_peak ? MTRACE_VIEW_LIVE : MTRACE_VIEW_TOTAL);
+    result = mtrace_snapshot_compare_to(&change, end, block->before, MTRACE_BY_LINE, NULL);
     if (result != MTRACE_OK) {
         return mtrace_checked_doubt_(t, mtrace_result_text(result));
     }
@@ -9558,6 +9555,20 @@ static bool mtrace_checked_judge_(mtrace_text_ *t, mtrace_checked_ *block, mtrac
     }
     mtrace_rows_free(change);
     return fails;
+}
+
+/* The end is now, or the moment when the limit was reached. Code gets names if the block fails. */
+static bool mtrace_checked_judge_(mtrace_text_ *t, mtrace_checked_ *block, mtrace_snapshot **now) {
+    bool has_limit = block->measurement != NULL && block->measurement->at_limit != NULL;
+    mtrace_snapshot **end = has_limit ? &block->measurement->at_limit : now;
+    mtrace_text_ nowhere;
+    mtrace_text_to_buffer_(&nowhere, NULL, 0);
+    if (!mtrace_checked_compare_(&nowhere, block, *end)) {
+        return false;
+    }
+    mtrace_snapshot_add_names_(&block->before, NULL);
+    mtrace_snapshot_add_names_(end, NULL);
+    return mtrace_checked_compare_(t, block, *end);
 }
 
 static bool mtrace_checked_fails_at_(mtrace_text_ *t, mtrace_checked_ *block) {

@@ -143,6 +143,53 @@ static void test_watch(void **state) {
     stop_empty();
 }
 
+/* --- checks --- */
+
+static int name_calls;
+
+static mtrace_result refuse_names(mtrace_snapshot **out, const mtrace_snapshot *snapshot) {
+    (void)snapshot;
+    *out = NULL;
+    name_calls++;
+    return MTRACE_ERR_NO_MEMORY;
+}
+
+static void allocate_at_deep(void **out, size_t size) {
+    mtrace_stack stack = STACK(deep);
+    *out = mtrace_malloc_from(size, &stack);
+}
+
+/* Names come from other programs. Checks that pass do not ask for them, those that fail do. */
+static void test_checks_ask_for_names_late(void **state) {
+    static const mtrace_unwinder slow = {walk, find_module, refuse_names, NULL, NULL, NULL};
+    mtrace_snapshot *s;
+    void *old, *block = NULL;
+    (void)state;
+    start_with(&slow, 0, 4);
+    allocate_at_deep(&old, 10);
+    s = test_take(false);
+    name_calls = 0;
+    MT_ASSERT_NO_LEAKS {
+        allocate_at_deep(&block, 20);
+        MT_FREE(block);
+    }
+    MT_ASSERT_ALLOCATIONS_AT_MOST(1) {
+        allocate_at_deep(&block, 20);
+        MT_FREE(block);
+    }
+    MT_ASSERT_PEAK_BELOW(21) {
+        allocate_at_deep(&block, 20);
+    }
+    assert_int_equal(mtrace_growth(NULL, 0, s, 20), 0);
+    assert_int_equal(name_calls, 0);
+    assert_int_equal(mtrace_growth(NULL, 0, s, 19), 20);
+    assert_true(name_calls > 0);
+    mtrace_snapshot_free(s);
+    MT_FREE(block);
+    MT_FREE(old);
+    stop_empty();
+}
+
 /* Each form is charged to the stack that it is given. */
 static void test_each_form(void **state) {
     mtrace_stack stack = STACK(deep), second = STACK(other);
@@ -954,6 +1001,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traceback_is_the_stack),
         cmocka_unit_test(test_watch),
+        cmocka_unit_test(test_checks_ask_for_names_late),
         cmocka_unit_test(test_each_form),
         cmocka_unit_test(test_aligned_form),
         cmocka_unit_test(test_stopped),
