@@ -5262,8 +5262,9 @@ static bool mtrace_tool_ask_some_(mtrace_asking_ *a, const char *tool, mtrace_pl
     return good;
 }
 
-/* Asks about the places that have no line yet, at most 1,000 in one command. */
-static void mtrace_tool_ask_(mtrace_asking_ *a, const char *tool, mtrace_place_ **places,
+/* Asks about the places that have no line yet, at most 1,000 in one command. False: there is no
+   such program. */
+static bool mtrace_tool_ask_(mtrace_asking_ *a, const char *tool, mtrace_place_ **places,
                              size_t count) {
     const size_t at_once = 1000;
     size_t i, n = 0, open = 0;
@@ -5277,22 +5278,25 @@ static void mtrace_tool_ask_(mtrace_asking_ *a, const char *tool, mtrace_place_ 
     for (i = 0; i < open; i += n) {
         n = open - i < at_once ? open - i : at_once;
         if (!mtrace_tool_ask_some_(a, tool, places + i, n)) {
-            return;
+            return false;
         }
     }
+    return true;
 }
 
 static const char *const mtrace_tools_[] = {"addr2line", "llvm-addr2line"};
 enum { MTRACE_TOOLS_ = sizeof mtrace_tools_ / sizeof *mtrace_tools_ };
 
+/* The second program is asked for lines alone. */
 static void mtrace_tools_ask_(mtrace_asking_ *a, mtrace_place_ **places, size_t count) {
     const char *tool = a->desc->tool;
+    bool done = false;
     size_t i;
     if (tool != NULL && tool[0] != '\0') {
         mtrace_tool_ask_(a, tool, places, count);
     }
-    for (i = 0; tool == NULL && i < MTRACE_TOOLS_; i++) {
-        mtrace_tool_ask_(a, mtrace_tools_[i], places, count);
+    for (i = 0; tool == NULL && i < MTRACE_TOOLS_ && (a->object.has_lines || !done); i++) {
+        done = mtrace_tool_ask_(a, mtrace_tools_[i], places, count);
     }
 }
 

@@ -27,8 +27,10 @@ shows() {
 # --- a resolver: `resolver snapshot FILE [ROOT [DEBUG]]` prints rows by traceback; `resolver FILE ADDRESS...` answers as
 # addr2line -a -f -i -C does ---
 cat >"$tmp/resolver.c" <<'C'
-#define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 static mtrace_resolve_desc desc;
 
@@ -118,9 +120,8 @@ void outer(unsigned size) {
 }
 C
 cat >"$tmp/program.c" <<'C'
-#include <stdlib.h>
-#define MTRACE_IMPLEMENTATION
 #include "mtrace_ext.h"
+#include <stdio.h>
 void outer(unsigned size);
 void *take(unsigned size);
 __attribute__((noinline)) void *take(unsigned size) {
@@ -183,7 +184,9 @@ library.c:$(line HIDDEN library.c) hidden
 library.c:$(line OUTER library.c) outer"
 is_chain() { [ "$(chain "$1" | head -n 5)" = "$expected" ] || { cat "$1"; return 1; }; }
 
-check "a resolver builds" gcc -std=c99 -O0 -g1 "${flags[@]}" resolver.c -o resolver
+printf '%s\n' '#define MTRACE_IMPLEMENTATION' '#include "mtrace_ext.h"' >implementation.c
+check "mtrace builds" gcc -std=c99 -O0 -g1 "${flags[@]}" -c implementation.c
+check "a resolver builds" gcc -std=c99 -g "${flags[@]}" resolver.c implementation.o -o resolver
 
 # --- all instructions ---
 same_as_addr2line() { # FILE
@@ -224,7 +227,7 @@ check "C++: each instruction is as addr2line says" same_as_addr2line ./classes
 
 # --- reports ---
 gcc -O2 -g -fPIC -shared library.c -o liblibrary.so
-check "a program with a library builds" gcc -std=c99 -O0 -g "${flags[@]}" program.c -o program -L. -llibrary \
+check "a program with a library builds" gcc -std=c99 -g "${flags[@]}" program.c implementation.o -o program -L. -llibrary \
     "-Wl,-rpath,$tmp"
 mkdir bin
 cat >bin/addr2line <<S
@@ -243,6 +246,47 @@ check "... with names of symbols" shows "/liblibrary.so\+0x[0-9a-f]+: note: insi
 check "without build ids" bash -c "mkdir plain && gcc -O2 -g -fPIC -shared -Wl,--build-id=none library.c -o plain/liblibrary.so &&
     LD_LIBRARY_PATH=plain ./program >plain/report"
 check "... the size in memory will do" is_chain plain/report
+
+# --- C++: the standard library's functions are skipped by their names, inlined or not ---
+cat >containers.cpp <<'C'
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+#define MTRACE_OPERATOR_NEW
+#include "mtrace_ext.h"
+__attribute__((noinline)) static void fill(std::vector<int> &v) {
+    v.resize(100000); /* VECTOR */
+}
+__attribute__((noinline)) static void name(std::map<int, std::string> &m) {
+    m[1].assign(50000, 'x'); /* STRING */
+}
+__attribute__((noinline)) static std::shared_ptr<char> share() {
+    return std::shared_ptr<char>(new char[20000], std::default_delete<char[]>()); /* SHARED */
+}
+int main() {
+    mtrace_desc desc = mtrace_desc();
+    mtrace_print_desc print = mtrace_print_desc();
+    desc.unwinder = mtrace_get_unwinder(MTRACE_UNWIND_BEST);
+    desc.native_frames = 12;
+    mtrace_start(&desc);
+    std::vector<int> v;
+    std::map<int, std::string> m;
+    fill(v);
+    name(m);
+    std::shared_ptr<char> s = share();
+    print.report.style = MTRACE_STYLE_WARNINGS;
+    print.report.top = 3;
+    return mtrace_print(&print);
+}
+C
+check "containers build" g++ -std=c++11 -O2 -fno-optimize-sibling-calls -g "${flags[@]}" \
+    containers.cpp implementation.o -o containers
+check "containers run" bash -c './containers >containers.report'
+check "each is charged to the function that uses it" [ "$(sed -nE 's/.*(containers.cpp:[0-9]+): warning: .* allocated in ([a-z]+).*/\1 \2/p' \
+    containers.report)" = "containers.cpp:$(line VECTOR containers.cpp) fill
+containers.cpp:$(line STRING containers.cpp) name
+containers.cpp:$(line SHARED containers.cpp) share" ]
 
 # --- snapshots, here and elsewhere ---
 check "a snapshot is saved" ./program saved
@@ -269,8 +313,8 @@ check "... gives no names" bash -c '! grep -E "library.c|inline.h" changed'
 check "... and says so" shows "no names for .*/liblibrary.so: the file is of another build" why
 
 # --- without programs ---
-check "C++ without programs builds" g++ -std=c++11 -x c++ -O0 -g1 "${flags[@]}" -Wno-unused-parameter \
-    -Wl,--no-as-needed resolver.c -o resolver++
+check "a resolver with the C++ library builds" g++ -Wl,--no-as-needed "${flags[@]}" -x c++ resolver.c -x none \
+    implementation.o -o resolver++
 load=$(nm classes | sed -n 's/^\([0-9a-f]*\) . _ZN4game5world4loadEi$/\1/p')
 check "C++ has C++ names" [ "$(PATH=/nowhere ./resolver++ ./classes "$load" | sed -n 2p)" = "game::world::load(int)" ]
 check "C has their symbols" [ "$(PATH=/nowhere ./resolver ./classes "$load" | sed -n 2p)" = "_ZN4game5world4loadEi" ]
