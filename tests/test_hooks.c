@@ -28,9 +28,9 @@ typedef struct machine_state {
 } machine_state;
 
 static int irq_mask, locks, lock_held;
-static void (*interrupt)(void); /* to be raised between the saving and the masking */
-static void (*between)(void);   /* to be called when a call has let the lock go */
-static int between_left;        /* behind the n-th unlock; -1: behind each */
+static void (*interrupt)(void);    /* to be raised between the saving and the masking */
+static void (*call_between)(void); /* to be called when a call has let the lock go */
+static int between_left;           /* behind the n-th unlock; -1: behind each */
 
 static void lock(machine_state *state) {
     void (*handler)(void) = interrupt;
@@ -51,11 +51,11 @@ static void unlock(const machine_state *state) {
     assert_int_equal(lock_held, 1);
     lock_held = 0;
     irq_mask = state->saved;
-    if (between != NULL && (between_left < 0 || --between_left == 0)) {
-        void (*call)(void) = between;
-        between = NULL;
+    if (call_between != NULL && (between_left < 0 || --between_left == 0)) {
+        void (*call)(void) = call_between;
+        call_between = NULL;
         call();
-        between = between_left < 0 ? call : NULL;
+        call_between = between_left < 0 ? call : NULL;
     }
 }
 
@@ -69,10 +69,10 @@ typedef struct task {
     struct mtrace_scope *scope;
 } task;
 
-static task *running;
+static task *running_task;
 
 static struct mtrace_scope *running_scope(void) {
-    return running == NULL ? NULL : running->scope;
+    return running_task == NULL ? NULL : running_task->scope;
 }
 
 #define MTRACE_CONTEXT() running_scope()
@@ -127,7 +127,7 @@ static void start(void) {
     desc.write = write_text;
     desc.write_user = written;
     written[0] = '\0';
-    running = NULL;
+    running_task = NULL;
     assert_int_equal(mtrace_start(&desc), MTRACE_OK);
 }
 
@@ -281,16 +281,16 @@ static void test_each_task_has_its_scope(void **state) {
     a.scope = &scopes[0];
     b.scope = &scopes[1];
     start();
-    running = &a;
+    running_task = &a;
     (void)MT_SCOPE_PUSH();
     (void)MT_SCOPE_PUSH();
     blocks[0] = block_here();
-    running = &b;
+    running_task = &b;
     blocks[1] = block_here();
     (void)MT_SCOPE_PUSH_IN(5);
-    running = &a;
+    running_task = &a;
     blocks[2] = block_here();
-    running = &b;
+    running_task = &b;
     blocks[3] = block_here();
     assert_int_equal(frames_of(blocks[0]), 3);
     assert_int_equal(frames_of(blocks[1]), 1);
@@ -315,16 +315,16 @@ static void test_no_task_runs(void **state) {
     block = block_here();
     assert_int_equal(frames_of(block), 2);
     MT_FREE(block);
-    running = &with;
+    running_task = &with;
     block = block_here();
     assert_int_equal(frames_of(block), 1);
     MT_FREE(block);
-    running = &without;
+    running_task = &without;
     block = block_here();
     assert_int_equal(frames_of(block), 2);
     MT_FREE(block);
     mtrace_scope_restore(before);
-    running = NULL;
+    running_task = NULL;
     block = block_here();
     assert_int_equal(frames_of(block), 1);
     MT_FREE(block);
@@ -607,7 +607,7 @@ static void start_with_blocks(void) {
 
 static void free_blocks(void) {
     int i;
-    between = NULL;
+    call_between = NULL;
     for (i = 0; i < SITES; i++) {
         MT_FREE(kept[i]);
     }
@@ -661,12 +661,12 @@ static void at_each_unlock(void (*meanwhile)(void), void (*after)(void (*call)(v
             start_with_blocks();
             extra = NULL;
             before = locks;
-            between = at == 0 ? NULL : meanwhile;
+            call_between = at == 0 ? NULL : meanwhile;
             between_left = at;
             long_calls[i]();
             last = at == 0 ? locks - before : last;
             if (at != 0) {
-                assert_null(between);
+                assert_null(call_between);
                 after(long_calls[i]);
             }
             MT_FREE(extra);
@@ -759,10 +759,10 @@ static void test_rows_beside_busy_ones(void **state) {
     (void)state;
     start_with_blocks();
     extra = NULL;
-    between = allocate_at_each;
+    call_between = allocate_at_each;
     between_left = -1;
     take_snapshot();
-    between = NULL;
+    call_between = NULL;
     assert_int_equal(last_result, MTRACE_OK);
     for (i = 0; i < last_snapshot->row_count; i++) {
         const mtrace_row *row = &last_snapshot->rows[i];
@@ -820,10 +820,10 @@ static void calls_while_stopped(void) {
 /* A start zeroes its memory in stretches. Until it has, the tracer is stopped for all others. */
 static void test_calls_in_a_start(void **state) {
     (void)state;
-    between = calls_while_stopped;
+    call_between = calls_while_stopped;
     between_left = 100;
     start();
-    assert_null(between);
+    assert_null(call_between);
     assert_null(mtrace_check());
     assert_int_equal(mtrace_get_traced_memory().current, 0);
     mtrace_stop();
@@ -840,7 +840,7 @@ static void test_a_start_in_a_start(void **state) {
     (void)state;
     desc.memory = memory;
     desc.memory_size = sizeof memory;
-    between = start_meanwhile;
+    call_between = start_meanwhile;
     between_left = 100;
     assert_int_equal(mtrace_start(&desc), MTRACE_ERR_ALREADY);
     assert_null(mtrace_check());
