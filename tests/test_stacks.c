@@ -942,32 +942,30 @@ static void handler(int number) {
 
 static NOINLINE void interrupted(void) {
     noted[0] = (uintptr_t)__builtin_return_address(0);
-    raise(SIGUSR1);
+    raise(SIGTERM);
     AFTER_CALL();
 }
 
 static void test_native_handler(void **state) {
     mtrace_frame frames[64];
     mtrace_traceback traceback;
-    struct sigaction action;
     bool seen_return = false, seen_caller = false;
     uint32_t i;
     (void)state;
     if (!TEST_ATOMICS || !reads_stacks()) {
         skip();
     }
-    memset(&action, 0, sizeof action);
-    action.sa_handler = handler;
-    assert_int_equal(sigaction(SIGUSR1, &action, NULL), 0);
+    assert_true(signal(SIGTERM, handler) != SIG_ERR);
     start_with(mtrace_get_unwinder(MTRACE_UNWIND_BEST), 64, 0);
     interrupted();
-    assert_int_equal(test_find_traceback(&traceback, 1, SIGUSR1, frames, 64), MTRACE_OK);
+    assert_int_equal(test_find_traceback(&traceback, 1, SIGTERM, frames, 64), MTRACE_OK);
     for (i = 0; i < traceback.count; i++) {
         seen_return = seen_return || in_memory(&frames[i]) == handler_returns - 1;
         seen_caller = seen_caller || in_memory(&frames[i]) == noted[0] - 1;
     }
     assert_true(seen_return && seen_caller);
-    assert_int_equal(mtrace_untrack_at(1, SIGUSR1, NULL), MTRACE_OK);
+    assert_int_equal(mtrace_untrack_at(1, SIGTERM, NULL), MTRACE_OK);
+    signal(SIGTERM, SIG_DFL);
     stop_empty();
 }
 
