@@ -24,9 +24,9 @@ static unsigned long compared, differed, shallow, remembered;
 static pid_t process;
 static OWN_THREAD int inside; /* the comparison may allocate */
 
-/* A word for a stack, never 0. */
+/* A word for a stack, as the tracer's: a session above, and a number. */
 static uint64_t word_of(const uintptr_t *addresses, uint32_t count) {
-    return XXH3_64bits(addresses, count * sizeof *addresses) | 1;
+    return (uint64_t)1 << 32 | (uint32_t)XXH3_64bits(addresses, count * sizeof *addresses);
 }
 
 static void compare(const void *frame) {
