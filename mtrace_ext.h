@@ -4340,7 +4340,8 @@ MTRACE_OFF_BEGIN_
 
    Reports of the running tracer (mtrace_print and its shorthands, mtrace_growth, the checks of
    blocks) do this by themselves, if the tracer was started with an unwinder of mtrace_ext.h. They
-   remember each answer, so an address is looked up once.
+   remember each answer, so an address is looked up once. Before a dump that another build will be
+   compared with, call this: that build has other addresses.
 
    The programs run without a shell, without the environment's LD_PRELOAD, LD_AUDIT and MTRACE...,
    and with raised privileges from /usr/bin, without any environment.
@@ -4564,6 +4565,7 @@ typedef struct mtrace_object_ {
     bool is_wide; /* 64 bits */
     bool is_big;  /* the first byte of a number is the highest */
     bool has_lines;
+    bool has_link; /* the name of a file with lines, for addr2line */
     char path[MTRACE_NAME_MAX_];
     char name[MTRACE_NAME_MAX_]; /* what was read last */
 } mtrace_object_;
@@ -4662,7 +4664,7 @@ static void mtrace_object_segments_(mtrace_object_ *o, const mtrace_elf_table_ *
 /* Sections that lead addr2line to lines. */
 static bool mtrace_section_has_lines_(const char *name) {
     return strcmp(name, ".debug_info") == 0 || strcmp(name, ".zdebug_info") == 0 ||
-           strcmp(name, ".debug_line") == 0 || strcmp(name, ".gnu_debuglink") == 0;
+           strcmp(name, ".debug_line") == 0;
 }
 
 static void mtrace_object_sections_(mtrace_object_ *o, mtrace_elf_table_ *table, uint64_t names) {
@@ -4686,6 +4688,7 @@ static void mtrace_object_sections_(mtrace_object_ *o, mtrace_elf_table_ *table,
         }
         if (mtrace_object_read_(o, text.offset + section.name, name, sizeof name - 1)) {
             o->has_lines = o->has_lines || mtrace_section_has_lines_(name);
+            o->has_link = o->has_link || strcmp(name, ".gnu_debuglink") == 0;
         }
     }
     if (!mtrace_section_read_(o, table, o->symbols.link, &o->strings)) {
@@ -4989,6 +4992,7 @@ static bool mtrace_object_choose_(mtrace_asking_ *a, const mtrace_module *module
         mtrace_object_close_(&a->object);
         a->object = a->other;
     }
+    a->object.has_lines = a->object.has_lines || a->object.has_link;
     return a->object.file != NULL;
 }
 

@@ -461,6 +461,10 @@ static void test_debug_files(void **state) {
     EXPECT(one, &module, &desc, "@+0x400100 1");
     desc.debug = in_folder("d");
     EXPECT(one, &module, &desc, "in_debug@+0x400100 1");
+    stripped.extra = ".gnu_debuglink"; /* which names a file somewhere */
+    make(&stripped);
+    save_in(in_folder("r/mtrace/lib/x.so"), &stripped);
+    EXPECT(one, &module, &desc, "in_debug@+0x400100 1");
     module.build_id_size = 0; /* the file's own counts then */
     EXPECT(one, &module, &desc, "in_debug@+0x400100 1");
     module = module_of("/mtrace/lib/x.so", "an id", 0);
