@@ -10599,6 +10599,7 @@ const char *mtrace_command_complete(const char *line, size_t length, size_t *sta
     mtrace_words_fn_ words;
     const char *word;
     size_t i;
+    line = line == NULL ? "" : line;
     mtrace_console_begin_(&c, line, length);
     words = mtrace_words_at_end_(&c);
     *start = (size_t)(c.word.text - line);

@@ -503,6 +503,8 @@ static void completion_offers_what_may_follow(void **state) {
     }
     /* only what stands before the cursor counts */
     assert_string_equal(mtrace_command_complete("topping", 2, &start, 0), "top");
+    assert_string_equal(mtrace_command_complete(NULL, 0, &start, 0), "help"); /* no line yet */
+    assert_int_equal(start, 0);
 }
 
 /* --- rubbish --- */
