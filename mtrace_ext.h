@@ -4339,7 +4339,7 @@ MTRACE_OFF_BEGIN_
    stays as it is, and the call succeeds. A new snapshot keeps skip patterns and the view.
 
    Reports of the running tracer (mtrace_print and its shorthands, mtrace_growth, the checks of
-   blocks, `who` of the console, the files of MTRACE_REPORT) do this by themselves, if the tracer was
+   blocks, the console's `who`, files of MTRACE_REPORT) do this by themselves, if the tracer was
    started with an unwinder of mtrace_ext.h. They remember each answer, so an address is looked up
    once. Before a dump that another build will be
    compared with, call this: that build has other addresses.
