@@ -108,6 +108,9 @@ static void test_own_patterns(void **state) {
     skip.no_defaults = true;
     mtrace_snapshot_set_skip(s, &skip);
     expect_function(s, MTRACE_BY_LINE, "operator new(unsigned long)");
+    skip.patterns = NULL; /* none, whatever the count says */
+    mtrace_snapshot_set_skip(s, &skip);
+    expect_function(s, MTRACE_BY_LINE, "operator new(unsigned long)");
     mtrace_snapshot_set_skip(s, NULL);
     expect_function(s, MTRACE_BY_LINE, "my_alloc");
     mtrace_snapshot_free(s);

@@ -243,15 +243,17 @@ static void test_stopped(void **state) {
 }
 
 static void test_unknown_stacks(void **state) {
-    mtrace_stack none = stack_of(NULL, 0);
-    void *blocks[2];
+    mtrace_stack none = stack_of(NULL, 0), lost = stack_of(NULL, 7);
+    void *blocks[3];
     (void)state;
     start_with(&fake, 0, 3);
     blocks[0] = mtrace_malloc_from(1, NULL);
     blocks[1] = mtrace_malloc_from(2, &none);
-    expect("0 3 2 <unknown>:0/1");
+    blocks[2] = mtrace_malloc_from(4, &lost);
+    expect("0 7 3 <unknown>:0/1");
     mtrace_free(blocks[0]);
     mtrace_free(blocks[1]);
+    mtrace_free_from(blocks[2], &lost);
     stop_empty();
 }
 
