@@ -5682,10 +5682,9 @@ typedef enum mtrace_unwind_kind {
    compilers make for C on x86-64, too. A stack ends at a function without (code made at run time,
    say). TABLES takes no lock and allocates nothing, so it may run in a signal handler. The few
    frames that it cannot describe (hand-written assembly) it leaves to _Unwind_Backtrace, which with
-   glibc before 2.35 takes the loader's lock. So does then a stack through a module that was opened
-   after the program's start: each walk looks whether it is still there, and another one's place is
-   read by the tables of that one. The first call takes 6 MiB of addresses from the
-   system.
+   glibc before 2.35 takes the loader's lock. A module that was opened after the program's start may
+   be closed, and another one come to its place. So each walk through one asks the loader for it,
+   before 2.35 with that lock. The first call takes 6 MiB of addresses from the system.
    Errors: NULL if the program has none of that kind, or the system has no memory.
    Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER.
    Context: any thread. */
