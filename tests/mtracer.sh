@@ -78,6 +78,141 @@ is "handlers" "$?$(cat out)" "0signals 50"
 ./mtracer run -o out.mtrace ./programs threads >out 2>err
 is "threads: calls" "$(read_file out.mtrace | cut -d' ' -f1)" "$((80000 + $(./mtracer run -o t.mtrace ./programs none 2>/dev/null >&2; read_file t.mtrace | cut -d' ' -f1) - 1 + 8))"
 
+# --- what cannot be traced is told, before the program starts or after its end ---
+
+# told NAME STATUS TEXT COMMAND...: with TEXT, or without a word, on stderr
+told() {
+    "${@:4}" >out 2>err </dev/null
+    is "$1: status" "$?" "$2"
+    if [ -n "$3" ]; then has "$1" err "$3"; else is "$1: silence" "$(cat err)" ""; fi
+}
+
+told "no command" 2 "mtracer run [OPTIONS]" ./mtracer
+told "wrong command" 2 "there is no command 'runs'" ./mtracer runs
+told "wrong option" 2 "there is no option '--by' here" ./mtracer run --by line ls
+told "wrong value" 2 "'--by' cannot be 'lines'" ./mtracer report out.mtrace --by lines
+told "no value" 2 "'--top' cannot be without a value" ./mtracer report out.mtrace --top
+told "frames" 2 "'-n' cannot be '65'" ./mtracer run -n 65 ls
+told "no program" 2 "run needs a program" ./mtracer run
+told "missing program" 127 "nosuch: No such file or directory" ./mtracer run nosuch
+told "no file" 1 "nosuch.mtrace: No such file or directory" ./mtracer report nosuch.mtrace
+told "no snapshot" 1 "not a snapshot" ./mtracer report read.py
+told "no output" 1 "/nosuch/file: No such file or directory" ./mtracer run -o /nosuch/file ./programs
+printf '#include <stdlib.h>\nint main(void) { free(malloc(1)); return 0; }\n' >small.c
+printf '#include <stddef.h>\nstatic char b[99999]; static size_t n; void *malloc(size_t s) { n += 64; return b + n + s * 0; }
+void free(void *p) { (void)p; } int main(void) { return malloc(9) == 0; }\n' >own.c
+gcc -static small.c -o static && told "static" 1 "it is statically linked" ./mtracer run ./static
+gcc -static-pie small.c -o static_pie && told "static-pie" 1 "it is statically linked" ./mtracer run ./static_pie
+gcc -fsanitize=address small.c -o asan && told "AddressSanitizer" 1 "it was built with a sanitizer" ./mtracer run ./asan
+clang -fsanitize=thread small.c -o tsan && told "ThreadSanitizer" 1 "it was built with a sanitizer" ./mtracer run ./tsan
+gcc small.c -Wl,--dynamic-linker=/lib/ld-musl-x86_64.so.1 -o musl && told "musl" 1 "it uses musl" ./mtracer run ./musl
+gcc -w -fno-builtin own.c -o own && told "own malloc" 1 "it has its own malloc() linked in" ./mtracer run -o t.mtrace ./own
+gcc small.c -o small
+cp small elf32 && printf '\001' | dd of=elf32 bs=1 seek=4 conv=notrunc status=none
+told "32 bits" 1 "it is no 64-bit program of this machine" ./mtracer run ./elf32
+printf '#!%s/static\n' "$tmp" >script && chmod +x script
+told "a static program's script" 1 "it is statically linked" ./mtracer run ./script
+told "address space" 1 "too little address space" sh -c 'ulimit -v 1000000; exec ./mtracer run -o t.mtrace ./small'
+told "less capacity" 0 "saved t.mtrace" sh -c 'ulimit -v 1600000; exec ./mtracer run --capacity 1000 -o t.mtrace ./small'
+mkdir alone && cp mtracer alone/ && told "no library" 1 "libmtracer.so is neither in" ./alone/mtracer run ./small
+gcc -std=c99 -O0 -w -DMTRACE_SHARDS=9 -fPIC -shared -I"$root" "$root/tools/preload.c" -o alone/libmtracer.so
+told "another build" 1 "libmtracer.so is of another build" ./alone/mtracer run -o t.mtrace ./small
+mkdir "with blank" && cp mtracer libmtracer.so "with blank/"
+told "a blank in the path" 0 "saved t.mtrace" "./with blank/mtracer" run -o t.mtrace ./small
+if [ "$(id -u)" = 0 ]; then
+    cp small setuid && chown 65534 setuid && chmod u+s setuid
+    told "set-uid" 1 "it runs with the rights of another user" ./mtracer run ./setuid
+fi
+env -i ./mtracer run -o t.mtrace ./small 2>err
+is "empty environment" "$?$(grep -c 'saved t.mtrace' err)" 01
+
+# --- a running program ---
+
+./mtracer run -o end.mtrace ./programs wait go >ready 2>err &
+runner=$!
+for _ in $(seq 300); do [ -s ready ] && break || sleep 0.1; done
+process=$(pgrep -P $runner -x programs)
+told save 0 "" ./mtracer save "$process" -o now.mtrace
+is "save: says the file" "$(cat out)" now.mtrace
+./mtracer report now.mtrace >out
+has "save: the line" out "programs.c:"
+has "save: held bytes" out "7.59 KiB"
+./mtracer top "$process" --by function --filter keep >out
+has "top: without a terminal" out " keep"
+is "top: filter" "$(grep -c wait_for_file out)" 0
+python3 "$root/tests/mtracer/top.py" "f,t,m,p,s,/keep\\n,q" ./mtracer top "$process" >out 2>&1
+has "top: head" out "process $process, held, by bytes"
+has "top: by function" out " keep"
+has "top: by traceback" out "main"
+has "top: by module" out "/programs"
+has "top: peak" out "at the peak, by bytes"
+has "top: sorted by blocks" out "at the peak, by blocks"
+has "top: filter" out "only keep"
+has "top: ends" out "status 0"
+told "save: not traced" 1 "was not started by mtracer run" ./mtracer save $$
+told "save: no process" 1 "there is no process 4194305" ./mtracer save 4194305
+told "save: no number" 2 "save needs the number of a process" ./mtracer save x
+MTRACER_REGION=/proc/self/mem sleep 5 &
+told "save: a false path" 1 "cannot be reached" ./mtracer save $!
+kill $!
+if [ "$(id -u)" = 0 ]; then
+    chmod 755 . && told "save: another user's" 1 "is another user's" setpriv --reuid=65534 ./mtracer save "$process"
+fi
+touch go
+wait $runner
+is "run: after the looks" "$?" 0
+python3 "$root/tests/mtracer/top.py" "a,q" ./mtracer top end.mtrace >out 2>&1
+has "top FILE" out "end.mtrace, in all, by bytes"
+
+# Looks at a program that changes its tables.
+rm go
+./mtracer run -o end.mtrace ./programs churn go >ready 2>err &
+runner=$!
+for _ in $(seq 300); do [ -s ready ] && break || sleep 0.1; done
+process=$(pgrep -P $runner -x programs)
+looks=0
+for _ in $(seq 30); do
+    ./mtracer save "$process" -o now.mtrace >out 2>&1 && looks=$((looks + 1))
+done
+touch go
+wait $runner
+is "looks while it allocates" "$looks" 30
+
+# A program that writes over the shared memory: a table or a message, never a crash or a hang.
+wrong=0 damaged=0
+for seed in $(seq 100); do
+    timeout 60 ./mtracer run -n 4 -o out.mtrace ./programs hostile "$seed" >out 2>&1
+    status=$?
+    [ $status = 0 ] || { [ $status = 1 ] && grep -q "was not traced" out && damaged=$((damaged + 1)); } || wrong=$((wrong + 1))
+done
+is "hostile programs" "$wrong $((damaged > 5))" "0 1"
+
+# --- children ---
+
+./mtracer run --children -o kids.mtrace sh -c './programs fork; (exec ./programs all); ./programs exit' >out 2>err
+is "children: status" "$?" 3
+is "children: files" "$(ls kids.mtrace.* | wc -l)" 3
+is "children: calls" "$(for f in kids.mtrace.*; do read_file "$f" | cut -d' ' -f1; done | sort -n | tr '\n' ' ')" \
+    "$(for n in fork all exit; do ./mtracer run -o t.mtrace ./programs $n >/dev/null 2>&1; read_file t.mtrace | cut -d' ' -f1; done | sort -n | tr '\n' ' ')"
+is "pipeline" "$(./mtracer run -o t.mtrace sh -c 'printf 1234 | wc -c' 2>/dev/null)" 4
+
+# --- files ---
+
+./mtracer run -o less.mtrace ./programs none >/dev/null 2>&1
+./mtracer run -o more.mtrace ./programs exit >/dev/null 2>&1
+told "diff: grown" 1 "" ./mtracer diff less.mtrace more.mtrace
+has "diff: table" out "+100  "
+has "diff: the line" out "keep"
+has "diff: the message" out "grew by +97.7 KiB in +100 blocks"
+told "diff: not grown" 0 "" ./mtracer diff more.mtrace more.mtrace
+told "diff: tolerance" 0 "" ./mtracer diff less.mtrace more.mtrace --tolerance 200000
+echo "leak:keep" >known
+told "diff: suppressions" 0 "" ./mtracer diff less.mtrace more.mtrace --suppressions known
+echo "wrong" >known
+told "diff: bad suppressions" 1 "known:1: not leak:PATTERN" ./mtracer diff less.mtrace more.mtrace --suppressions known
+told "resolve" 0 "" ./mtracer resolve more.mtrace -o named.mtrace
+is "resolve: same table" "$(./mtracer report named.mtrace)" "$(./mtracer report more.mtrace)"
+
 # The commands of docs/PROGRAMS.md, and of README.md, print what stands below them.
 python3 - "$root" >"$tmp/doc.sh" <<'P'
 import re, sys

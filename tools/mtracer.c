@@ -346,6 +346,14 @@ static void limit(int what, uint64_t value) {
     setrlimit((__rlimit_resource_t)what, &limit);
 }
 
+/* Can the tables have that many entries? More than the bytes that were touched cannot be. */
+static bool region_possible(uint64_t bytes) {
+    const mtrace_tracer_ *g = &mtrace_g_;
+    return g->account_table.number_end <= bytes / sizeof(mtrace_account_) &&
+           g->name_used <= bytes && g->domain_names <= MTRACE_MAX_DOMAIN_NAMES &&
+           g->shard_count <= MTRACE_OWN_SHARDS_ && g->module_count <= MTRACE_MODULES_;
+}
+
 /* The reader's pointers to what is not in the region. */
 static void region_scrub(uint64_t bytes) {
     mtrace_tracer_ *g = &mtrace_g_;
@@ -373,7 +381,6 @@ static void region_scrub(uint64_t bytes) {
     memcpy(g->code_name, MTRACE_ADDRESS_FILE_, sizeof g->code_name);
     g->locations[0].names[MTRACE_NAME_FILE_] = (uintptr_t)g->unknown_name;
     g->locations[MTRACE_LOCATION_OTHER_].names[MTRACE_NAME_FILE_] = (uintptr_t)g->other_name;
-    g->module_count = g->module_count < MTRACE_MODULES_ ? g->module_count : MTRACE_MODULES_;
     for (i = 0; i < g->module_count; i++) {
         if ((uintptr_t)g->modules[i].path - (uintptr_t)g->name_text >= g->name_bytes) {
             g->modules[i].path = g->unknown_name;
@@ -397,6 +404,11 @@ static void sink_write(const char *text, size_t length, void *user) {
     }
 }
 
+/* Results are negative, a process's status is not. */
+static void __attribute__((noreturn)) reader_end(mtrace_result result) {
+    _exit(-(int)result & 127);
+}
+
 static void __attribute__((noreturn)) region_reader(const region *r, int out) {
     uint64_t bytes = resident(r->file);
     size_t size = (size_t)r->head.stride;
@@ -412,18 +424,21 @@ static void __attribute__((noreturn)) region_reader(const region *r, int out) {
     if (at != (void *)REGION_ADDRESS ||
         mmap(&mtrace_g_, sizeof mtrace_g_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, r->file,
              (off_t)(r->at + REGION_PAGE)) == MAP_FAILED) {
-        _exit(MTRACE_ERR_NO_MEMORY);
+        reader_end(MTRACE_ERR_NO_MEMORY);
     }
-    limit(RLIMIT_AS, size + ((uint64_t)4 << 30) + 8 * bytes);
+    limit(RLIMIT_AS, size + ((uint64_t)256 << 20) + 16 * bytes);
     if (mtrace_g_.state == 0) {
-        _exit(MTRACE_ERR_NOT_TRACING);
+        reader_end(MTRACE_ERR_NOT_TRACING);
+    }
+    if (!region_possible(bytes)) {
+        reader_end(MTRACE_ERR_CORRUPT);
     }
     region_scrub(bytes);
     if (mtrace_snapshot_take(&snapshot, false, NULL) != MTRACE_OK ||
         mtrace_snapshot_dump_to(snapshot, sink_write, &s) != MTRACE_OK || s.failed) {
-        _exit(MTRACE_ERR_NO_MEMORY);
+        reader_end(MTRACE_ERR_NO_MEMORY);
     }
-    _exit(0);
+    reader_end(MTRACE_OK);
 }
 
 static size_t file_read(void *buffer, size_t size, void *user) {
@@ -447,11 +462,14 @@ static mtrace_snapshot *region_snapshot(const region *r, const char **why) {
         }
         if (!WIFEXITED(status)) {
             *why = "its memory is damaged";
+        } else if (-WEXITSTATUS(status) == MTRACE_ERR_CORRUPT) {
+            *why = "its memory is damaged";
         } else if (WEXITSTATUS(status) != 0) {
-            *why = mtrace_result_text((mtrace_result)WEXITSTATUS(status));
+            *why = mtrace_result_text((mtrace_result)-WEXITSTATUS(status));
         } else if (lseek(out, 0, SEEK_SET) == 0) {
             mtrace_result result = mtrace_snapshot_load_from(&snapshot, file_read, &out, NULL);
-            *why = mtrace_result_text(result);
+            *why =
+                result == MTRACE_ERR_CORRUPT ? "its memory is damaged" : mtrace_result_text(result);
         }
     }
     if (out >= 0) {
@@ -1155,7 +1173,6 @@ static int growth_judge(const options *o, const mtrace_snapshot *old, const mtra
     }
     mtrace_text_to_buffer_(&text, message, sizeof message);
     grown = mtrace_growth_from_(&text, &copy, old, o->tolerance);
-    mtrace_text_end_(&text);
     mtrace_snapshot_free(copy);
     if (grown != 0) {
         printf("%s\n", message);

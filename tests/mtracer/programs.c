@@ -8,6 +8,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,6 +250,86 @@ static void spawns(void) {
     pclose(pipe);
 }
 
+/* Writes over the memory that it shares with mtracer: arguments[2] is the seed. */
+static uint64_t random_state;
+static uint64_t random_next(void) {
+    random_state ^= random_state << 13;
+    random_state ^= random_state >> 7;
+    random_state ^= random_state << 17;
+    return random_state;
+}
+
+enum { PAGES = 500000, PAGE = 4096 };
+static void hostile(void) {
+    static unsigned char resident[PAGES];
+    static unsigned pages[PAGES];
+    unsigned char *region = (unsigned char *)0x300000000000u;
+    size_t i, count = 0, size, writes;
+    random_state = strtoull(arguments[2], NULL, 10) * 2654435761u + 1;
+    for (i = 0; i < 20; i++) {
+        random_next();
+    }
+    keep();
+    size = (size_t)((const uint64_t *)(void *)region)[5] / PAGE; /* region_head.stride */
+    if (size > PAGES || mincore(region, size * PAGE, resident) != 0) {
+        abort();
+    }
+    for (i = 0; i < size; i++) {
+        if ((resident[i] & 1) != 0) {
+            pages[count++] = (unsigned)i;
+        }
+    }
+    writes = (size_t)1 << random_next() % 14;
+    for (i = 0; i < writes; i++) {
+        size_t page = random_next() % 4 == 0 ? random_next() % 30 : pages[random_next() % count];
+        uint64_t value = random_next() >> random_next() % 64;
+        size_t at =
+            random_next() % 2 == 0 ? random_next() % (PAGE - 8) : random_next() % (PAGE / 8) * 8;
+        memcpy(region + page * PAGE + at, &value, 1 + random_next() % 8);
+    }
+    _exit(0);
+}
+
+/* Allocates in four threads until a file is there, at ever new places. */
+static volatile int stops;
+static NOINLINE void *deep(int depth, int path) {
+    void *block;
+    if (depth == 0) {
+        return malloc((size_t)path % 100);
+    }
+    block = path % 2 == 0 ? deep(depth - 1, path / 2) : NULL;
+    if (block == NULL) {
+        block = deep(depth - 1, path / 2);
+    }
+    __asm__ volatile("" : "+r"(block));
+    return block;
+}
+
+static void *churn(void *unused) {
+    int i;
+    for (i = 0; !stops; i++) {
+        free(deep(10, i));
+    }
+    return unused;
+}
+
+static void churns(void) {
+    pthread_t all[2];
+    int i;
+    for (i = 0; i < 2; i++) {
+        pthread_create(&all[i], NULL, churn, NULL);
+    }
+    printf("ready\n");
+    fflush(stdout);
+    while (access(arguments[2], F_OK) != 0) {
+        usleep(20000);
+    }
+    stops = 1;
+    for (i = 0; i < 2; i++) {
+        pthread_join(all[i], NULL);
+    }
+}
+
 static void wait_for_file(void) {
     keep();
     kept[100] = malloc(7777);
@@ -300,6 +381,10 @@ int main(int argc, char **argv) {
         libraries();
     } else if (strcmp(name, "spawns") == 0) {
         spawns();
+    } else if (strcmp(name, "hostile") == 0) {
+        hostile();
+    } else if (strcmp(name, "churn") == 0) {
+        churns();
     } else if (strcmp(name, "wait") == 0) {
         wait_for_file();
     } else {
