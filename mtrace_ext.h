@@ -5620,7 +5620,8 @@ static mtrace_result mtrace_add_names_(mtrace_snapshot **out, const mtrace_snaps
 #if !MTRACE_HAS_CODE_NAMES_
 #define MTRACE_ADD_NAMES_ NULL
 #endif
-#if MTRACE_HOSTED_
+#if !MTRACE_HAS_COMMAND_
+#elif MTRACE_HOSTED_
 /* Gives names to the block's code. Its frames are then the result's, unless that is NULL. */
 static mtrace_snapshot *mtrace_block_add_names_(mtrace_block *block) {
     mtrace_snapshot_parts parts = MTRACE_ZERO_;

@@ -152,7 +152,8 @@ has "top: ends" out "status 0"
 told "save: not traced" 1 "was not started by mtracer run" ./mtracer save $$
 told "save: no process" 1 "there is no process 4194305" ./mtracer save 4194305
 told "save: no number" 2 "save needs the number of a process" ./mtracer save x
-MTRACER_REGION=/proc/self/mem sleep 5 &
+MTRACER_REGION=/proc/self/mem sleep 20 &
+for _ in $(seq 300); do grep -q sleep "/proc/$!/comm" && break || sleep 0.1; done
 told "save: a false path" 1 "cannot be reached" ./mtracer save $!
 kill $!
 if [ "$(id -u)" = 0 ]; then
