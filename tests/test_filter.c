@@ -431,7 +431,7 @@ static void test_no_filter_is_a_copy(void **state) {
 static void test_blocks(void **state) {
     mtrace_snapshot *s1 = TEST_MAKE(test_s1), *less;
     mtrace_filter f = of_file(true, "a.py");
-    mtrace_block block;
+    mtrace_block block = MTRACE_ZERO_;
     (void)state;
     less = filter(s1, &f, 1);
     assert_int_equal(mtrace_snapshot_get_parts(less).trace_count, 2);

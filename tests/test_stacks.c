@@ -19,7 +19,7 @@
 
 /* --- an unwinder that a test commands --- */
 
-enum { MODULE = 0x10000, OTHER_MODULE = 0x20000, MODULE_SIZE = 0x1000 };
+enum { MODULE = 0x10000, OTHER_MODULE = 0x20000, MODULE_SIZE = 0x1000, NEAR = 12 };
 static uintptr_t callers[64]; /* what it finds */
 static uint32_t caller_count;
 static uint32_t walks;
@@ -321,7 +321,6 @@ static void test_scopes_come_first(void **state) {
 
 /* Scopes and domains have small numbers, and code addresses differ by small ones. Each pair is an
    account of its own all the same. */
-enum { NEAR = 12 };
 static mtrace_site near_levels[NEAR];
 
 static void allocate_near(uint32_t scope, void *blocks[NEAR]) {
@@ -740,13 +739,14 @@ static void test_kinds(void **state) {
     const mtrace_unwinder *tables = mtrace_get_unwinder(MTRACE_UNWIND_TABLES);
     const mtrace_unwinder *compiler = mtrace_get_unwinder(MTRACE_UNWIND_COMPILER);
     const mtrace_unwinder *caller = mtrace_get_unwinder(MTRACE_UNWIND_CALLER);
+    volatile int none = 4;
     (void)state;
     assert_non_null(best);
     assert_non_null(caller);
     assert_ptr_equal(best, tables != NULL ? tables : compiler != NULL ? compiler : caller);
     assert_ptr_equal(best, mtrace_get_unwinder(MTRACE_UNWIND_BEST));
     assert_true(compiler == NULL || test_unwinds());
-    assert_null(mtrace_get_unwinder((mtrace_unwind_kind)4));
+    assert_null(mtrace_get_unwinder((mtrace_unwind_kind)none));
 }
 
 /* A function's return addresses, noted by itself: what its stack must be. */
@@ -888,8 +888,8 @@ static void test_native_module(void **state) {
     assert_non_null(file);
     fclose(file);
     assert_true(parts.modules[0].size > parts.rows[0].address % 4096);
-    assert_true(parts.rows[0].address + parts.modules[0].load_address - (uintptr_t)call_malloc <
-                256);
+    assert_in_range(parts.rows[0].address + parts.modules[0].load_address - (uintptr_t)call_malloc,
+                    0, 255);
     mtrace_snapshot_free(s);
     mtrace_free(block);
     stop_empty();
@@ -989,7 +989,7 @@ static void test_native_longjmp(void **state) {
     }
     start_with(mtrace_get_unwinder(MTRACE_UNWIND_BEST), 16, 0);
     if (setjmp(back) != 0) {
-        depth++;
+        depth = depth + 1;
     }
     if (depth < 20) {
         jump(depth);

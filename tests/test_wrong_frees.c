@@ -690,11 +690,10 @@ static void test_a_mixed_entry_is_not_found(void **state) {
 /* --- threads --- */
 
 #ifdef MTRACE_SINGLE_THREAD
-enum { WORKERS = 1 };
+enum { WORKERS = 1, EACH = 200 };
 #else
-enum { WORKERS = 4 };
+enum { WORKERS = 4, EACH = 200 };
 #endif
-enum { EACH = 200 };
 
 static void write_nowhere(const char *text, size_t length, void *user) {
     (void)length;
