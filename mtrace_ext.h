@@ -4828,7 +4828,7 @@ extern char *mtrace_demangle_(const char *name, char *buffer, size_t *size,
 #define MTRACE_DEMANGLE_(name)                                                                     \
     (mtrace_demangle_ == NULL ? NULL : mtrace_demangle_(name, NULL, NULL, NULL))
 #else
-#define MTRACE_DEMANGLE_(name) NULL
+#define MTRACE_DEMANGLE_(name) ((char *)NULL)
 #endif
 
 static bool mtrace_is_mangled_(const char *name) {

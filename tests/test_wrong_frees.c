@@ -252,19 +252,20 @@ static void test_the_same_for_realloc(void **state) {
     start_reporting(8);
     moves = true;
     block = (char *)allocate(40, 7);
-    assert_ptr_equal(mtrace_realloc_at(block + 8, 10, &site), &rooms[1]);
+    assert_true((void *)mtrace_realloc_at(block + 8, 10, &site) == &rooms[1]);
     expect_output(
         "re.c:9: warning: realloc of a pointer into a block: 0x??, 8 bytes into 40 at 0x??\n"
         "new.c:7: note: allocated here\n",
         block + 8, block);
     other = (char *)mtrace_realloc_at(block, 50, &site);
-    assert_ptr_equal(other, &rooms[2]);
-    assert_ptr_equal(mtrace_realloc_at(block, 20, &site), &rooms[0]); /* and that is the address */
+    assert_true((void *)other == &rooms[2]);
+    assert_true((void *)mtrace_realloc_at(block, 20, &site) ==
+                &rooms[0]); /* and that is the address */
     expect_output("re.c:9: warning: realloc of a pointer freed already: 0x??, 40 bytes\n"
                   "re.c:9: note: freed here\n"
                   "new.c:7: note: allocated here\n",
                   block, NULL);
-    assert_ptr_equal(mtrace_realloc_at(&rooms[9], 20, &site), &rooms[3]);
+    assert_true((void *)mtrace_realloc_at(&rooms[9], 20, &site) == &rooms[3]);
     expect_output("re.c:9: warning: realloc of a pointer that is not traced: 0x??\n", &rooms[9],
                   NULL);
     expect_counts(3, 1, 1);

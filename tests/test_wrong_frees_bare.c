@@ -13,6 +13,8 @@ static int locked, lock_faults, unlocks_left = -1; /* until a stop; below 0: nev
 
 static void unlock(void);
 
+#include <stddef.h>
+
 /* Blocks come from a row and never come back. */
 static unsigned char rooms[1 << 14];
 static unsigned rooms_used;
@@ -21,7 +23,7 @@ static unsigned rooms_used;
 #define MTRACE_BASE_REALLOC(block, size) ((void)(block), take_room(size))
 #define MTRACE_BASE_FREE(block)          (lock_faults += locked != 0, (void)(block))
 
-static void *take_room(unsigned long size);
+static void *take_room(size_t size);
 
 #include "support/test.h"
 
@@ -32,7 +34,7 @@ static void unlock(void) {
     }
 }
 
-static void *take_room(unsigned long size) {
+static void *take_room(size_t size) {
     void *room = rooms + rooms_used;
     lock_faults += locked != 0;
     assert_true(rooms_used + size <= sizeof rooms);
