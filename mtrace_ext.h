@@ -4321,11 +4321,15 @@ typedef struct mtrace_resolve_desc {
     const char *debug;   /* a folder of separate debug files: .build-id/ab/cdef.debug is in it.
                           NULL: /usr/lib/debug alone, under `root` */
     const char *tool;    /* a program with the options and the output of addr2line, of a cross
-                          compiler for example. NULL: addr2line and llvm-addr2line from PATH. "":
-                          none, so no lines */
+                          compiler for example. NULL: addr2line and llvm-addr2line from PATH, and
+                          for firmware arm-none-eabi-addr2line and riscv64-unknown-elf-addr2line.
+                          "": none, so no lines */
     uint32_t timeout_ms; /* for these programs, in all. 0: 20,000 */
     mtrace_write_fn write; /* gets a line for each module without names. NULL: nobody does */
     void *write_user;
+    const char *image; /* the ELF file of a program without modules: firmware (pc:0x8004d85), or a
+                          program started without an unwinder, unless the system moved it. NULL:
+                          such addresses stay */
 } mtrace_resolve_desc;
 
 MTRACE_OFF_BEGIN_
@@ -4338,6 +4342,10 @@ MTRACE_OFF_BEGIN_
    module without one. Then separate debug files are found by build id, too. What is not found
    stays as it is, and the call succeeds. A new snapshot keeps skip patterns and the view.
 
+   With desc->image, addresses of no module become addresses of that file, if they lie in what it
+   loads. They are taken for return addresses: their frame is the instruction before, and on ARM the
+   lowest bit tells the instruction set. Nothing can tell whether it is the image that ran.
+
    Reports of the running tracer (mtrace_print and its shorthands, mtrace_growth, the checks of
    blocks, the console's `who`, files of MTRACE_REPORT) do this by themselves, if the tracer was
    started with an unwinder of mtrace_ext.h. They remember each answer, so an address is looked up
@@ -4346,7 +4354,8 @@ MTRACE_OFF_BEGIN_
 
    The programs run without a shell, without the environment's LD_PRELOAD, LD_AUDIT and MTRACE...,
    and with raised privileges from /usr/bin, without any environment.
-   Errors: ARGUMENT (out or snapshot NULL), NO_MEMORY. *out is then NULL.
+   Errors: ARGUMENT (out or snapshot NULL), NO_MEMORY, IO (the image cannot be read; errno is
+     ENOEXEC if it is no ELF file). *out is then NULL.
    Cost: O(frames log frames + symbols), and a run of addr2line for 1,000 addresses of a module.
    Context: any thread; no signal handler or interrupt. */
 MTRACE_EXT_API_ mtrace_result mtrace_snapshot_resolve(mtrace_snapshot **out,
@@ -4542,6 +4551,7 @@ enum {
     MTRACE_STT_IFUNC_ = 10,
     MTRACE_STB_WEAK_ = 2,
     MTRACE_EM_ARM_ = 40,
+    MTRACE_EM_RISCV_ = 243,
     MTRACE_NAME_MAX_ = 4096
 };
 
@@ -4554,11 +4564,19 @@ typedef struct mtrace_elf_section_ {
     uint32_t link;
 } mtrace_elf_section_;
 
+/* The table of sections, or of segments. */
+typedef struct mtrace_elf_table_ {
+    uint64_t offset;
+    uint64_t count;
+    uint32_t element;
+} mtrace_elf_table_;
+
 typedef struct mtrace_object_ {
     FILE *file; /* NULL: none */
     uint64_t size;
     uint64_t image; /* bytes in memory */
     uint64_t align; /* of its segments */
+    mtrace_elf_table_ segments;
     mtrace_elf_section_ symbols, strings;
     uint32_t machine;
     uint32_t build_id_size;
@@ -4592,13 +4610,6 @@ static uint64_t mtrace_object_word_(const mtrace_object_ *o, const unsigned char
     return o->is_wide ? mtrace_object_number_(o, at + wide, 8)
                       : mtrace_object_number_(o, at + narrow, 4);
 }
-
-/* The table of sections, or of segments. */
-typedef struct mtrace_elf_table_ {
-    uint64_t offset;
-    uint64_t count;
-    uint32_t element;
-} mtrace_elf_table_;
 
 static bool mtrace_section_read_(const mtrace_object_ *o, const mtrace_elf_table_ *table,
                                  uint64_t number, mtrace_elf_section_ *out) {
@@ -4636,20 +4647,24 @@ static void mtrace_object_notes_(mtrace_object_ *o, uint64_t at, uint64_t size) 
     }
 }
 
-static void mtrace_object_segments_(mtrace_object_ *o, const mtrace_elf_table_ *table) {
-    const uint32_t load = 1, note = 4;
+/* Reads the head of a segment, of 56 bytes at most. False: there is none with this number. */
+static bool mtrace_segment_read_(const mtrace_object_ *o, uint64_t number, unsigned char *bytes) {
+    size_t size = o->is_wide ? 56 : 32;
+    return number < o->segments.count && o->segments.element >= size &&
+           mtrace_object_read_(o, o->segments.offset + number * o->segments.element, bytes, size);
+}
+
+enum { MTRACE_PT_LOAD_ = 1 };
+
+static void mtrace_object_segments_(mtrace_object_ *o) {
+    const uint32_t note = 4;
     uint64_t low = UINT64_MAX, high = 0, i;
     unsigned char bytes[56];
-    size_t size = o->is_wide ? 56 : 32;
-    for (i = 0; i < table->count && table->element >= size; i++) {
-        uint64_t type, start, length;
-        if (!mtrace_object_read_(o, table->offset + i * table->element, bytes, size)) {
-            return;
-        }
-        type = mtrace_object_number_(o, bytes, 4);
-        start = mtrace_object_word_(o, bytes, 8, 16);
-        length = mtrace_object_word_(o, bytes, 20, 40);
-        if (type == load) {
+    for (i = 0; mtrace_segment_read_(o, i, bytes); i++) {
+        uint64_t type = mtrace_object_number_(o, bytes, 4);
+        uint64_t start = mtrace_object_word_(o, bytes, 8, 16);
+        uint64_t length = mtrace_object_word_(o, bytes, 20, 40);
+        if (type == MTRACE_PT_LOAD_) {
             uint64_t align = mtrace_object_word_(o, bytes, 28, 48);
             low = start < low ? start : low;
             high = start + length > high ? start + length : high;
@@ -4660,6 +4675,20 @@ static void mtrace_object_segments_(mtrace_object_ *o, const mtrace_elf_table_ *
         }
     }
     o->image = high > low ? high - low : 0;
+}
+
+/* Does it load something there? */
+static bool mtrace_object_loads_(const mtrace_object_ *o, uint64_t address) {
+    unsigned char bytes[56];
+    uint64_t i;
+    for (i = 0; mtrace_segment_read_(o, i, bytes); i++) {
+        if (mtrace_object_number_(o, bytes, 4) == MTRACE_PT_LOAD_ &&
+            address - mtrace_object_word_(o, bytes, 8, 16) <
+                mtrace_object_word_(o, bytes, 20, 40)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Sections that lead addr2line to lines. */
@@ -4700,7 +4729,7 @@ static void mtrace_object_sections_(mtrace_object_ *o, mtrace_elf_table_ *table,
 /* Reads the head of the file. More than 65,279 sections, and their number stands in the first. */
 static bool mtrace_object_head_(mtrace_object_ *o) {
     unsigned char head[64];
-    mtrace_elf_table_ segments, sections;
+    mtrace_elf_table_ sections;
     mtrace_elf_section_ first;
     const unsigned char *sizes;
     uint64_t names;
@@ -4715,9 +4744,9 @@ static bool mtrace_object_head_(mtrace_object_ *o) {
     }
     sizes = head + (o->is_wide ? 54 : 42);
     o->machine = (uint32_t)mtrace_object_number_(o, head + 18, 2);
-    segments.offset = mtrace_object_word_(o, head, 28, 32);
-    segments.element = (uint32_t)mtrace_object_number_(o, sizes, 2);
-    segments.count = mtrace_object_number_(o, sizes + 2, 2);
+    o->segments.offset = mtrace_object_word_(o, head, 28, 32);
+    o->segments.element = (uint32_t)mtrace_object_number_(o, sizes, 2);
+    o->segments.count = mtrace_object_number_(o, sizes + 2, 2);
     sections.offset = mtrace_object_word_(o, head, 32, 40);
     sections.element = (uint32_t)mtrace_object_number_(o, sizes + 4, 2);
     sections.count = mtrace_object_number_(o, sizes + 6, 2);
@@ -4731,7 +4760,7 @@ static bool mtrace_object_head_(mtrace_object_ *o) {
         }
     }
     mtrace_object_sections_(o, &sections, names);
-    mtrace_object_segments_(o, &segments);
+    mtrace_object_segments_(o);
     return true;
 }
 
@@ -4940,7 +4969,8 @@ static bool mtrace_object_try_(mtrace_asking_ *a, mtrace_object_ *o, const mtrac
 
 /* The program's own file is also there when its path leads to another one by now. */
 static bool mtrace_object_find_(mtrace_asking_ *a, mtrace_object_ *o, const mtrace_module *module) {
-    const char *root = a->desc->root, *why;
+    bool is_image = a->desc->image != NULL && strcmp(module->path, a->desc->image) == 0;
+    const char *root = is_image ? NULL : a->desc->root, *why;
     char running[64];
     bool found = mtrace_object_try_(a, o, module, root != NULL ? root : "", module->path);
     if (!found && root != NULL) {
@@ -5292,6 +5322,13 @@ static bool mtrace_tool_ask_(mtrace_asking_ *a, const char *tool, mtrace_place_ 
 static const char *const mtrace_tools_[] = {"addr2line", "llvm-addr2line"};
 enum { MTRACE_TOOLS_ = sizeof mtrace_tools_ / sizeof *mtrace_tools_ };
 
+/* The one of the usual compiler for firmware. NULL: there is none for this machine. */
+static const char *mtrace_cross_tool_(uint32_t machine) {
+    return machine == MTRACE_EM_ARM_     ? "arm-none-eabi-addr2line"
+           : machine == MTRACE_EM_RISCV_ ? "riscv64-unknown-elf-addr2line"
+                                         : NULL;
+}
+
 /* The second program is asked for lines alone. */
 static void mtrace_tools_ask_(mtrace_asking_ *a, mtrace_place_ **places, size_t count) {
     const char *tool = a->desc->tool;
@@ -5302,6 +5339,9 @@ static void mtrace_tools_ask_(mtrace_asking_ *a, mtrace_place_ **places, size_t 
     }
     for (i = 0; tool == NULL && i < MTRACE_TOOLS_ && (a->object.has_lines || !done); i++) {
         done = mtrace_tool_ask_(a, mtrace_tools_[i], places, count);
+    }
+    if (tool == NULL && mtrace_cross_tool_(a->object.machine) != NULL) {
+        mtrace_tool_ask_(a, mtrace_cross_tool_(a->object.machine), places, count);
     }
 }
 
@@ -5372,6 +5412,115 @@ static void mtrace_module_ask_(mtrace_asking_ *a, const mtrace_module *module) {
 #if MTRACE_HAS_CODE_NAMES_
 
 /* ============================================================================================== */
+/* [SECTION] IMAGE - code of a program without modules: its file becomes one                      */
+/* ============================================================================================== */
+
+/* Parts whose code lies in an image. Its path is the caller's. */
+typedef struct mtrace_imaged_ {
+    mtrace_snapshot_parts parts;
+    mtrace_pool_ rows, frames, modules;
+} mtrace_imaged_;
+
+static void mtrace_imaged_free_(mtrace_imaged_ *m) {
+    mtrace_pool_free_(&m->rows);
+    mtrace_pool_free_(&m->frames);
+    mtrace_pool_free_(&m->modules);
+}
+
+/* The return address that a frame of no module stands for. 0: it is something else. */
+static uint64_t mtrace_return_of_(const mtrace_frame *frame) {
+    if (mtrace_is_code_(frame)) {
+        return frame->module == NULL ? frame->address + 1 : 0;
+    }
+    return frame->function == NULL && frame->file != NULL &&
+                   strcmp(frame->file, MTRACE_ADDRESS_FILE_) == 0
+               ? frame->line
+               : 0;
+}
+
+static void mtrace_image_frame_(const mtrace_object_ *o, const mtrace_module *image,
+                                mtrace_frame *frame) {
+    uint64_t thumb = o->machine == MTRACE_EM_ARM_;
+    uint64_t address = (mtrace_return_of_(frame) & ~thumb) - 1;
+    if (mtrace_return_of_(frame) != 0 && mtrace_object_loads_(o, address)) {
+        memset(frame, 0, sizeof *frame);
+        frame->file = image->path;
+        frame->module = image;
+        frame->address = address;
+    }
+}
+
+/* The row's frames go behind the frames of earlier rows. */
+static void mtrace_image_row_(mtrace_imaged_ *m, const mtrace_object_ *o, mtrace_row *row) {
+    mtrace_module *modules = (mtrace_module *)(void *)m->modules.data;
+    const mtrace_traceback *t = &row->traceback;
+    mtrace_frame *to = (mtrace_frame *)(void *)mtrace_pool_add_(&m->frames, t->frames,
+                                                                t->count * sizeof *t->frames);
+    uint32_t i;
+    for (i = 0; i < t->count; i++) {
+        if (to[i].module != NULL) {
+            to[i].module = modules + (to[i].module - m->parts.modules);
+        }
+        mtrace_image_frame_(o, modules + m->parts.module_count, &to[i]);
+    }
+    row->traceback.frames = to;
+}
+
+/* Copies the parts, with one module more. */
+static bool mtrace_image_put_(mtrace_imaged_ *m, const mtrace_object_ *o, const char *path) {
+    mtrace_snapshot_parts *parts = &m->parts;
+    mtrace_module image = MTRACE_ZERO_;
+    size_t frames = 0, i;
+    image.path = path;
+    image.size = o->image;
+    image.build_id_size = o->build_id_size;
+    memcpy(image.build_id, o->build_id, sizeof image.build_id);
+    for (i = 0; i < parts->row_count; i++) {
+        frames += parts->rows[i].traceback.count;
+    }
+    if (mtrace_pool_extend_(&m->frames, frames * sizeof(mtrace_frame) + 1) == NULL ||
+        mtrace_pool_add_(&m->rows, parts->rows, parts->row_count * sizeof *parts->rows) == NULL ||
+        mtrace_pool_add_(&m->modules, parts->modules,
+                         parts->module_count * sizeof *parts->modules) == NULL ||
+        mtrace_pool_add_(&m->modules, &image, sizeof image) == NULL) {
+        return false;
+    }
+    for (i = 0; i < parts->row_count; i++) {
+        mtrace_image_row_(m, o, (mtrace_row *)(void *)m->rows.data + i);
+    }
+    parts->rows = (mtrace_row *)(void *)m->rows.data;
+    parts->modules = (mtrace_module *)(void *)m->modules.data;
+    parts->module_count++;
+    return true;
+}
+
+/* Opens an image at o->path. */
+static mtrace_result mtrace_image_open_(mtrace_object_ *o, const char *path) {
+    int length = snprintf(o->path, sizeof o->path, "%s", path);
+    errno = 0;
+    if (length >= 0 && (size_t)length < sizeof o->path && mtrace_object_open_(o)) {
+        return MTRACE_OK;
+    }
+    errno = errno == 0 || errno == EINVAL ? ENOEXEC : errno;
+    return MTRACE_ERR_IO;
+}
+
+static mtrace_result mtrace_image_apply_(mtrace_imaged_ *m, const char *path) {
+    mtrace_object_ *o = (mtrace_object_ *)mtrace_system_alloc_(sizeof *o);
+    mtrace_result result = o == NULL ? MTRACE_ERR_NO_MEMORY : mtrace_image_open_(o, path);
+    int error = errno;
+    if (result == MTRACE_OK) {
+        result = mtrace_image_put_(m, o, path) ? MTRACE_OK : MTRACE_ERR_NO_MEMORY;
+        mtrace_object_close_(o);
+    }
+    if (o != NULL) {
+        mtrace_system_free_(o, sizeof *o);
+    }
+    errno = error;
+    return result;
+}
+
+/* ============================================================================================== */
 /* [SECTION] RESOLVE - a snapshot with the names of a book                                        */
 /* ============================================================================================== */
 
@@ -5422,12 +5571,16 @@ typedef struct mtrace_resolving_ {
     const mtrace_snapshot_parts *from;
     const mtrace_book_ *book;
     const uint64_t *keys;
-    mtrace_pool_ rows, frames, modules, names; /* names: the old ones, then the book's */
+    mtrace_pool_ rows, frames, modules;
+    mtrace_pool_ names; /* the old ones, then the book's, then the image's */
     size_t frame_count;
+    const char *image; /* NULL: none */
 } mtrace_resolving_;
 
 static const char *mtrace_old_name_(const mtrace_resolving_ *r, const char *name) {
-    return mtrace_relocate_name_(name, r->from->names, r->names.data, r->from->name_bytes);
+    return name != NULL && name == r->image
+               ? r->names.data + r->names.used - strlen(name) - 1
+               : mtrace_relocate_name_(name, r->from->names, r->names.data, r->from->name_bytes);
 }
 
 static const char *mtrace_new_name_(const mtrace_resolving_ *r, uint32_t offset) {
@@ -5494,7 +5647,7 @@ static void mtrace_resolve_row_(mtrace_resolving_ *r, mtrace_row *row) {
 static bool mtrace_resolving_begin_(mtrace_resolving_ *r) {
     const mtrace_snapshot_parts *from = r->from;
     const mtrace_pool_ *text = &r->book->text;
-    size_t frames = 0, i;
+    size_t image = r->image != NULL ? strlen(r->image) + 1 : 0, frames = 0, i;
     uint32_t j;
     for (i = 0; i < from->row_count; i++) {
         for (j = 0; j < from->rows[i].traceback.count; j++) {
@@ -5502,7 +5655,7 @@ static bool mtrace_resolving_begin_(mtrace_resolving_ *r) {
         }
     }
     if (mtrace_pool_extend_(&r->frames, frames * sizeof(mtrace_frame) + 1) == NULL ||
-        mtrace_pool_extend_(&r->names, from->name_bytes + text->used + 1) == NULL ||
+        mtrace_pool_extend_(&r->names, from->name_bytes + text->used + image + 1) == NULL ||
         mtrace_pool_add_(&r->rows, from->rows, from->row_count * sizeof *from->rows) == NULL ||
         mtrace_pool_add_(&r->modules, from->modules, from->module_count * sizeof *from->modules) ==
             NULL) {
@@ -5514,6 +5667,7 @@ static bool mtrace_resolving_begin_(mtrace_resolving_ *r) {
     if (text->used != 0) {
         mtrace_pool_add_(&r->names, text->data, text->used);
     }
+    mtrace_pool_add_(&r->names, r->image, image);
     return true;
 }
 
@@ -5538,15 +5692,22 @@ static mtrace_result mtrace_resolving_make_(mtrace_resolving_ *r, mtrace_snapsho
 static mtrace_result mtrace_snapshot_by_book_(mtrace_snapshot **out,
                                               const mtrace_snapshot *snapshot,
                                               const mtrace_resolve_desc *desc, mtrace_book_ *book) {
-    mtrace_snapshot_parts parts = mtrace_snapshot_get_parts(snapshot);
-    mtrace_result result = MTRACE_ERR_NO_MEMORY;
+    mtrace_result result = MTRACE_OK;
+    mtrace_imaged_ m = MTRACE_ZERO_;
     mtrace_resolving_ r = MTRACE_ZERO_;
     mtrace_pool_ keys = MTRACE_ZERO_;
-    bool good = mtrace_book_collect_(book, &parts, &keys);
-    if (good) {
-        mtrace_book_ask_(book, &parts, desc);
+    bool good;
+    m.parts = mtrace_snapshot_get_parts(snapshot);
+    if (desc != NULL && desc->image != NULL) {
+        r.image = desc->image;
+        result = mtrace_image_apply_(&m, desc->image);
     }
-    r.from = &parts;
+    good = result == MTRACE_OK && mtrace_book_collect_(book, &m.parts, &keys);
+    if (good) {
+        mtrace_book_ask_(book, &m.parts, desc);
+    }
+    result = result == MTRACE_OK ? MTRACE_ERR_NO_MEMORY : result;
+    r.from = &m.parts;
     r.book = book;
     r.keys = (const uint64_t *)(void *)keys.data;
     if (good && !book->is_full && mtrace_resolving_begin_(&r)) {
@@ -5560,6 +5721,7 @@ static mtrace_result mtrace_snapshot_by_book_(mtrace_snapshot **out,
     mtrace_pool_free_(&r.modules);
     mtrace_pool_free_(&r.names);
     mtrace_pool_free_(&keys);
+    mtrace_imaged_free_(&m);
     return result;
 }
 
@@ -5833,6 +5995,18 @@ static void mtrace_seen_there_(mtrace_seen_modules_ *all, uint32_t number) {
     }
 }
 
+/* Of a program without a loader, glibc says where its code lies. The module is all of it. */
+static void mtrace_program_measure_(mtrace_dl_found_ *found) {
+    mtrace_module_ program;
+    if (memcmp(found->start, ELFMAG, SELFMAG) != 0) {
+        program.bias = found->linked->bias;
+        program.name = "";
+        program.segments = (const mtrace_segment_ *)getauxval(AT_PHDR);
+        program.segment_count = (uint16_t)getauxval(AT_PHNUM);
+        mtrace_module_measure_(&program, found);
+    }
+}
+
 /* Sets *number to the module's index among those that were seen, MTRACE_SEEN_ if it is not. */
 static bool mtrace_module_describe_(mtrace_seen_modules_ *all, mtrace_module *module,
                                     uintptr_t address, uint32_t *number) {
@@ -5842,8 +6016,11 @@ static bool mtrace_module_describe_(mtrace_seen_modules_ *all, mtrace_module *mo
         return false;
     }
     memset(module, 0, sizeof *module);
-    module->path = found.linked->name == NULL || found.linked->name[0] == '\0' ? all->program
-                                                                               : found.linked->name;
+    module->path = found.linked->name;
+    if (module->path == NULL || module->path[0] == '\0') {
+        module->path = all->program;
+        mtrace_program_measure_(&found);
+    }
     module->load_address = found.linked->bias;
     module->size = (uintptr_t)found.end - (uintptr_t)found.start;
     mtrace_build_id_read_(module, &found);

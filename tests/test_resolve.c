@@ -153,7 +153,7 @@ static void save(const char *path, const void *bytes, size_t size) {
 
 /* A path in the folder. It stays. */
 static const char *in_folder(const char *name) {
-    static char paths[16][256];
+    static char paths[24][256];
     char path[256];
     size_t i = 0;
     snprintf(path, sizeof path, "%s/%s", test_folder, name);
@@ -357,6 +357,101 @@ static void test_thumb(void **state) {
     make(&e);
     save(module.path, e.bytes, e.size);
     EXPECT(at, &module, &desc, "@+0x400100 1 | even@+0x400110 2");
+}
+
+/* --- code of an image: the addresses of firmware, and of a program without modules --- */
+
+/* 0x400149 is behind an instruction, 0x402000 behind what the file loads. */
+static const test_trace without_module[] = {
+    {1, 0, 1, "pc:4194633", 1, NULL},
+    {1, 0, 2, "m.c:7 0+0x400148", 2, NULL},
+    {1, 0, 3, "pc:4202496 0+0x402000", 2, NULL},
+    {1, 0, 4, "pc:0", 1, NULL},
+    {1, 0, 5, "f@pc:4194633", 1, NULL},
+    {1, 0, 6, "pc.c:4194633 1+0x400148", 2, NULL},
+};
+enum { WITHOUT_MODULE = sizeof without_module / sizeof *without_module };
+#define WITHOUT_MODULE_LEFT                                                                        \
+    " 2 | @+0x402000<@pc:4202496 3 | @:0 4 | f@pc:4194633 5 | @+0x400148<@pc.c:4194633 6"
+
+static void test_image(void **state) {
+    int kind;
+    (void)state;
+    for (kind = 0; kind < 4; kind++) {
+        elf e = file_of((kind & 1) != 0, (kind & 2) != 0, 2);
+        mtrace_module other = module_of("/nowhere/x.so", "an ie", 0);
+        mtrace_resolve_desc desc = desc_of("");
+        make(&e);
+        save(in_folder("firmware.elf"), e.bytes, e.size);
+        desc.image = in_folder("firmware.elf");
+        desc.root = "/nowhere"; /* it is for modules */
+        EXPECT(without_module, &other, &desc,
+               "strong@+0x400148 1 | strong@+0x400148<@m.c:7" WITHOUT_MODULE_LEFT);
+    }
+}
+
+/* The lowest bit of a return address says that it is Thumb code. */
+static void test_image_of_arm(void **state) {
+    static const symbol code[] = {{"f", 0x400141, 8, GLOBAL_CODE}, {"g", 0x400149, 8, GLOBAL_CODE}};
+    elf e = file_of(false, false, 2);
+    mtrace_module other = module_of("/nowhere/x.so", "an ie", 0);
+    mtrace_resolve_desc desc = desc_of("");
+    (void)state;
+    e.machine = 40;
+    e.symbols = code;
+    e.symbol_count = 2;
+    make(&e);
+    save(in_folder("arm.elf"), e.bytes, e.size);
+    desc.image = in_folder("arm.elf");
+    EXPECT(without_module, &other, &desc, "f@+0x400147 1 | f@+0x400147<@m.c:7" WITHOUT_MODULE_LEFT);
+}
+
+/* The path and the address stand for a place without a name. */
+static void test_image_without_names(void **state) {
+    elf e = file_of(true, false, 0);
+    mtrace_resolve_desc desc = desc_of("");
+    mtrace_snapshot *s = test_make_code(without_module, 1, NULL, 0), *named;
+    mtrace_snapshot_parts parts;
+    char path[256];
+    (void)state;
+    make(&e);
+    save(in_folder("bare.elf"), e.bytes, e.size);
+    desc.image = strcpy(path, in_folder("bare.elf"));
+    assert_int_equal(mtrace_snapshot_resolve(&named, s, &desc), MTRACE_OK);
+    memset(path, 0, sizeof path); /* the snapshot has its own */
+    parts = mtrace_snapshot_get_parts(named);
+    assert_int_equal(parts.module_count, 1);
+    assert_string_equal(parts.modules[0].path, in_folder("bare.elf"));
+    assert_true(parts.modules[0].load_address == 0);
+    assert_true(parts.modules[0].size == 0x1800);
+    assert_int_equal(parts.modules[0].build_id_size, 5);
+    assert_string_equal(parts.rows[0].traceback.frames[0].file, in_folder("bare.elf"));
+    mtrace_snapshot_free(named);
+    mtrace_snapshot_free(s);
+}
+
+static void expect_no_image(const char *path, int error) {
+    mtrace_resolve_desc desc = desc_of("");
+    mtrace_snapshot *s = test_make_code(without_module, 1, NULL, 0), *named = s;
+    desc.image = path;
+    errno = 0;
+    assert_int_equal(mtrace_snapshot_resolve(&named, s, &desc), MTRACE_ERR_IO);
+    assert_int_equal(errno, error);
+    assert_null(named);
+    mtrace_snapshot_free(s);
+}
+
+static void test_no_image(void **state) {
+    elf e = file_of(true, false, 2);
+    (void)state;
+    make(&e);
+    save(in_folder("text"), "hello", 5);
+    save(in_folder("head"), e.bytes, 60);
+    expect_no_image(in_folder("none.elf"), ENOENT);
+    expect_no_image("", ENOENT);
+    expect_no_image(test_folder, ENOEXEC);
+    expect_no_image(in_folder("text"), ENOEXEC);
+    expect_no_image(in_folder("head"), ENOEXEC);
 }
 
 /* --- the right file --- */
@@ -946,6 +1041,10 @@ int main(void) {
         cmocka_unit_test(test_the_rest_stays),
         cmocka_unit_test(test_nothing_to_name),
         cmocka_unit_test(test_thumb),
+        cmocka_unit_test(test_image),
+        cmocka_unit_test(test_image_of_arm),
+        cmocka_unit_test(test_image_without_names),
+        cmocka_unit_test(test_no_image),
         cmocka_unit_test(test_wrong_files),
         cmocka_unit_test(test_root),
         cmocka_unit_test(test_debug_files),
