@@ -44,6 +44,8 @@ static const char usage_text[] =
     "      --tolerance BYTES      growth that is no failure (0)\n"
     "      --suppressions FILE    lines leak:PATTERN, as LeakSanitizer's\n"
     "  mtracer resolve FILE [-o FILE]     writes functions and lines into a file\n"
+    "      --elf FILE             the program, if it is firmware (pc:0x8004d85)\n"
+    "      --addr2line PROGRAM    the one of its compiler\n"
     "\n"
     "TABLE: --by line|file|function|module|traceback|type|domain, --view live|peak|total, --top "
     "N,\n"
@@ -107,6 +109,9 @@ typedef struct options {
     /* diff */
     uint64_t tolerance;
     const char *suppressions;
+    /* resolve */
+    const char *elf;
+    const char *addr2line;
     /* the rest */
     char *words[2];
     int word_count;
@@ -114,7 +119,7 @@ typedef struct options {
 } options;
 
 /* What a command takes. */
-enum { TAKES_RUN = 1, TAKES_TABLE = 2, TAKES_DIFF = 4, TAKES_OUTPUT = 8 };
+enum { TAKES_RUN = 1, TAKES_TABLE = 2, TAKES_DIFF = 4, TAKES_OUTPUT = 8, TAKES_ELF = 16 };
 
 static bool number_read(uint64_t *out, const char *text, uint64_t low, uint64_t high) {
     char *end;
@@ -214,6 +219,17 @@ static int diff_option_read(options *o, const char *name, const char *value) {
     return -1;
 }
 
+static int resolve_option_read(options *o, const char *name, const char *value) {
+    const char **option = strcmp(name, "--elf") == 0         ? &o->elf
+                          : strcmp(name, "--addr2line") == 0 ? &o->addr2line
+                                                             : NULL;
+    if (option == NULL) {
+        return -1;
+    }
+    *option = value;
+    return value[0] != '\0';
+}
+
 static int option_read(options *o, const char *name, const char *value, int takes) {
     int read = -1;
     if ((takes & TAKES_OUTPUT) != 0 && (strcmp(name, "-o") == 0 || strcmp(name, "--output") == 0)) {
@@ -228,6 +244,9 @@ static int option_read(options *o, const char *name, const char *value, int take
     }
     if (read < 0 && (takes & TAKES_DIFF) != 0) {
         read = diff_option_read(o, name, value);
+    }
+    if (read < 0 && (takes & TAKES_ELF) != 0) {
+        read = resolve_option_read(o, name, value);
     }
     return read;
 }
@@ -1224,6 +1243,23 @@ static int command_diff(options *o) {
     return status;
 }
 
+/* With the options of resolve. NULL: it failed, and was told. */
+static mtrace_snapshot *names_resolve(const options *o, mtrace_snapshot *snapshot) {
+    mtrace_resolve_desc desc = {0};
+    mtrace_snapshot *named;
+    mtrace_result result;
+    desc.image = o->elf;
+    desc.tool = o->addr2line;
+    desc.write = to_stderr;
+    result = mtrace_snapshot_resolve(&named, snapshot, &desc);
+    if (result != MTRACE_OK) {
+        say("%s%s%s", result == MTRACE_ERR_IO ? o->elf : "", result == MTRACE_ERR_IO ? ": " : "",
+            result == MTRACE_ERR_IO ? strerror(errno) : mtrace_result_text(result));
+    }
+    mtrace_snapshot_free(snapshot);
+    return named;
+}
+
 static int command_resolve(options *o) {
     mtrace_snapshot *snapshot;
     bool saved;
@@ -1234,8 +1270,8 @@ static int command_resolve(options *o) {
     if (snapshot == NULL) {
         return FAILED;
     }
-    snapshot = names_add(snapshot);
-    saved = file_save(snapshot, o->output == NULL ? o->words[0] : o->output);
+    snapshot = names_resolve(o, snapshot);
+    saved = snapshot != NULL && file_save(snapshot, o->output == NULL ? o->words[0] : o->output);
     mtrace_snapshot_free(snapshot);
     return saved ? OK : FAILED;
 }
@@ -1405,7 +1441,7 @@ int main(int argc, char **argv) {
         {"save", command_save, TAKES_OUTPUT},
         {"report", command_report, TAKES_TABLE},
         {"diff", command_diff, TAKES_TABLE | TAKES_DIFF},
-        {"resolve", command_resolve, TAKES_OUTPUT},
+        {"resolve", command_resolve, TAKES_OUTPUT | TAKES_ELF},
     };
     static options o;
     size_t i;
