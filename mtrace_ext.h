@@ -9358,8 +9358,9 @@ typedef struct mtrace_checked_ {
     uint64_t limit;
     uint32_t kind;
     uint32_t round;          /* 1: to warm up. 2: under check. 3: over */
-    mtrace_result result;    /* an error: nobody can tell */
-    mtrace_snapshot *before; /* the tracer's, at the beginning */
+    uint32_t pauses;         /* the tracer's, at the beginning */
+    const char *doubt;       /* why nobody can tell. NULL: so far no reason */
+    mtrace_snapshot *before; /* at the beginning */
     struct mtrace_measurement_ *measurement;
 } mtrace_checked_;
 MTRACE_EXT_API_ mtrace_checked_ mtrace_checked_of_(uint32_t kind, uint64_t limit)
@@ -9389,8 +9390,10 @@ MTRACE_OFF_END_
    measured until it checks another one. Without GNU attributes and without C++ that is so with
    break, return and goto, too. MTRACE_FAIL stands where the block stands, so it may return or
    throw. It is also called if nobody can tell: when paused or not tracing, with sampling, if blocks
-   were dropped, after a stop, start or clear inside, without memory for a snapshot, or if 16 peaks
-   and usages are being measured. On bare metal, leaks are counted since the baseline, which the
+   were dropped, after a pause, stop, start or clear inside, without memory for a snapshot, or if 16
+   peaks and usages are being measured. A peak cannot be told either if the block ends with another
+   observer of the thread than it began with. An observer set inside must call the one before it. On
+   bare metal, leaks are counted since the baseline, which the
    block sets, so do not nest them there. Peaks and allocations cannot be told there. Compiled out,
    the block runs once.
    Cost: two snapshots and a comparison. Allocations in MT_ASSERT_PEAK_BELOW cost as with an
@@ -9454,6 +9457,7 @@ typedef struct mtrace_measurement_ {
     uint64_t allocations;
     uint64_t frees;
     uint64_t dropped;
+    bool is_cut_off; /* another observer took its place */
 } mtrace_measurement_;
 
 enum { MTRACE_USAGES_ = 16 };
@@ -9544,8 +9548,22 @@ static void mtrace_measurement_begin_(mtrace_measurement_ *m, const void *frame)
     mtrace_thread_enter_(m, mtrace_measurements_end_);
 }
 
-/* Inner measurements that a longjmp has left end here, too. */
+/* Does the thread's observer notify it? A longjmp may have left inner ones in between. */
+static bool mtrace_is_measured_(const mtrace_measurement_ *m) {
+    mtrace_observer observer = mtrace_me_.observer;
+    while (observer.user != m && mtrace_is_measurement_(observer.user)) {
+        observer = ((const mtrace_measurement_ *)observer.user)->before;
+    }
+    return observer.user == m;
+}
+
+/* Inner measurements that a longjmp has left end here, too. If this one was cut off, the outer one
+   lacks the same events. */
 static void mtrace_measurement_end_(mtrace_measurement_ *m) {
+    m->is_cut_off = m->is_cut_off || !mtrace_is_measured_(m);
+    if (m->is_cut_off && m->outer != NULL) {
+        m->outer->is_cut_off = true;
+    }
     mtrace_set_observer(m->before);
     mtrace_measurements_release_((mtrace_measurement_ *)mtrace_thread_inside_(), m);
     mtrace_thread_enter_(m->outer, mtrace_measurements_end_);
@@ -9624,15 +9642,34 @@ static mtrace_result mtrace_checked_keep_(mtrace_checked_ *block) {
 }
 #endif
 
+static void mtrace_checked_begin_(mtrace_checked_ *block, const void *frame) {
+    mtrace_result result;
+    block->pauses = MTRACE_GET_(&mtrace_g_.pauses);
+    result = mtrace_is_tracing() ? mtrace_checked_keep_(block) : MTRACE_ERR_NOT_TRACING;
+    if (result == MTRACE_OK && block->kind == MTRACE_CHECK_PEAK_) {
+        result = mtrace_checked_measure_(block, frame);
+    }
+    block->doubt = result == MTRACE_OK ? NULL : mtrace_result_text(result);
+}
+
+/* What came in between, so that nobody can tell. */
+static const char *mtrace_checked_end_(mtrace_checked_ *block) {
+    if (block->measurement != NULL) {
+        mtrace_measurement_end_(block->measurement);
+    }
+    return !mtrace_is_tracing() ? mtrace_result_text(MTRACE_ERR_NOT_TRACING)
+           : MTRACE_GET_(&mtrace_g_.pauses) != block->pauses ? "paused in between"
+           : block->measurement != NULL && block->measurement->is_cut_off
+               ? "the thread's observer was replaced"
+               : NULL;
+}
+
 bool mtrace_checked_next_(mtrace_checked_ *block) {
     block->round++;
     if (block->round == 2) {
-        block->result = mtrace_is_tracing() ? mtrace_checked_keep_(block) : MTRACE_ERR_NOT_TRACING;
-        if (block->result == MTRACE_OK && block->kind == MTRACE_CHECK_PEAK_) {
-            block->result = mtrace_checked_measure_(block, MTRACE_FRAME_());
-        }
-    } else if (block->round == 3 && block->measurement != NULL) {
-        mtrace_measurement_end_(block->measurement);
+        mtrace_checked_begin_(block, MTRACE_FRAME_());
+    } else if (block->round == 3 && block->doubt == NULL) {
+        block->doubt = mtrace_checked_end_(block);
     }
     return block->round <= 3;
 }
@@ -9783,12 +9820,8 @@ bool mtrace_checked_fails_(mtrace_checked_ *block, char *message, size_t size) {
     mtrace_text_ t;
     bool fails;
     mtrace_text_to_buffer_(&t, message, size);
-    if (block->result == MTRACE_OK && !mtrace_is_tracing()) {
-        block->result = MTRACE_ERR_NOT_TRACING;
-    }
-    fails = block->result != MTRACE_OK
-                ? mtrace_checked_doubt_(&t, mtrace_result_text(block->result))
-                : mtrace_checked_fails_at_(&t, block);
+    fails = block->doubt != NULL ? mtrace_checked_doubt_(&t, block->doubt)
+                                 : mtrace_checked_fails_at_(&t, block);
     mtrace_checked_leave_(block);
     return fails;
 }

@@ -89,7 +89,7 @@ static void growth_names_the_lines(void **state) {
     expect_growth(NULL, 0, "");
     track(5, 0, 1);
     expect_growth(NULL, 1,
-                  "memory grew by 1 B (tolerance 0 B):\n"
+                  "memory grew by 1 block (tolerance 0 B):\n"
                   "a.c:1: warning: grew by +0 B in +1 block, allocated in f");
     assert_int_equal(mtrace_set_baseline(), MTRACE_OK); /* replaces the last one */
     expect_growth(NULL, 0, "");

@@ -94,6 +94,23 @@ static void leaks_are_named(void **state) {
                    "a.c:3: warning: grew by +5 B in +1 block, allocated in f");
 }
 
+static void blocks_without_size_are_counted(void **state) {
+    (void)state;
+    MT_ASSERT_NO_LEAKS {
+        track(1, 0, 1);
+    }
+    expect_failure("memory grew by 1 block (tolerance 0 B):\n"
+                   "a.c:1: warning: grew by +0 B in +1 block, allocated in f");
+    MT_ASSERT_NO_LEAKS {
+        track(2, 0, 1);
+        track(3, 0, 1);
+        track(4, 5, 2);
+    }
+    expect_failure("memory grew by 5 B and 2 blocks (tolerance 0 B):\n"
+                   "a.c:2: warning: grew by +5 B in +1 block, allocated in f\n"
+                   "a.c:1: warning: grew by +0 B in +2 blocks, allocated in f");
+}
+
 /* A cache is filled by the first run. The checked one is the second. */
 static void a_warm_run_fills_caches(void **state) {
     static int runs;
@@ -398,6 +415,12 @@ static void pauses(void) {
     mtrace_pause();
 }
 
+static void pauses_for_a_while(void) {
+    mtrace_pause();
+    MT_FREE(MT_MALLOC(5000)); /* nobody sees it */
+    mtrace_resume();
+}
+
 static void starts_anew(void) {
     mtrace_stop();
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
@@ -412,9 +435,69 @@ static void a_pause_cannot_be_told(void **state) {
         pauses();
     }
     expect_doubt("not tracing");
+    mtrace_resume();
+    checks_each_doubt(pauses_for_a_while, "paused in between");
+    MT_ASSERT_PEAK_BELOW(100) { /* none left behind */
+        MT_FREE(MT_MALLOC(99));
+    }
+    expect_pass();
     mtrace_stop();
     checks_each_doubt(nothing, "not tracing");
     assert_int_equal(mtrace_start(NULL), MTRACE_OK);
+}
+
+/* A peak is measured by an observer. */
+static void sees(const mtrace_event *event, void *user) {
+    const mtrace_observer *before = (const mtrace_observer *)user;
+    if (before != NULL) {
+        before->call(event, before->user);
+    }
+}
+
+static void observes_instead(void) {
+    mtrace_observer mine = MTRACE_ZERO_;
+    mine.call = sees;
+    mtrace_set_observer(mine);
+}
+
+static void observes_no_more(void) {
+    static const mtrace_observer none = MTRACE_ZERO_;
+    mtrace_set_observer(none);
+    MT_FREE(MT_MALLOC(5000));
+}
+
+static void a_replaced_observer_cannot_be_told(void **state) {
+    mtrace_observer mine = MTRACE_ZERO_, before;
+    (void)state;
+    MT_ASSERT_PEAK_BELOW(1000) {
+        observes_no_more();
+    }
+    expect_doubt("the thread's observer was replaced");
+    MT_ASSERT_PEAK_BELOW(1000) {
+        observes_instead();
+    }
+    expect_doubt("the thread's observer was replaced");
+    MT_ASSERT_PEAK_BELOW(1000) {
+        MT_ASSERT_PEAK_BELOW(100) {
+            observes_no_more();
+        }
+        expect_doubt("the thread's observer was replaced");
+    }
+    expect_doubt("the thread's observer was replaced"); /* nor did this one see it */
+    MT_ASSERT_PEAK_BELOW(1000) {                        /* one that ends in time */
+        mine.call = sees;
+        mine.user = &before;
+        before = mtrace_set_observer(mine);
+        MT_FREE(MT_MALLOC(999));
+        mtrace_set_observer(before);
+    }
+    expect_pass();
+    MT_ASSERT_NO_LEAKS { /* without an observer */
+        MT_ASSERT_ALLOCATIONS_AT_MOST(1) {
+            observes_no_more();
+        }
+    }
+    expect_pass();
 }
 
 static void a_clear_cannot_be_told(void **state) {
@@ -514,6 +597,7 @@ static void other_threads_leak_and_allocate_but_have_peaks_of_their_own(void **s
 int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(leaks_are_named),
+        TEST(blocks_without_size_are_counted),
         TEST(a_warm_run_fills_caches),
         TEST(peaks_are_measured_from_the_beginning),
         TEST(allocations_are_counted),
@@ -527,6 +611,7 @@ int main(void) {
         TEST(continue_ends_a_block_with_its_check),
         TEST(a_block_is_one_statement),
         TEST(a_pause_cannot_be_told),
+        TEST(a_replaced_observer_cannot_be_told),
         TEST(a_clear_cannot_be_told),
         TEST(dropped_blocks_cannot_be_told),
         TEST(samples_cannot_be_told),

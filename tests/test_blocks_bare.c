@@ -45,6 +45,18 @@ static void leaks_are_named_without_memory(void **state) {
     }
     expect_failure("memory grew by 5 B (tolerance 0 B):\n"
                    "a.c:7: warning: grew by +5 B in +1 block, allocated in f");
+    MT_ASSERT_NO_LEAKS {
+        mtrace_track_at(1, 3, 0, &site);
+        mtrace_track_at(1, 4, 0, &site);
+    }
+    expect_failure("memory grew by 2 blocks (tolerance 0 B):\n"
+                   "a.c:7: warning: grew by +0 B in +2 blocks, allocated in f");
+    MT_ASSERT_NO_LEAKS {
+        mtrace_pause();
+        mtrace_track_at(1, 5, 5, &site);
+        mtrace_resume();
+    }
+    expect_failure("cannot tell about the block: paused in between");
     MT_ASSERT_PEAK_BELOW(100) {}
     expect_failure("cannot tell about the block: not enough memory");
     MT_ASSERT_ALLOCATIONS_AT_MOST(100) {}

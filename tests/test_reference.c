@@ -285,8 +285,8 @@ static uint64_t model_function(const uint64_t *old, const uint64_t *now) {
     if (olds == news) {
         return ordered;
     }
-    /* more blocks with as many bytes count as one */
-    return exact + rise(alone[0], alone[1]) + (alone[0] == alone[1] && news > olds);
+    /* with as many bytes, blocks count */
+    return exact + rise(alone[0], alone[1]) + (alone[0] == alone[1] ? rise(olds, news) : 0);
 }
 
 static void make(program *p, uint32_t *seed) {
