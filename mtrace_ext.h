@@ -4677,20 +4677,6 @@ static void mtrace_object_segments_(mtrace_object_ *o) {
     o->image = high > low ? high - low : 0;
 }
 
-/* Does it load something there? */
-static bool mtrace_object_loads_(const mtrace_object_ *o, uint64_t address) {
-    unsigned char bytes[56];
-    uint64_t i;
-    for (i = 0; mtrace_segment_read_(o, i, bytes); i++) {
-        if (mtrace_object_number_(o, bytes, 4) == MTRACE_PT_LOAD_ &&
-            address - mtrace_object_word_(o, bytes, 8, 16) <
-                mtrace_object_word_(o, bytes, 20, 40)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Sections that lead addr2line to lines. */
 static bool mtrace_section_has_lines_(const char *name) {
     return strcmp(name, ".debug_info") == 0 || strcmp(name, ".zdebug_info") == 0 ||
@@ -5436,6 +5422,20 @@ static uint64_t mtrace_return_of_(const mtrace_frame *frame) {
                    strcmp(frame->file, MTRACE_ADDRESS_FILE_) == 0
                ? frame->line
                : 0;
+}
+
+/* Does it load something there? */
+static bool mtrace_object_loads_(const mtrace_object_ *o, uint64_t address) {
+    unsigned char bytes[56];
+    uint64_t i;
+    for (i = 0; mtrace_segment_read_(o, i, bytes); i++) {
+        if (mtrace_object_number_(o, bytes, 4) == MTRACE_PT_LOAD_ &&
+            address - mtrace_object_word_(o, bytes, 8, 16) <
+                mtrace_object_word_(o, bytes, 20, 40)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void mtrace_image_frame_(const mtrace_object_ *o, const mtrace_module *image,
