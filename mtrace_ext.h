@@ -5831,7 +5831,8 @@ typedef enum mtrace_unwind_kind {
     MTRACE_UNWIND_BEST = 0,     /* the first of these three that the program has */
     MTRACE_UNWIND_TABLES = 1,   /* the modules' unwind tables, read by mtrace: x86-64 Linux */
     MTRACE_UNWIND_COMPILER = 2, /* the same by the compiler's _Unwind_Backtrace: GNU C on Linux */
-    MTRACE_UNWIND_CALLER = 3    /* the return address alone */
+    MTRACE_UNWIND_CALLER = 3,   /* the return address alone */
+    MTRACE_UNWIND_FRAME_POINTERS = 4 /* frame pointers: x86-64 and AArch64 Linux. Never BEST */
 } mtrace_unwind_kind;
 
 /* Returns an unwinder for desc.unwinder:
@@ -5847,9 +5848,17 @@ typedef enum mtrace_unwind_kind {
    frames that it cannot describe (hand-written assembly) it leaves to _Unwind_Backtrace, which with
    glibc before 2.35 takes the loader's lock. A module that was opened after the program's start may
    be closed, and another one come to its place. So each walk through one asks the loader for it,
-   before 2.35 with that lock. The first call takes 6 MiB of addresses from the system.
+   before 2.35 with that lock.
+
+   FRAME_POINTERS is for programs that are built with -fno-omit-frame-pointer, libraries included.
+   It needs no unwind tables, so it reads stacks through code made at run time that keeps frame
+   pointers. A function without one may use the register for something else. Then the stack ends
+   there or has wrong addresses, but reading it is always safe. A frame has at most 1 MiB.
+
+   The first call takes 6 MiB of addresses from the system.
    Errors: NULL if the program has none of that kind, or the system has no memory.
-   Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER.
+   Cost: O(1). A frame costs the unwinder about 20 instructions with TABLES, 2,000 with COMPILER. A
+   frame pointer costs about 10, and a short system call for each further page of the stack.
    Context: any thread. */
 MTRACE_EXT_API_ const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind)
     MTRACE_EXT_OFF_(return MTRACE_NULL_);
@@ -6078,6 +6087,71 @@ static MTRACE_NOINLINE_ uint32_t mtrace_walk_by_compiler_(uintptr_t *addresses, 
     }
     return w.count;
 }
+#endif
+
+/* --- frame pointers ---
+
+   A frame begins with the address of the caller's frame and the return address. Code without frame
+   pointers may have put anything there, so each address is tested before it is read. */
+
+#if MTRACE_UNWINDS_ && UINTPTR_MAX > 0xffffffffu && (defined(__x86_64__) || defined(__aarch64__))
+#define MTRACE_WALK_BY_FRAMES_ mtrace_walk_by_frames_
+#include <errno.h>
+#include <sys/syscall.h>
+#ifdef __cplusplus
+extern "C" {
+#endif
+extern long mtrace_syscall_(long number, ...) __asm__("syscall"); /* strict C hides it */
+#ifdef __cplusplus
+}
+#endif
+
+static MTRACE_READS_STACK_ uintptr_t mtrace_word_at_(uintptr_t address) {
+    return *(const uintptr_t *)address;
+}
+
+/* Linux reads the new signal mask before it refuses the unknown request -1. */
+static bool mtrace_can_read_(uintptr_t address) {
+    int before = errno;
+    bool can = mtrace_syscall_(SYS_rt_sigprocmask, -1L, address, 0L, 8L) == 0 || errno != EFAULT;
+    errno = before;
+    return can;
+}
+
+/* The pages of the inner frame can be read. A frame is aligned, so it lies in one page. */
+static bool mtrace_frame_follows_(uintptr_t frame, uintptr_t inner) {
+    enum { PAGE = 4096, LARGEST = 1 << 20 };
+    return frame > inner && frame - inner <= LARGEST && frame % (2 * sizeof frame) == 0 &&
+           ((frame ^ inner) < PAGE || mtrace_can_read_(frame));
+}
+
+#ifdef __aarch64__
+/* A return address may be signed (-mbranch-protection). This is xpaclri, or nothing on processors
+   that do not sign. */
+static uintptr_t mtrace_without_signature_(uintptr_t address) {
+    __asm__("mov x30, %0\n\thint 7\n\tmov %0, x30" : "+r"(address) : : "x30");
+    return address;
+}
+#else
+#define mtrace_without_signature_(address) (address)
+#endif
+
+static uint32_t mtrace_walk_by_frames_(uintptr_t *addresses, uint32_t room, const void *frame) {
+    uintptr_t at = (uintptr_t)frame, inner = at;
+    uint32_t count = 0;
+    while (count < room && (count == 0 || mtrace_frame_follows_(at, inner))) {
+        uintptr_t address = mtrace_word_at_(at + sizeof at);
+        if (address == 0) {
+            break;
+        }
+        addresses[count++] = mtrace_without_signature_(address);
+        inner = at;
+        at = mtrace_word_at_(at);
+    }
+    return count;
+}
+#else
+#define MTRACE_WALK_BY_FRAMES_ NULL
 #endif
 
 /* ============================================================================================== */
@@ -6643,10 +6717,6 @@ typedef struct mtrace_registers_ {
     uint64_t present; /* the mark of a module that is known to be there */
 } mtrace_registers_;
 
-static MTRACE_READS_STACK_ uintptr_t mtrace_word_at_(uintptr_t address) {
-    return *(const uintptr_t *)address;
-}
-
 /* The registers in the frame that the kernel made for a signal, a ucontext_t. Its address is an
    instruction's that did not end in a call. */
 static void mtrace_registers_of_signal_(mtrace_registers_ *r) {
@@ -6969,18 +7039,21 @@ static uint32_t mtrace_walk_not_(uintptr_t *addresses, uint32_t room, const void
     return 0;
 }
 
-/* Two of them need the program's unwind tables. */
+/* The first two need the program's unwind tables. */
 static bool mtrace_unwinder_is_there_(const mtrace_unwinder *unwinder) {
-    return unwinder->walk != NULL && (unwinder->walk == mtrace_walk_not_ || mtrace_can_unwind_());
+    return unwinder->walk != NULL && ((unwinder->walk != MTRACE_WALK_BY_TABLES_ &&
+                                       unwinder->walk != MTRACE_WALK_BY_COMPILER_) ||
+                                      mtrace_can_unwind_());
 }
 
 const mtrace_unwinder *mtrace_get_unwinder(mtrace_unwind_kind kind) {
     static const mtrace_unwinder unwinders[] = {
         {MTRACE_WALK_BY_TABLES_, mtrace_find_module_, MTRACE_ADD_NAMES_, MTRACE_CHAINS_OF_TABLES_},
         {MTRACE_WALK_BY_COMPILER_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL},
-        {mtrace_walk_not_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL}};
+        {mtrace_walk_not_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL},
+        {MTRACE_WALK_BY_FRAMES_, mtrace_find_module_, MTRACE_ADD_NAMES_, NULL, NULL, NULL}};
     size_t i = kind == MTRACE_UNWIND_BEST ? 0 : (size_t)kind - 1;
-    if ((unsigned)kind > MTRACE_UNWIND_CALLER || !mtrace_unwind_ready_()) {
+    if ((unsigned)kind > MTRACE_UNWIND_FRAME_POINTERS || !mtrace_unwind_ready_()) {
         return NULL;
     }
     for (; kind == MTRACE_UNWIND_BEST && !mtrace_unwinder_is_there_(&unwinders[i]); i++) {

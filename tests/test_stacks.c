@@ -10,6 +10,7 @@
 #include "support/threads.h"
 #include "support/traces.h"
 
+#include <errno.h>
 #include <signal.h>
 
 #define NOINLINE __attribute__((noinline))
@@ -739,7 +740,7 @@ static void test_kinds(void **state) {
     const mtrace_unwinder *tables = mtrace_get_unwinder(MTRACE_UNWIND_TABLES);
     const mtrace_unwinder *compiler = mtrace_get_unwinder(MTRACE_UNWIND_COMPILER);
     const mtrace_unwinder *caller = mtrace_get_unwinder(MTRACE_UNWIND_CALLER);
-    volatile int none = 4;
+    volatile int none = 5;
     (void)state;
     assert_non_null(best);
     assert_non_null(caller);
@@ -997,6 +998,259 @@ static void test_native_longjmp(void **state) {
     stop_empty();
 }
 
+/* --- frame pointers --- */
+
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__linux__) && !defined(__ILP32__) &&  \
+    !defined(__dietlibc__)
+#define HAS_FRAME_POINTERS 1
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#ifdef __GLIBC__
+#include <ucontext.h>
+#endif
+
+/* Has a frame pointer with all flags, as it asks for it. Takes the stack that begins at its
+   innermost call, and notes what it must be. */
+static NOINLINE uint32_t framed(uint32_t depth, uintptr_t *returns, uintptr_t *found) {
+    const void *frame = __builtin_frame_address(0);
+    uint32_t count;
+    returns[depth] = (uintptr_t)__builtin_return_address(0);
+    count = depth == 0 ? mtrace_stack_take(found, NOTED, frame) : framed(depth - 1, returns, found);
+    __asm__ __volatile__("" : : "r"(frame));
+    return count;
+}
+
+static bool framed_is_right(uint32_t depth) {
+    uintptr_t returns[NOTED] = {0}, found[NOTED] = {0};
+    uint32_t count = framed(depth, returns, found);
+    return count > depth && count <= NOTED &&
+           memcmp(found, returns, (depth + 1) * sizeof *found) == 0;
+}
+
+static void start_framed(uint32_t native_frames) {
+    start_with(mtrace_get_unwinder(MTRACE_UNWIND_FRAME_POINTERS), native_frames, 0);
+}
+
+static NOINLINE void *framed_malloc(uint32_t depth) {
+    const void *frame = __builtin_frame_address(0);
+    void *block;
+    noted[depth] = (uintptr_t)__builtin_return_address(0);
+    block = depth == 0 ? mtrace_malloc(10) : framed_malloc(depth - 1);
+    __asm__ __volatile__("" : : "r"(frame));
+    return block;
+}
+
+/* As a call site, at many depths: some are on one page, others on many. */
+static void test_frame_pointers(void **state) {
+    uint32_t i;
+    (void)state;
+    start_framed(24);
+    for (i = 0; i < 120; i++) {
+        void *block = framed_malloc(i);
+        expect_noted(block, i + 1, 24);
+        mtrace_free(block);
+        assert_true(framed_is_right(i));
+    }
+    stop_empty();
+}
+
+static void *framed_work(void *argument) {
+    uintptr_t *right = (uintptr_t *)argument;
+    uint32_t i;
+    for (i = 0; i < 120; i++) {
+        *right += framed_is_right(i);
+    }
+    return NULL;
+}
+
+static void test_frame_pointers_of_threads(void **state) {
+    uintptr_t right[4] = {0};
+    size_t i;
+    (void)state;
+    if (!TEST_ATOMICS) {
+        skip();
+    }
+    start_framed(16);
+    test_in_threads(4, framed_work, right, sizeof right[0]);
+    for (i = 0; i < 4; i++) {
+        assert_int_equal(right[i], 120);
+    }
+    stop_empty();
+}
+
+/* A frame whose first word is `next`: the stack is its return address alone. */
+static void expect_end(uintptr_t *frame, uintptr_t next) {
+    uintptr_t found[8] = {0};
+    frame[0] = next;
+    frame[1] = 0x1234;
+    errno = 77;
+    assert_int_equal(mtrace_stack_take(found, 8, frame), 1);
+    assert_int_equal(found[0], 0x1234);
+    assert_int_equal(errno, 77);
+}
+
+/* Four pages: two, one that cannot be read, and one that is not there. */
+static char *pages;
+static const size_t page_size = 65536; /* on all of these machines a multiple of the page */
+
+static void pages_map(void) {
+    int zero = open("/dev/zero", O_RDWR);
+    pages = (char *)mmap(NULL, 4 * page_size, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+    close(zero);
+    assert_true(pages != (char *)MAP_FAILED);
+    assert_int_equal(mprotect(pages + 2 * page_size, page_size, PROT_NONE), 0);
+    assert_int_equal(munmap(pages + 3 * page_size, page_size), 0);
+}
+
+/* Code without frame pointers leaves anything in the register. Nothing of it is read that cannot
+   be, and nothing is followed twice. */
+static void test_no_frame_pointers(void **state) {
+    uintptr_t *frame, at, bit;
+    (void)state;
+    start_framed(16);
+    pages_map();
+    frame = (uintptr_t *)(void *)(pages + page_size);
+    at = (uintptr_t)frame;
+    for (bit = 1; bit != 0; bit <<= 1) {
+        expect_end(frame, bit);
+        expect_end(frame, ~bit);
+        expect_end(frame, (uintptr_t)0 - bit);
+    }
+    expect_end(frame, 0);
+    expect_end(frame, at);                 /* itself */
+    expect_end(frame, at - 16);            /* inwards */
+    expect_end(frame, at + 24);            /* not aligned */
+    expect_end(frame, at + page_size);     /* cannot be read */
+    expect_end(frame, at + 2 * page_size); /* not there */
+    munmap(pages, 3 * page_size);
+    stop_empty();
+}
+
+/* From page to page, and to a frame that has no return address. Then one that is too far away. */
+static void test_frames_in_memory(void **state) {
+    uintptr_t found[8] = {0}, *frames;
+    (void)state;
+    start_framed(16);
+    frames = (uintptr_t *)calloc(2, 1 << 20);
+    assert_non_null(frames);
+    frames += (uintptr_t)frames % 16 / sizeof *frames;
+    frames[0] = (uintptr_t)&frames[1000];
+    frames[1] = 1;
+    frames[1000] = (uintptr_t)&frames[2000];
+    frames[1001] = 2;
+    frames[2000] = (uintptr_t)&frames[2002];
+    frames[2001] = 3;
+    assert_int_equal(mtrace_stack_take(found, 8, frames), 3);
+    assert_int_equal(found[0], 1);
+    assert_int_equal(found[1], 2);
+    assert_int_equal(found[2], 3);
+    assert_int_equal(mtrace_stack_take(found, 2, frames), 2);
+    frames[131074] = 4;
+    frames[131075] = 4;
+    frames[131072] = 4;
+    frames[131073] = 4;
+    frames[0] = (uintptr_t)&frames[131072];
+    assert_int_equal(mtrace_stack_take(found, 8, frames), 2);
+    frames[0] = (uintptr_t)&frames[131074];
+    assert_int_equal(mtrace_stack_take(found, 8, frames), 1);
+    free(frames);
+    stop_empty();
+}
+
+/* A handler's frame leads to the frame of the code that it interrupted. */
+static uintptr_t in_handler[NOTED], handler_returns_to[NOTED];
+static uint32_t in_handler_count;
+static sigjmp_buf after_fault;
+
+static void fault_handler(int number) {
+    (void)number;
+    in_handler_count = framed(2, handler_returns_to, in_handler);
+    siglongjmp(after_fault, 1);
+}
+
+static NOINLINE void fault(void) {
+    const void *frame = __builtin_frame_address(0);
+    noted[0] = (uintptr_t)__builtin_return_address(0);
+    *(volatile char *)(pages + 2 * page_size) = 1;
+    __asm__ __volatile__("" : : "r"(frame));
+}
+
+static bool is_in_handler(uintptr_t address) {
+    uint32_t i = 0;
+    while (i < in_handler_count && in_handler[i] != address) {
+        i++;
+    }
+    return i < in_handler_count;
+}
+
+static void test_frame_pointers_of_a_handler(void **state) {
+    struct sigaction action, old;
+    (void)state;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = fault_handler;
+    start_framed(16);
+    pages_map();
+    assert_int_equal(sigaction(SIGSEGV, &action, &old), 0);
+    if (sigsetjmp(after_fault, 1) == 0) {
+        fault();
+    }
+    assert_int_equal(sigaction(SIGSEGV, &old, NULL), 0);
+    assert_true(in_handler_count >= 3);
+    assert_memory_equal(in_handler, handler_returns_to, 3 * sizeof *in_handler);
+    assert_true(is_in_handler(noted[0]));
+    munmap(pages, 3 * page_size);
+    stop_empty();
+}
+
+#ifdef __GLIBC__
+/* Coroutines have stacks of their own, which begin with what makecontext left there. */
+static ucontext_t main_context, coroutine_context;
+static uintptr_t coroutine_right;
+
+static void coroutine(void) {
+    framed_work(&coroutine_right);
+}
+
+static void *run_coroutine(void *own) {
+    enum { STACK_SIZE = 1 << 18 };
+    char *stack = (char *)malloc(STACK_SIZE);
+    (void)own;
+    assert_non_null(stack);
+    assert_int_equal(getcontext(&coroutine_context), 0);
+    coroutine_context.uc_stack.ss_sp = stack;
+    coroutine_context.uc_stack.ss_size = STACK_SIZE;
+    coroutine_context.uc_link = &main_context;
+    makecontext(&coroutine_context, coroutine, 0);
+    assert_int_equal(swapcontext(&main_context, &coroutine_context), 0);
+    free(stack);
+    return NULL;
+}
+
+static void test_frame_pointers_of_a_coroutine(void **state) {
+    (void)state;
+    start_framed(16);
+    coroutine_right = 0;
+    run_coroutine(NULL);
+    assert_int_equal(coroutine_right, 120);
+    if (TEST_ATOMICS) {
+        test_in_threads(1, run_coroutine, &coroutine_right, 0);
+        assert_int_equal(coroutine_right, 240);
+    }
+    stop_empty();
+}
+#endif
+#else
+#define HAS_FRAME_POINTERS 0
+#endif
+
+static void test_frame_pointers_kind(void **state) {
+    const mtrace_unwinder *unwinder = mtrace_get_unwinder(MTRACE_UNWIND_FRAME_POINTERS);
+    (void)state;
+    assert_true((unwinder != NULL) == HAS_FRAME_POINTERS);
+    assert_true(unwinder == NULL || unwinder != mtrace_get_unwinder(MTRACE_UNWIND_BEST));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_traceback_is_the_stack),
@@ -1028,6 +1282,17 @@ int main(void) {
         cmocka_unit_test(test_native_threads),
         cmocka_unit_test(test_native_handler),
         cmocka_unit_test(test_native_longjmp),
+        cmocka_unit_test(test_frame_pointers_kind),
+#if HAS_FRAME_POINTERS
+        cmocka_unit_test(test_frame_pointers),
+        cmocka_unit_test(test_frame_pointers_of_threads),
+        cmocka_unit_test(test_no_frame_pointers),
+        cmocka_unit_test(test_frames_in_memory),
+        cmocka_unit_test(test_frame_pointers_of_a_handler),
+#ifdef __GLIBC__
+        cmocka_unit_test(test_frame_pointers_of_a_coroutine),
+#endif
+#endif
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
