@@ -1112,6 +1112,7 @@ static void test_no_frame_pointers(void **state) {
     pages_map();
     frame = (uintptr_t *)(void *)(pages + page_size);
     at = (uintptr_t)frame;
+    memset(pages, 0x55, 2 * page_size);
     for (bit = 1; bit != 0; bit <<= 1) {
         expect_end(frame, bit);
         expect_end(frame, ~bit);
