@@ -165,6 +165,38 @@ is "run: after the looks" "$?" 0
 python3 "$root/tests/mtracer/top.py" "a,q" ./mtracer top end.mtrace >out 2>&1
 has "top FILE" out "end.mtrace, in all, by bytes"
 
+./mtracer run --no-names -o bare.mtrace ./programs exit >out 2>err
+is "--no-names" "$(grep -c 'programs+0x' err) $(./mtracer report bare.mtrace | grep -c 'programs.c:')" "1 1"
+
+# mtracer is killed: the program goes on.
+rm go
+./mtracer run -o end.mtrace ./programs wait go >ready 2>err &
+runner=$!
+for _ in $(seq 300); do [ -s ready ] && break || sleep 0.1; done
+process=$(pgrep -P $runner -x programs)
+kill -9 $runner
+wait $runner
+told "save: mtracer was killed" 1 "cannot be reached: it has ended" ./mtracer save "$process"
+sleep 0.2
+is "mtracer was killed: the program goes on" "$(cat "/proc/$process/comm")" programs
+touch go
+
+# Other allocators beneath and inside.
+for library in libjemalloc libtcmalloc; do
+    path=$(ls /usr/lib/*/$library.so.[0-9] 2>/dev/null | head -n 1)
+    if [ -n "$path" ]; then
+        LD_PRELOAD=$path ./mtracer run -o out.mtrace ./programs exit >out 2>err
+        is "$library in LD_PRELOAD" "$(grep -c ' 97.66 KiB .* 100 .* keep$' err)" 1
+        gcc small.c -o with -Wl,--no-as-needed "$path" && ./mtracer run -o out.mtrace ./with 2>err
+        has "$library linked" err "saved out.mtrace"
+    else
+        bad "$library" "is not installed: see .ci/packages.tests"
+    fi
+done
+path=$(ls /usr/lib/*/libjemalloc.a | head -n 1)
+gcc small.c "$path" -o jemalloc -lstdc++ -lm -lpthread -ldl &&
+    told "jemalloc inside" 1 "it has its own malloc() linked in" ./mtracer run -o t.mtrace ./jemalloc
+
 # Looks at a program that changes its tables.
 rm go
 ./mtracer run -o end.mtrace ./programs churn go >ready 2>err &

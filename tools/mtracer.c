@@ -25,6 +25,9 @@
 #define FILE_NAME    "mtracer-region"
 #define LIBRARY      "libmtracer.so"
 #define CHILDREN_MAX 4096u
+#ifndef MTRACER_LIBRARY_FOLDER /* the build's: from mtracer's folder to the library's */
+#define MTRACER_LIBRARY_FOLDER "../lib"
+#endif
 
 enum { OK, FAILED, USAGE };
 
@@ -51,7 +54,8 @@ static const char usage_text[] =
     "N,\n"
     "      --cumulative, --skip PATTERN (a function that allocates for others), "
     "--no-default-skips,\n"
-    "      --filter PATTERN (a file or a function)\n";
+    "      --filter PATTERN (a file or a function)\n"
+    "With --no-names each command leaves code addresses as they are, which is faster.\n";
 
 /* --- messages --- */
 
@@ -106,6 +110,7 @@ typedef struct options {
     const char *skips[SKIPS];
     const char *filter;
     bool by_count;
+    bool no_names;
     /* diff */
     uint64_t tolerance;
     const char *suppressions;
@@ -167,6 +172,8 @@ static bool skip_read(options *o, const char *pattern) {
 static bool flag_read(options *o, const char *name, int takes) {
     if (strcmp(name, "--children") == 0 && (takes & TAKES_RUN) != 0) {
         o->children = true;
+    } else if (strcmp(name, "--no-names") == 0) {
+        o->no_names = true;
     } else if (strcmp(name, "--cumulative") == 0 && (takes & TAKES_TABLE) != 0) {
         o->key |= MTRACE_KEY_CUMULATIVE | MTRACE_KEY_ONCE;
     } else if (strcmp(name, "--no-default-skips") == 0 && (takes & TAKES_TABLE) != 0) {
@@ -500,9 +507,9 @@ static mtrace_snapshot *region_snapshot(const region *r, const char **why) {
 /* --- names --- */
 
 /* The snapshot with functions and lines where they are known. An address is looked up once. */
-static mtrace_snapshot *names_add(mtrace_snapshot *snapshot) {
+static mtrace_snapshot *names_add(const options *o, mtrace_snapshot *snapshot) {
     mtrace_snapshot *named = NULL;
-    if (mtrace_add_names_(&named, snapshot) != MTRACE_OK) {
+    if (o->no_names || mtrace_add_names_(&named, snapshot) != MTRACE_OK) {
         return snapshot;
     }
     mtrace_snapshot_free(snapshot);
@@ -923,7 +930,7 @@ static bool run_report(options *o, const region *first, const char *name) {
         return false;
     }
     saved = file_save(snapshot, o->output); /* before names: that takes a while */
-    snapshot = names_add(snapshot);
+    snapshot = names_add(o, snapshot);
     saved = saved && file_save(snapshot, o->output);
     memory = mtrace_snapshot_get_parts(snapshot).traced_memory;
     blocks = mtrace_snapshot_get_parts(snapshot).trace_count;
@@ -1156,7 +1163,7 @@ static int command_save(options *o) {
     if (snapshot == NULL) {
         return FAILED;
     }
-    snapshot = names_add(snapshot);
+    snapshot = names_add(o, snapshot);
     snprintf(output, sizeof output, "%llu.mtrace", (unsigned long long)process);
     o->output = o->output == NULL ? output : o->output;
     saved = file_save(snapshot, o->output);
@@ -1176,7 +1183,7 @@ static int command_report(options *o) {
         return usage("report needs a file");
     }
     snapshot = file_load(o->words[0]);
-    return snapshot == NULL ? FAILED : table_write(o, names_add(snapshot), &desc);
+    return snapshot == NULL ? FAILED : table_write(o, names_add(o, snapshot), &desc);
 }
 
 /* The rules of a reference file, see mtrace_growth. */
@@ -1234,8 +1241,8 @@ static int command_diff(options *o) {
     old = file_load(o->words[0]);
     now = old == NULL ? NULL : file_load(o->words[1]);
     if (now != NULL) {
-        old = names_add(old);
-        now = names_add(now);
+        old = names_add(o, old);
+        now = names_add(o, now);
         status = diff_write(o, old, now);
     }
     mtrace_snapshot_free(old);
@@ -1369,7 +1376,7 @@ static bool top_show(options *o, const char *what, mtrace_snapshot *snapshot) {
         what, views[o->view], o->by_count ? "blocks" : "bytes",
         o->filter != NULL && o->filter[0] != '\0' ? ", only " : "",
         o->filter == NULL ? "" : o->filter);
-    (void)table_write(o, names_add(snapshot), &desc);
+    (void)table_write(o, names_add(o, snapshot), &desc);
     fflush(stdout);
     return true;
 }
@@ -1423,7 +1430,7 @@ static int command_top(options *o) {
         return top_loop(o, o->words[0], process);
     }
     snapshot = top_look(o->words[0], process);
-    return snapshot == NULL ? FAILED : table_write(o, names_add(snapshot), &desc);
+    return snapshot == NULL ? FAILED : table_write(o, names_add(o, snapshot), &desc);
 }
 
 /* --- the program --- */
