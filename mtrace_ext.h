@@ -5016,7 +5016,6 @@ static bool mtrace_object_choose_(mtrace_asking_ *a, const mtrace_module *module
 /* --- a program of the user's PATH --- */
 
 #if defined(__linux__) && MTRACE_HOSTED_ && !defined(__dietlibc__)
-#define MTRACE_SPAWNS_ 1
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -5168,7 +5167,6 @@ static bool mtrace_command_run_(mtrace_asking_ *a, bool *whole) {
     return started;
 }
 #else
-#define MTRACE_SPAWNS_ 0
 static bool mtrace_word_add_(mtrace_asking_ *a, const char *word) {
     (void)a;
     (void)word;
