@@ -10067,7 +10067,11 @@ static void mtrace_console_list_(mtrace_console_ *c, mtrace_words_fn_ words, siz
     const char *text, *before = matching == 0 ? " is none of " : " may be ";
     size_t i;
     mtrace_put_(&c->text, "mtrace: ");
-    mtrace_put_word_(&c->text, &c->word);
+    if (c->word.length == 0) {
+        before = "a word is missing: ";
+    } else {
+        mtrace_put_word_(&c->text, &c->word);
+    }
     for (i = 0; (text = words(i)) != NULL; i++) {
         if (matching == 0 || mtrace_word_begins_(&c->word, text)) {
             mtrace_put_(&c->text, before);
