@@ -44,9 +44,15 @@ settings() {
     alpha) emulated alpha-linux-gnu alpha && checks=numbers ;;
     mips) emulated mips-linux-gnu mips -D_FILE_OFFSET_BITS=64 -DMTRACE_SINGLE_THREAD && libraries+=" -latomic" ;;
     hppa) emulated hppa-linux-gnu hppa -DMTRACE_SINGLE_THREAD && checks=numbers ;;
-    musl) cc=(musl-gcc -static) checks="program tests" ;;
+    musl) cc=(musl-gcc -static) checks="program tests" && why[writers]="fopencookie does not say that a sink is full" ;;
     dietlibc) cc=(diet -Os gcc -DMTRACE_SINGLE_THREAD) checks=program ;;
-    tcc) cc=(tcc -DMTRACE_SINGLE_THREAD) ;;
+    tcc)
+        cc=(tcc -DMTRACE_SINGLE_THREAD) checks=tests
+        for name in command environment peaks profile scopes writers; do why[$name]="needs MT_SCOPE or MT_PROFILE"; done
+        for name in containing races signals threads; do why[$name]="uses GNU C's atomics"; done
+        for name in sites stacks wrong_frees; do why[$name]="a caller's address needs GNU C"; done
+        why[lifecycle]="allocates in a constructor"
+        ;;
     wasi)
         cc=(clang --target=wasm32-wasi --sysroot=/usr)
         run=(node --no-warnings tests/support/wasi/run.mjs)

@@ -193,11 +193,17 @@ static inline uint32_t test_random(uint32_t *seed, uint32_t n) {
     return (uint32_t)(((uint64_t)*seed * n) >> 32);
 }
 
+#ifdef __TINYC__ /* has no atomics; its tests have one thread */
+#define TEST_NEXT(number) ((number)++)
+#else
+#define TEST_NEXT(number) __atomic_fetch_add(&(number), 1, __ATOMIC_RELAXED)
+#endif
+
 /* A word for the cache of a call site. NULL if all are given out. */
 static inline uint64_t *test_cache(void) {
     static uint64_t words[1 << 16];
     static uint32_t given;
-    uint32_t i = __atomic_fetch_add(&given, 1, __ATOMIC_RELAXED);
+    uint32_t i = TEST_NEXT(given);
     return i < sizeof words / sizeof words[0] ? &words[i] : NULL;
 }
 
