@@ -939,8 +939,9 @@ static bool run_report(options *o, const region *first, const char *name) {
     desc.columns = columns_of(STDERR_FILENO);
     table_write(o, snapshot, &desc);
     if (memory.current != 0 || blocks != 0) {
-        say("%llu bytes in %llu blocks were not freed%s%s", (unsigned long long)memory.current,
-            (unsigned long long)blocks, saved ? ": mtracer report " : "", saved ? o->output : "");
+        say("%llu bytes in %llu block%s not freed%s%s", (unsigned long long)memory.current,
+            (unsigned long long)blocks, blocks == 1 ? " was" : "s were",
+            saved ? ": mtracer report " : "", saved ? o->output : "");
     }
     if (saved) {
         say("saved %s", o->output);
