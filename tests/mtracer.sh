@@ -117,6 +117,9 @@ told "less capacity" 0 "saved t.mtrace" sh -c 'ulimit -v 1600000; exec ./mtracer
 mkdir alone && cp mtracer alone/ && told "no library" 1 "libmtracer.so is neither in" ./alone/mtracer run ./small
 gcc -std=c99 -O0 -w -DMTRACE_SHARDS=9 -fPIC -shared -I"$root" "$root/tools/preload.c" -o alone/libmtracer.so
 told "another build" 1 "libmtracer.so is of another build" ./alone/mtracer run -o t.mtrace ./small
+mkdir clang && clang -std=c99 -O0 $warnings "$root/tools/mtracer.c" -o clang/mtracer &&
+    clang -std=c99 -O0 $warnings -fPIC -shared "$root/tools/preload.c" -o clang/libmtracer.so &&
+    told "built by clang" 0 "saved t.mtrace" ./clang/mtracer run -o t.mtrace ./small
 mkdir "with blank" && cp mtracer libmtracer.so "with blank/"
 told "a blank in the path" 0 "saved t.mtrace" "./with blank/mtracer" run -o t.mtrace ./small
 if [ "$(id -u)" = 0 ]; then
