@@ -1001,8 +1001,8 @@ static void test_native_longjmp(void **state) {
 
 /* --- frame pointers --- */
 
-#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__linux__) && !defined(__ILP32__) &&  \
-    !defined(__dietlibc__)
+#if (defined(__x86_64__) || defined(__aarch64__)) && defined(__linux__) && defined(__GNUC__) &&    \
+    !defined(__ILP32__) && !defined(__dietlibc__)
 #define HAS_FRAME_POINTERS 1
 #include <fcntl.h>
 #include <sys/mman.h>
