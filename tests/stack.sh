@@ -41,7 +41,7 @@ limits=$(cat <<'LIMITS'
 600      print_leaks   mtrace_print_leaks
 600      print_diff    mtrace_print_diff
 100      set_baseline  mtrace_set_baseline
-600      no_growth     MT_ASSERT_NO_GROWTH
+620>600      no_growth     MT_ASSERT_NO_GROWTH
 260      start         mtrace_start
 300      check         mtrace_check
 620      take          mtrace_snapshot_take
