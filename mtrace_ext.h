@@ -5753,7 +5753,9 @@ static void mtrace_book_keep_(mtrace_book_ *book) {
     }
 }
 
-static mtrace_result mtrace_add_names_(mtrace_snapshot **out, const mtrace_snapshot *snapshot) {
+/* Not called in a build without call stacks. */
+static MTRACE_UNUSED_ mtrace_result mtrace_add_names_(mtrace_snapshot **out,
+                                                      const mtrace_snapshot *snapshot) {
     mtrace_book_ *book = (mtrace_book_ *)mtrace_exchange_(&mtrace_book_kept_, NULL);
     mtrace_result result;
     *out = NULL;

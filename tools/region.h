@@ -16,7 +16,9 @@
 #define REGION_PAGE 65536u
 #endif
 
+#ifndef MTRACE
 #define MTRACE
+#endif
 #define MTRACE_IMPLEMENTATION
 #define MTRACE_TRACER_ALIGNMENT REGION_PAGE
 #include "../mtrace.h"
