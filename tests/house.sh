@@ -20,7 +20,7 @@ lines 11740>5400 mtrace_ext.h
 functions 1045      7        43       mtrace.h
 functions 734      9        38       mtrace_ext.h
 # names: functions, types, MT_ macros, MTRACE_ switches
-names 78>50    33       27       34       mtrace.h
+names 80>50    33       27       34       mtrace.h
 names 59       14       9        11       mtrace_ext.h
 # count: of them
 count 0        dialect phrases in comments of tests
@@ -29,7 +29,7 @@ count 0        pairs of functions with one body
 count 0        chapters in more than one place
 count 190>55   functions of mtrace.h that one MT_MALLOC reaches
 chapters mtrace.h 90 CONFIG, 20 VERSION, 150 COMPILER, 485 TYPES, 80 LIFE CYCLE, 70 QUERIES, 140 SNAPSHOTS,
-chapters mtrace.h 120 REPORTS, 50 CHECKS, 480 RECORDING, 300 MACROS, 860 PORTABILITY, 875 STRUCTURES, 280 GATE,
+chapters mtrace.h 120 REPORTS, 50 CHECKS, 500 RECORDING, 300 MACROS, 860 PORTABILITY, 875 STRUCTURES, 280 GATE,
 chapters mtrace.h 740 TEXT, 140 NAMES, 190 INTERN, 840 SITES, 500 TRACE TABLE, 180 SAMPLING, 680 COUNTERS, 380 WRONG FREES, 820 RECORD, 640 CODE,
 chapters mtrace.h 1000 LIFECYCLE, 280 LOOKUP, 180 FILTER, 805 SNAPSHOT, 80 SKIP, 630 GROUP, 320 ROW TEXT, 580 TABLE, 90 BASELINE,
 chapters mtrace.h 350 REPORT, 490 DIRECT, 620 DIRECT REPORT, 310 REFERENCE, 410 CHECK
@@ -62,6 +62,6 @@ swap mtrace_reallocarray_at count size, mtrace_snapshot_compare_to snapshot old,
 swap mtrace_aligned_alloc_from alignment size, mtrace_calloc_from count size, mtrace_calloc_in_from count size,
 swap mtrace_calloc_in_from domain count, mtrace_calloc_in_from domain size, mtrace_hook_calloc count size,
 swap mtrace_malloc_in_from domain size, mtrace_realloc_in_from domain size, mtrace_track_from domain key, mtrace_track_from key size,
-swap mtrace_hook_free user block, mtrace_hook_realloc user block,
+swap mtrace_reallocarray_from count size, mtrace_hook_free user block, mtrace_hook_realloc user block,
 swap mtrace_track_at domain key, mtrace_track_at key size, mtrace_untrack_at domain key
 LIMITS

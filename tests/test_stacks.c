@@ -194,7 +194,7 @@ static void test_checks_ask_for_names_late(void **state) {
 /* Each form is charged to the stack that it is given. */
 static void test_each_form(void **state) {
     mtrace_stack stack = STACK(deep), second = STACK(other);
-    void *blocks[6];
+    void *blocks[8];
     size_t i;
     (void)state;
     start_with(&fake, 0, 2);
@@ -204,15 +204,18 @@ static void test_each_form(void **state) {
     blocks[3] = mtrace_realloc_from(mtrace_malloc_from(7, &second), 1000, &stack);
     blocks[4] = mtrace_malloc_in_from(5, 10000, &stack);
     blocks[5] = mtrace_realloc_in_from(5, mtrace_calloc_in_from(6, 1, 8, &second), 20, &second);
+    blocks[6] = mtrace_reallocarray_from(NULL, 10, 10000, &stack);
+    blocks[7] = mtrace_strndup_from("ab", SIZE_MAX, &second);
+    assert_string_equal((char *)blocks[7], "ab");
     assert_int_equal(mtrace_track_from(9, 77, 300, &second), MTRACE_OK);
-    expect("0 1111 4 /lib/b.so+0x200>/lib/a.so+0x100/2 | "
-           "0 0 0 /lib/b.so+0x201>/lib/a.so+0x100/2 | "
+    expect("0 101111 5 /lib/b.so+0x200>/lib/a.so+0x100/2 | "
+           "0 3 1 /lib/b.so+0x201>/lib/a.so+0x100/2 | "
            "5 10000 1 /lib/b.so+0x200>/lib/a.so+0x100/2 | "
            "6 20 1 /lib/b.so+0x201>/lib/a.so+0x100/2 | "
            "9 300 1 /lib/b.so+0x201>/lib/a.so+0x100/2");
     assert_int_equal(mtrace_untrack_at(9, 77, NULL), MTRACE_OK);
     assert_null(mtrace_realloc_from(blocks[0], 0, &stack));
-    for (i = 1; i < 6; i++) {
+    for (i = 1; i < 8; i++) {
         mtrace_free_from(blocks[i], i % 2 != 0 ? &stack : NULL);
     }
     stop_empty();
