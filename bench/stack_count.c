@@ -1,10 +1,12 @@
-/* Counts the call stacks of a program that allocate, by brute force, for bench/preloaded: each allocation is unwound by
-   _Unwind_Backtrace, and stacks of up to 16 return addresses are kept in a set. A library to preload:
+/* Counts the call stacks of a program that allocate, by brute force, for bench/preloaded: each
+   allocation is unwound by _Unwind_Backtrace, and stacks of up to 16 return addresses are kept in a
+   set. A library to preload:
 
-       gcc -O2 -shared -fPIC bench/stack_count.c -o count.so -ldl
-       STACK_COUNT=counted LD_PRELOAD=./count.so program      writes "stacks allocations" to the file counted
+       gcc -O2 -shared -fPIC bench/stack_count.c -o count.so
+       STACK_COUNT=counted LD_PRELOAD=./count.so program
 
-   It replaces the same functions as mtracer: malloc and its like, and C++'s operator new. A free is no stack. */
+   writes "stacks allocations" to the file counted. It replaces the functions that allocate, as
+   mtracer does: malloc and its like, and C++'s operator new. A free is no stack. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <pthread.h>

@@ -436,7 +436,11 @@ static void expect_no_image(const char *path, int error) {
     desc.image = path;
     errno = 0;
     assert_int_equal(mtrace_snapshot_resolve(&named, s, &desc), MTRACE_ERR_IO);
+#ifndef _WIN32 /* numbers are others there */
     assert_int_equal(errno, error);
+#else
+    (void)error;
+#endif
     assert_null(named);
     mtrace_snapshot_free(s);
 }
