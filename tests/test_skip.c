@@ -125,6 +125,7 @@ static void test_other_keys(void **state) {
     assert_int_equal(mtrace_snapshot_statistics(&rows, s, MTRACE_BY_TRACEBACK, NULL), MTRACE_OK);
     assert_int_equal(rows->rows[0].traceback.count, 2);
     assert_string_equal(rows->rows[0].traceback.frames[1].function, "xmalloc");
+    assert_string_equal(rows->rows[0].function, "xmalloc"); /* the call site */
     mtrace_rows_free(rows);
     assert_int_equal(
         mtrace_snapshot_statistics(&rows, s, MTRACE_BY_FUNCTION | MTRACE_KEY_CUMULATIVE, NULL),

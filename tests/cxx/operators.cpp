@@ -37,10 +37,11 @@ static void expect(bool good, const char *what, int line) {
         failures++;
     }
 }
-#define EXPECT(...) expect((__VA_ARGS__), #__VA_ARGS__, __LINE__)
+#define EXPECT(...)        expect((__VA_ARGS__), #__VA_ARGS__, __LINE__)
 #define EXPECT_TRACED(...) expect(!is_on || (__VA_ARGS__), #__VA_ARGS__, __LINE__)
 
-template <typename Pointer> static Pointer hide(Pointer pointer) {
+template <typename Pointer>
+static Pointer hide(Pointer pointer) {
     __asm__ volatile("" : "+r"(pointer));
     return pointer;
 }
@@ -75,31 +76,41 @@ static mtrace_block look(const void *block) {
 static bool is_in(const mtrace_frame &frame, const char *function) {
     uint64_t address = frame.address + (frame.module == nullptr ? 0 : frame.module->load_address);
     Dl_info info;
-    return dladdr(reinterpret_cast<void *>(static_cast<uintptr_t>(address)), &info) != 0 && info.dli_sname != nullptr &&
-           strcmp(info.dli_sname, function) == 0;
+    return dladdr(reinterpret_cast<void *>(static_cast<uintptr_t>(address)), &info) != 0 &&
+           info.dli_sname != nullptr && strcmp(info.dli_sname, function) == 0;
 }
 
 // Is the block's call site in this function?
 static bool called_in(const void *block, const char *function) {
     mtrace_frame frame = {};
     mtrace_block found = look(block);
-    return mtrace_find_tracked(&found, 0, static_cast<uintptr_t>(found.address), &frame, 1) == MTRACE_OK &&
+    return mtrace_find_tracked(&found, 0, static_cast<uintptr_t>(found.address), &frame, 1) ==
+               MTRACE_OK &&
            is_in(frame, function);
 }
 
-static uint64_t traced() { return mtrace_get_traced_memory().current; }
+static uint64_t traced() {
+    return mtrace_get_traced_memory().current;
+}
 
 // --- operators ---
 
-EXPORTED char *one_function() { return hide(new char[10]); }
-EXPORTED int *other_function() { return hide(new int(3)); }
-EXPORTED void *nothrow_function() { return hide(new (std::nothrow) char[20]); }
+EXPORTED char *one_function() {
+    return hide(new char[10]);
+}
+EXPORTED int *other_function() {
+    return hide(new int(3));
+}
+EXPORTED void *nothrow_function() {
+    return hide(new (std::nothrow) char[20]);
+}
 
 static void operators() {
     char *one = one_function();
     int *other = other_function();
     void *third = nothrow_function();
-    EXPECT_TRACED(look(one).size == 10 && look(other).size == sizeof(int) && look(third).size == 20);
+    EXPECT_TRACED(look(one).size == 10 && look(other).size == sizeof(int) &&
+                  look(third).size == 20);
     EXPECT_TRACED(called_in(one, "one_function"));
     EXPECT_TRACED(called_in(other, "other_function"));
     EXPECT_TRACED(called_in(third, "nothrow_function"));
@@ -140,7 +151,8 @@ static bool is_aligned(const void *block, size_t alignment) {
 static void aligned_operators() {
     wide *one = hide(new wide), *many = hide(new wide[3]), *quiet = hide(new (std::nothrow) wide),
          *quiets = hide(new (std::nothrow) wide[2]);
-    EXPECT(is_aligned(one, 128) && is_aligned(many, 128) && is_aligned(quiet, 128) && is_aligned(quiets, 128));
+    EXPECT(is_aligned(one, 128) && is_aligned(many, 128) && is_aligned(quiet, 128) &&
+           is_aligned(quiets, 128));
     EXPECT_TRACED(traced() >= 7 * sizeof(wide) && traced() <= 9 * sizeof(wide));
     delete one;
     delete[] many;
@@ -148,8 +160,10 @@ static void aligned_operators() {
     delete[] quiets;
     for (size_t alignment = 1; alignment <= 4096; alignment *= 2) {
         std::align_val_t a{alignment};
-        void *p = hide(operator new(3, a)), *q = hide(operator new[](0, a)), *r = hide(operator new(7, a, std::nothrow)),
-             *s = hide(operator new[](9, a, std::nothrow)), *t = hide(operator new(3, a)), *u = hide(operator new[](3, a));
+        void *p = hide(operator new(3, a)), *q = hide(operator new[](0, a)),
+             *r = hide(operator new(7, a, std::nothrow)),
+             *s = hide(operator new[](9, a, std::nothrow)), *t = hide(operator new(3, a)),
+             *u = hide(operator new[](3, a));
         EXPECT(is_aligned(p, alignment) && is_aligned(q, alignment) && is_aligned(r, alignment) &&
                is_aligned(s, alignment) && p != q);
         EXPECT_TRACED(traced() == 25);
@@ -179,7 +193,9 @@ static void handles() {
     }
 }
 
-static size_t too_large() { return hide(SIZE_MAX / 2); }
+static size_t too_large() {
+    return hide(SIZE_MAX / 2);
+}
 
 static void no_memory() {
     EXPECT(hide(new (std::nothrow) char[too_large()]) == nullptr);
@@ -236,7 +252,8 @@ static void containers() {
     }
     EXPECT_TRACED(look(numbers.data()).size == numbers.capacity() * sizeof(int));
     EXPECT_TRACED(look(text.data()).size == text.capacity() + 1);
-    std::shared_ptr<std::string> shared = std::make_shared<std::string>(100, 'x'), second(new std::string(text));
+    std::shared_ptr<std::string> shared = std::make_shared<std::string>(100, 'x'),
+                                 second(new std::string(text));
     std::weak_ptr<std::string> weak = shared;
     std::function<size_t()> function = [shared, text] { return shared->size() + text.size(); };
     EXPECT(function() == 4100 && weak.lock() == shared);
@@ -245,12 +262,14 @@ static void containers() {
 
 static void library() {
     std::stringstream stream;
-    stream << "some text that is longer than the buffer " << 1.5 << ' ' << std::this_thread::get_id();
+    stream << "some text that is longer than the buffer " << 1.5 << ' '
+           << std::this_thread::get_id();
     std::string word;
     while (stream >> word) {
     }
     std::thread([] { delete new std::string(100, 't'); }).join();
-    EXPECT(std::async(std::launch::async, [] { return std::string(100, 'a').size(); }).get() == 100);
+    EXPECT(std::async(std::launch::async, [] { return std::string(100, 'a').size(); }).get() ==
+           100);
 #ifdef __cpp_exceptions
     std::exception_ptr kept;
     for (int i = 0; i < 10; i++) {
@@ -266,9 +285,12 @@ static void library() {
 
 // --- allocators with a domain ---
 
-EXPORTED int *allocates() { return hide(mt::allocator<int, 4>().allocate(10)); }
+EXPORTED int *allocates() {
+    return hide(mt::allocator<int, 4>().allocate(10));
+}
 
-template <typename T, uint32_t domain> using vector_in = std::vector<T, mt::allocator<T, domain>>;
+template <typename T, uint32_t domain>
+using vector_in = std::vector<T, mt::allocator<T, domain>>;
 struct alignas(64) block64 {
     char c[64];
 };
@@ -287,8 +309,9 @@ static void allocators() {
     std::list<int, mt::allocator<int>> list(10);
     auto shared = std::allocate_shared<std::string>(mt::allocator<std::string, 7>(), 5, 's');
     vector_in<block64, 8> blocks(3);
-    EXPECT_TRACED(look(numbers.data()).domain == 4 && look(map[3].data()).domain == 5 && look(&map[3]).domain == 6 &&
-                  look(&list.front()).domain == 0 && look(shared.get()).domain == 7 && look(blocks.data()).domain == 8);
+    EXPECT_TRACED(look(numbers.data()).domain == 4 && look(map[3].data()).domain == 5 &&
+                  look(&map[3]).domain == 6 && look(&list.front()).domain == 0 &&
+                  look(shared.get()).domain == 7 && look(blocks.data()).domain == 8);
     EXPECT(reinterpret_cast<uintptr_t>(blocks.data()) % 64 == 0);
     const int *data = numbers.data();
     moved = std::move(numbers);
@@ -336,9 +359,12 @@ struct both : base, other_base {
     std::string text;
     std::unique_ptr<int> owned;
     both(const char *of, std::unique_ptr<int> &&number) : text(of), owned(std::move(number)) {}
-    ~both() override { destroyed++; }
+    ~both() override {
+        destroyed++;
+    }
 };
-template <typename A, typename B> struct pair_of {
+template <typename A, typename B>
+struct pair_of {
     A a;
     B b;
 };
@@ -361,7 +387,9 @@ struct throws {
     }
 };
 
-EXPORTED both *makes() { return hide(mt::make<both>("a text", std::unique_ptr<int>(new int(5)))); }
+EXPORTED both *makes() {
+    return hide(mt::make<both>("a text", std::unique_ptr<int>(new int(5))));
+}
 
 static bool has_type(const void *block, const char *type) {
     const char *found = look(block).type;
@@ -371,16 +399,19 @@ static bool has_type(const void *block, const char *type) {
 static void objects() {
     both *one = makes();
     EXPECT(one->text == "a text" && *one->owned == 5);
-    EXPECT_TRACED(look(one).size == sizeof(both) && has_type(one, "both") && called_in(one, "makes"));
+    EXPECT_TRACED(look(one).size == sizeof(both) && has_type(one, "both") &&
+                  called_in(one, "makes"));
     other_base *as_other = hide(static_cast<other_base *>(one));
     mt::destroy(as_other);
     EXPECT(destroyed == 1 && traced() == 0);
 
     auto *pair = mt::make_in<pair_of<int, pair_of<char, long>>>(7);
     EXPECT(pair->a == 0 && pair->b.b == 0);
-    EXPECT_TRACED(look(pair).domain == 7 && strncmp(look(pair).type, "pair_of<int, pair_of<char, long", 30) == 0);
+    EXPECT_TRACED(look(pair).domain == 7 &&
+                  strncmp(look(pair).type, "pair_of<int, pair_of<char, long", 30) == 0);
     auto *text = mt::make<std::string>("x");
-    EXPECT_TRACED(strstr(look(text).type, "string") != nullptr && strchr(look(text).type, ';') == nullptr);
+    EXPECT_TRACED(strstr(look(text).type, "string") != nullptr &&
+                  strchr(look(text).type, ';') == nullptr);
     auto *space = mt::make<ns::hidden>();
     EXPECT_TRACED(strstr(look(space).type, "hidden") != nullptr);
     auto *number = mt::make<const int>(3);
@@ -421,7 +452,8 @@ static void objects() {
 
 // Two types that are made at one address have two rows.
 typedef void *(*maker)();
-template <typename T> static maker maker_of() {
+template <typename T>
+static maker maker_of() {
     T *(*make)() = &mt::make<T>;
     return reinterpret_cast<maker>(reinterpret_cast<void (*)()>(make));
 }
@@ -432,7 +464,8 @@ static void types_at_one_address() {
     for (int i = 0; i < 3; i++) {
         made[i] = hide(makers[i])();
     }
-    EXPECT_TRACED(has_type(made[0], "int") && has_type(made[1], "char") && has_type(made[2], "int"));
+    EXPECT_TRACED(has_type(made[0], "int") && has_type(made[1], "char") &&
+                  has_type(made[2], "int"));
     for (void *each : made) {
         mt::destroy(static_cast<char *>(each));
     }
@@ -451,7 +484,8 @@ static void stacks() {
     mtrace_frame frames[16];
     mtrace_block found = look(block);
     bool is_found = false;
-    EXPECT_TRACED(mtrace_find_tracked(&found, 0, static_cast<uintptr_t>(found.address), frames, 16) == MTRACE_OK);
+    EXPECT_TRACED(mtrace_find_tracked(&found, 0, static_cast<uintptr_t>(found.address), frames,
+                                      16) == MTRACE_OK);
     for (uint32_t i = 0; i < found.traceback.count; i++) {
         is_found = is_found || is_in(frames[i], "grows");
     }
@@ -473,8 +507,8 @@ static void rows() {
         const mtrace_row *row = &rows->rows[i];
         const char *function = row->function == nullptr ? "none" : row->function;
         std::string name(function, strcspn(function, "("));
-        EXPECT(name.find("operator new") == std::string::npos && name.find("std::") == std::string::npos &&
-               name.find("mt::") == std::string::npos);
+        EXPECT(name.find("operator new") == std::string::npos &&
+               name.find("std::") == std::string::npos && name.find("mt::") == std::string::npos);
         of_grows += strcmp(function, "grows") == 0 ? row->size : 0;
         of_makes += strcmp(function, "makes") == 0 ? row->size : 0;
     }
@@ -505,7 +539,8 @@ static void run(const mtrace_desc &desc) {
     if (desc.native_frames <= 1) {
         objects();
     }
-    EXPECT(traced() == 0 && mtrace_get_info().foreign_frees == 0 && mtrace_get_info().stale_replaced == 0);
+    EXPECT(traced() == 0 && mtrace_get_info().foreign_frees == 0 &&
+           mtrace_get_info().stale_replaced == 0);
     EXPECT(mtrace_check() == nullptr);
     mtrace_stop();
     is_on = false;

@@ -72,13 +72,17 @@ static void work(int rounds) {
     for (int i = 0; i < rounds; i++) {
         sum = sum + static_cast<long>(shapes[i % 2]->name(i).size());
         sum = sum + aligned(i)[0] * 0;
-        sum = sum + deep(i % 40, [i](int k) { return static_cast<int>(std::vector<int>(10 + i % 5).size()) + k; });
+        sum = sum + deep(i % 40, [i](int k) {
+                  return static_cast<int>(std::vector<int>(10 + i % 5).size()) + k;
+              });
         std::vector<std::string> words;
         for (int k = 0; k < 10; k++) {
             words.push_back(std::string(20 + k, static_cast<char>('a' + (i * 7 + k) % 26)));
         }
         std::stable_sort(words.begin(), words.end(),
-                         [](const std::string &a, const std::string &b) { return std::string(a) < std::string(b); });
+                         [](const std::string &a, const std::string &b) {
+                             return std::string(a) < std::string(b);
+                         });
         if (i % 50 == 0) {
             try {
                 thrower(i % 60);
