@@ -780,6 +780,35 @@ static void test_rows_beside_busy_ones(void **state) {
     mtrace_stop();
 }
 
+static uintptr_t moving_key;
+
+/* Eight blocks go, eight come. */
+static void move_at_each(void) {
+    int i;
+    for (i = 0; i < 8; i++) {
+        (void)MT_UNTRACK(2, (void *)moving_key);
+        moving_key += 16;
+        MT_TRACK(2, (void *)(moving_key + 8 * 16), 1000);
+    }
+}
+
+/* A block may be copied at each of its addresses. There is room in the caller's memory. */
+static void test_blocks_that_move(void **state) {
+    int i;
+    (void)state;
+    start_with_blocks();
+    for (i = 0; i < 100; i++) {
+        call_between = move_at_each;
+        between_left = -1;
+        take_snapshot();
+        call_between = NULL;
+        assert_int_equal(last_result, MTRACE_OK);
+        assert_true(last_snapshot->block_count >= SITES);
+    }
+    free_blocks();
+    mtrace_stop();
+}
+
 /* --- a clear while the allocator resizes a block --- */
 
 static void clear_in_the_allocator(void *block, size_t size) {
@@ -871,6 +900,7 @@ int main(void) {
         cmocka_unit_test(test_a_clear_in_a_long_call),
         cmocka_unit_test(test_an_allocation_in_a_long_call),
         cmocka_unit_test(test_rows_beside_busy_ones),
+        cmocka_unit_test(test_blocks_that_move),
         cmocka_unit_test(test_a_clear_in_a_realloc),
         cmocka_unit_test(test_calls_in_a_start),
         cmocka_unit_test(test_a_start_in_a_start),
