@@ -8,6 +8,8 @@
 #include "support/test.h"
 #include "support/threads.h"
 
+#include <sched.h>
+
 #ifdef MTRACE_SINGLE_THREAD
 enum { THREADS = 1 };
 #else
@@ -152,6 +154,68 @@ static void test_full_table(void **state) {
     assert_int_equal(mtrace_get_traced_memory().current, 0);
     test_sound();
     mtrace_stop();
+}
+
+/* --- the same new call sites and scopes at the same time --- */
+
+static uint32_t arrivals;
+
+/* The threads go on at the same moment. */
+static void meet(uint32_t round) {
+    __atomic_add_fetch(&arrivals, 1, __ATOMIC_SEQ_CST);
+    while (__atomic_load_n(&arrivals, __ATOMIC_SEQ_CST) < (round + 1) * THREADS) {
+        sched_yield();
+    }
+}
+
+static void *use_new_sites(void *argument) {
+    uint32_t sites = *(uint32_t *)argument, i;
+    for (i = 0; i < sites; i++) {
+        mtrace_site scope = test_site("scope.c", i + 1), site = test_site("site.c", i + 1);
+        mtrace_scope before;
+        scope.cache = NULL;
+        site.cache = NULL;
+        meet(i);
+        before = mtrace_scope_push_at(&scope);
+        mtrace_free_at(mtrace_malloc_at(10, &site), &site);
+        mtrace_scope_restore(before);
+    }
+    return NULL;
+}
+
+/* The tables are as large as the sites need. */
+static void assert_each_has_a_row(uint32_t sites) {
+    mtrace_desc desc = MTRACE_ZERO_;
+    mtrace_snapshot *snapshot;
+    mtrace_rows *rows;
+    size_t i;
+    desc.max_sites = desc.max_scopes = sites;
+    desc.name_bytes = 64 * 1024; /* each thread may copy a name */
+    desc.frames = 2;
+    assert_int_equal(mtrace_start(&desc), MTRACE_OK);
+    arrivals = 0;
+    test_in_threads(THREADS, use_new_sites, &sites, 0);
+    assert_int_equal(mtrace_get_info().scopes, sites);
+    snapshot = test_take(false);
+    mtrace_snapshot_set_view(snapshot, MTRACE_VIEW_TOTAL);
+    rows = test_rows(snapshot, MTRACE_BY_LINE);
+    assert_int_equal(rows->count, sites);
+    for (i = 0; i < rows->count; i++) {
+        assert_int_equal(rows->rows[i].total_count, THREADS);
+    }
+    mtrace_rows_free(rows);
+    mtrace_snapshot_free(snapshot);
+    test_sound();
+    mtrace_stop();
+}
+
+static void test_same_new_sites(void **state) {
+    int i;
+    (void)state;
+    assert_each_has_a_row(1000);
+    for (i = 0; i < 300; i++) {
+        assert_each_has_a_row(1);
+    }
 }
 
 static void *ask(void *unused) {
@@ -552,6 +616,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_all_adds_up),
         cmocka_unit_test(test_full_table),
+        cmocka_unit_test(test_same_new_sites),
         cmocka_unit_test(test_questions_from_another_thread),
         cmocka_unit_test(test_clear_from_another_thread),
         cmocka_unit_test(test_limits_after_overlap),
