@@ -6197,7 +6197,7 @@ typedef struct mtrace_rule_entry_ {
 } mtrace_rule_entry_;
 
 /* A stack that is remembered: see CHAINS. */
-enum { MTRACE_STACK_WORDS_ = 132, MTRACE_STACK_WAYS_ = 4, MTRACE_STACK_BITS_ = 10 };
+enum { MTRACE_STACK_WORDS_ = 132, MTRACE_STACK_WAYS_ = 4, MTRACE_STACK_BITS_ = 12 };
 
 typedef struct mtrace_kept_stack_ {
     uint64_t version;
@@ -6815,9 +6815,24 @@ static uint32_t mtrace_walk_by_tables_(uintptr_t *addresses, uint32_t room, cons
    writes to it. A reader looks at it before and after, and a second writer gives up. To forget all
    chains is to begin a new epoch. */
 
+/* The rule of a return address in a module that stays, if it is known. Else 0. `hash` is the
+   address's. */
+static MTRACE_HOT_ uint64_t mtrace_rule_known_(uint64_t hash) {
+    const mtrace_rule_entry_ *entry = &mtrace_unwind_g_->rules[hash >> (64 - MTRACE_RULE_BITS_)];
+    uint64_t rule = MTRACE_GET_(&entry->rule);
+    return (MTRACE_GET_(&entry->check) ^ rule) == hash ? rule : 0;
+}
+
+/* Most stacks of a large program begin with the same few functions, which call malloc for all
+   others. So the hash takes in the second return address, if a known rule with rsp leads to it. */
 static MTRACE_HOT_ mtrace_kept_stack_ *mtrace_stack_set_(const void *frame, uint64_t scope) {
-    uint64_t hash = ((uintptr_t)frame ^ scope) * 0x9E3779B97F4A7C15u;
-    hash = (hash ^ mtrace_word_at_((uintptr_t)frame + sizeof(void *))) * 0x9E3779B97F4A7C15u;
+    uintptr_t at = (uintptr_t)frame + sizeof(void *);
+    uint64_t hash = mtrace_word_at_(at) * 0x9E3779B97F4A7C15u, rule = mtrace_rule_known_(hash);
+    hash += (uintptr_t)frame ^ scope;
+    if ((rule & 15) == MTRACE_RULE_RSP_) {
+        hash ^= mtrace_word_at_(at + (uintptr_t)mtrace_rule_offset_(rule, 6));
+    }
+    hash *= 0x9E3779B97F4A7C15u;
     return &mtrace_unwind_g_->stacks[(hash >> (64 - MTRACE_STACK_BITS_)) * MTRACE_STACK_WAYS_];
 }
 
