@@ -40,6 +40,13 @@ consume fetch_content -DMTRACE_REPOSITORY="file://$tmp/repository"
 PKG_CONFIG_PATH="$tmp/moved/share/pkgconfig" make -C tests/consumers/pkg_config OUT="$tmp/pc" >"$tmp/log" 2>&1 && "$tmp/pc"
 report pkg_config $?
 
+# The tracer at link time, with the installed files alone.
+printf '#include <stdlib.h>\nint main(void) { return malloc(4321) == NULL; }\n' >"$tmp/unchanged.c"
+gcc -g -w -DMTRACE -static -I"$tmp/moved/include" "$tmp/unchanged.c" "$tmp/moved/share/mtrace/wrap.c" \
+    @"$tmp/moved/share/mtrace/wrap.flags" -o "$tmp/unchanged" >"$tmp/log" 2>&1 &&
+    MTRACE=4 MTRACE_REPORT=top "$tmp/unchanged" >"$tmp/log" 2>&1 && grep -q "4.22 KiB .*unchanged.c:2 main" "$tmp/log"
+report "wrap.c at link time" $?
+
 # The projects that docs/FAQ.md shows: with the installed package, also as it tells for C++, and with the headers in
 # third_party.
 python3 - "$tmp/meson" docs/FAQ.md <<'END' >"$tmp/log" 2>&1

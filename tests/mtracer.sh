@@ -30,6 +30,7 @@ g++ -O1 -g -std=c++17 -DOWN_OPERATORS tests/mtracer/operators.cpp -o "$tmp/own_o
 gcc -O1 -g -fPIC -shared -w tests/mtracer/counter.c -o "$tmp/counter.so"
 gcc -O1 -g -fPIC -shared -DSIZE=1111 tests/mtracer/library.c -o "$tmp/one.so"
 gcc -O1 -g -fPIC -shared -DSIZE=2222 tests/mtracer/library.c -o "$tmp/two.so"
+gcc -O1 -g -fPIC -shared tests/mtracer/early.c -o "$tmp/early.so" -lpthread
 cd "$tmp" || exit 1
 
 # read_file FILE: calls, bytes, held, peak of a snapshot
@@ -48,7 +49,7 @@ read_counter() { python3 -c 'import struct,sys; print(*struct.unpack("4Q", open(
 counted() {
     rm -f out.mtrace count
     COUNTER=$tmp/count ./mtracer run -o out.mtrace -- \
-        sh -c 'LD_PRELOAD=$LD_PRELOAD:./counter.so exec "$@"' sh "${@:4}" >out 2>err </dev/null
+        sh -c 'LD_PRELOAD=$LD_PRELOAD:./counter.so$ALSO exec "$@"' sh "${@:4}" >out 2>err </dev/null
     is "$1: status" "$?" "$2"
     is "$1: output" "$(cat out)" "$3"
     is "$1: calls, bytes, held, peak" "$(read_file out.mtrace)" "$(read_counter count)"
@@ -73,6 +74,8 @@ counted operators 0 "caught 202 handled 1" ./operators
 counted "own operators" 0 "caught 202 handled 0 own 1" ./own_operators
 counted libraries 0 "" ./programs libraries ./one.so ./two.so
 is "libraries: each has its own bytes" "$(./mtracer report out.mtrace --by module | grep -c '\(22220\|44440\|21.70 KiB\|43.40 KiB\) .*\(one\|two\).so')" 2
+ALSO=:./early.so counted "threads before main" 0 "nothing" ./programs none
+is "threads before main: their blocks" "$(./mtracer report out.mtrace --by module | grep -c ' 16,000 .*early.so')" 1
 ./mtracer run -o out.mtrace ./programs handlers >out 2>err
 is "handlers" "$?$(cat out)" "0signals 50"
 ./mtracer run -o out.mtrace ./programs threads >out 2>err
@@ -159,9 +162,26 @@ MTRACER_REGION=/proc/self/mem sleep 20 &
 for _ in $(seq 300); do grep -q sleep "/proc/$!/comm" && break || sleep 0.1; done
 told "save: a false path" 1 "cannot be reached" ./mtracer save $!
 kill $!
+user=() # another user than root, who may look at each process
 if [ "$(id -u)" = 0 ]; then
-    chmod 755 . && told "save: another user's" 1 "is another user's" setpriv --reuid=65534 ./mtracer save "$process"
+    chmod 755 . && user=(setpriv --reuid=65534)
+    told "save: another user's" 1 "$process is another user's" "${user[@]}" ./mtracer save "$process"
+    setpriv --ruid=65534 sleep 60 &
+    other=$!
+    for _ in $(seq 300); do grep -q sleep "/proc/$other/comm" && break || sleep 0.1; done
+    told "save: another's rights" 1 "$other has the rights of another user" "${user[@]}" ./mtracer save $other
+    kill $other
+    MTRACER_REGION=$(tr '\0' '\n' <"/proc/$process/environ" | sed -n 's/^MTRACER_REGION=//p') \
+        setpriv --reuid=65534 sleep 60 &
+    other=$!
+    for _ in $(seq 300); do grep -q sleep "/proc/$other/comm" && break || sleep 0.1; done
+    told "save: another's mtracer" 1 "cannot be reached: it is another user's" "${user[@]}" ./mtracer save $other
+    kill $other
 fi
+"${user[@]}" ./programs undumpable go >ready_2 &
+other=$!
+for _ in $(seq 300); do [ -s ready_2 ] && break || sleep 0.1; done
+told "save: forbidden" 1 "$other lets no other process look at it" "${user[@]}" ./mtracer save $other
 touch go
 wait $runner
 is "run: after the looks" "$?" 0
@@ -214,14 +234,45 @@ touch go
 wait $runner
 is "looks while it allocates" "$looks" 30
 
+# Thousands of looks at a damaged region: by mtracer's code with sanitizers, and in processes of its own.
+rm go
+gcc -std=c99 -O0 -g $warnings -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+    "$root/tests/mtracer/looks.c" -o looks_here && gcc -std=c99 -O0 $warnings "$root/tests/mtracer/looks.c" -o looks
+./mtracer run -n 8 -c 1000 -o end.mtrace ./programs wait go >ready 2>err &
+runner=$!
+for _ in $(seq 300); do [ -s ready ] && break || sleep 0.1; done
+process=$(pgrep -P $runner -x programs)
+is "looks with sanitizers" "$(timeout 600 ./looks_here "$process" 2000 1 2>&1 | head -c 1000)" \
+    "2000 looks, 0 crashes, tables and refusals"
+is "looks in processes" "$(timeout 600 ./looks "$process" 400 2 processes 2>&1)" \
+    "400 looks, 0 crashes, tables and refusals"
+touch go
+wait $runner
+
 # A program that writes over the shared memory: a table or a message, never a crash or a hang.
 wrong=0 damaged=0
-for seed in $(seq 100); do
-    timeout 60 ./mtracer run -n 4 -o out.mtrace ./programs hostile "$seed" >out 2>&1
+for seed in $(seq 30); do
+    timeout 60 ./mtracer run -n 4 -c 1000 -o out.mtrace ./programs hostile "$seed" >out 2>&1
     status=$?
     [ $status = 0 ] || { [ $status = 1 ] && grep -q "was not traced" out && damaged=$((damaged + 1)); } || wrong=$((wrong + 1))
 done
 is "hostile programs" "$wrong $((damaged > 5))" "0 1"
+
+# The same, and it goes on while mtracer looks.
+rm go
+timeout 60 ./mtracer run -n 4 -c 1000 -o end.mtrace ./programs hostile 7 go >ready 2>err &
+runner=$!
+for _ in $(seq 300); do [ -s ready ] && break || sleep 0.1; done
+process=$(pgrep -P "$(pgrep -P $runner -x mtracer)" -x programs)
+wrong=0
+for _ in $(seq 20); do
+    timeout 60 ./mtracer top "$process" --no-names >out 2>&1
+    status=$?
+    [ $status -le 1 ] && [ -s out ] || wrong=$((wrong + 1))
+done
+touch go
+wait $runner
+is "looks while it writes over its memory" "$wrong" 0
 
 # --- children ---
 
@@ -234,6 +285,7 @@ is "pipeline" "$(./mtracer run -o t.mtrace sh -c 'printf 1234 | wc -c' 2>/dev/nu
 
 # --- files ---
 
+keep_line=$(grep -n 'kept\[i\] = malloc(1000);' "$root/tests/mtracer/programs.c" | cut -d: -f1)
 ./mtracer run -o less.mtrace ./programs none >/dev/null 2>&1
 ./mtracer run -o more.mtrace ./programs exit >/dev/null 2>&1
 told "diff: grown" 1 "" ./mtracer diff less.mtrace more.mtrace
@@ -248,6 +300,35 @@ echo "wrong" >known
 told "diff: bad suppressions" 1 "known:1: not leak:PATTERN" ./mtracer diff less.mtrace more.mtrace --suppressions known
 told "resolve" 0 "" ./mtracer resolve more.mtrace -o named.mtrace
 is "resolve: same table" "$(./mtracer report named.mtrace)" "$(./mtracer report more.mtrace)"
+
+# Names from a folder of another machine's files, and from one of debug files.
+gcc -g -O0 -Wl,--build-id=0x0123456789abcdef "$root/tests/mtracer/programs.c" -w -o moved -lpthread
+./mtracer run --no-names -o moved.mtrace ./moved exit >/dev/null 2>&1
+mkdir -p "machine$tmp" debug/.build-id/01 && mv moved "machine$tmp/"
+told "resolve: without the files" 0 "moved" ./mtracer resolve moved.mtrace -o named.mtrace
+is "resolve: without the files there are no lines" "$(./mtracer report named.mtrace --no-names | grep -c 'programs.c')" 0
+told "resolve --root" 0 "libc.so.6: no such file" ./mtracer resolve moved.mtrace -o named.mtrace --root machine
+has "resolve --root: the line" <(./mtracer report named.mtrace --no-names) "programs.c:$keep_line keep"
+objcopy --only-keep-debug "machine$tmp/moved" debug/.build-id/01/23456789abcdef.debug && strip "machine$tmp/moved"
+told "resolve --debug" 0 "libc.so.6: no such file" ./mtracer resolve moved.mtrace -o named.mtrace --root machine --debug debug
+has "resolve --debug: the line" <(./mtracer report named.mtrace --no-names) "programs.c:$keep_line keep"
+
+# A file of format version 1, the one of tests/test_files.c.
+python3 - "$root" <<'P'
+import re, sys
+text = re.search(r'version_1\[\] =(.*?);', open(sys.argv[1] + "/tests/test_files.c").read(), re.S)[1]
+open("v1.mtrace", "wb").write(bytes.fromhex("".join(re.findall('"(.*?)"', text))))
+P
+told "version 1: report" 0 "" ./mtracer report v1.mtrace --by traceback
+has "version 1: its lines" out "a.c:3 load"
+has "version 1: its callers" out "from main.c:9 main"
+told "version 1: top" 0 "" ./mtracer top v1.mtrace --view total
+has "version 1: all in all" out "390.62 KiB   66.4         2  390.62 KiB  b.c:70000"
+told "version 1: resolve" 0 "" ./mtracer resolve v1.mtrace -o v2.mtrace
+is "version 1: resolved, it is of version 2" "$(od -An -tu4 -j8 -N4 v2.mtrace | tr -d ' ')" 2
+is "version 1: same table" "$(./mtracer report v2.mtrace)" "$(./mtracer report v1.mtrace)"
+told "version 1: diff" 1 "" ./mtracer diff less.mtrace v1.mtrace
+has "version 1: what grew" out "+195.31 KiB      +-0 B         +1       1  b.c:70000"
 
 # The commands of docs/PROGRAMS.md, and of README.md, print what stands below them.
 python3 - "$root" >"$tmp/doc.sh" <<'P'

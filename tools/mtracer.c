@@ -49,6 +49,8 @@ static const char usage_text[] =
     "  mtracer resolve FILE [-o FILE]     writes functions and lines into a file\n"
     "      --elf FILE             the program, if it is firmware (pc:0x8004d85)\n"
     "      --addr2line PROGRAM    the one of its compiler\n"
+    "      --root FOLDER          the files of another machine\n"
+    "      --debug FOLDER         separate debug files, .build-id/ab/cdef.debug (/usr/lib/debug)\n"
     "\n"
     "TABLE: --by line|file|function|module|traceback|type|domain, --view live|peak|total, --top "
     "N,\n"
@@ -115,8 +117,7 @@ typedef struct options {
     uint64_t tolerance;
     const char *suppressions;
     /* resolve */
-    const char *elf;
-    const char *addr2line;
+    mtrace_resolve_desc resolve;
     /* the rest */
     char *words[2];
     int word_count;
@@ -227,8 +228,10 @@ static int diff_option_read(options *o, const char *name, const char *value) {
 }
 
 static int resolve_option_read(options *o, const char *name, const char *value) {
-    const char **option = strcmp(name, "--elf") == 0         ? &o->elf
-                          : strcmp(name, "--addr2line") == 0 ? &o->addr2line
+    const char **option = strcmp(name, "--elf") == 0         ? &o->resolve.image
+                          : strcmp(name, "--addr2line") == 0 ? &o->resolve.tool
+                          : strcmp(name, "--root") == 0      ? &o->resolve.root
+                          : strcmp(name, "--debug") == 0     ? &o->resolve.debug
                                                              : NULL;
     if (option == NULL) {
         return -1;
@@ -333,6 +336,18 @@ static bool head_read(region *r) {
     return read;
 }
 
+/* One of the regions of a file. All have the size of the first. */
+static bool region_nth(region *r, const region *first, uint64_t number) {
+    bool read;
+    *r = *first;
+    r->at = number * first->head.stride;
+    read = head_read(r);
+    r->head.stride = first->head.stride;
+    r->head.frames = first->head.frames;
+    r->head.capacity = first->head.capacity;
+    return read;
+}
+
 /* The reason why a program was not traced. NULL: it was. */
 static const char *state_text(uint64_t state) {
     switch (state) {
@@ -372,18 +387,38 @@ static void limit(int what, uint64_t value) {
     setrlimit((__rlimit_resource_t)what, &limit);
 }
 
-/* Can the tables have that many entries? More than the bytes that were touched cannot be. */
-static bool region_possible(uint64_t bytes) {
-    const mtrace_tracer_ *g = &mtrace_g_;
-    return g->account_table.number_end <= bytes / sizeof(mtrace_account_) &&
-           g->name_used <= bytes && g->domain_names <= MTRACE_MAX_DOMAIN_NAMES &&
-           g->shard_count <= MTRACE_OWN_SHARDS_ && g->module_count <= MTRACE_MODULES_;
+/* The reader's pointers, computed as the traced program's were: those in the region are not
+   believed. False: mtracer makes no region of that size. */
+static bool region_wire(const region *r, mtrace_layout_ *l) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i, module_count = g->module_count;
+    unsigned char *block;
+    mtrace_desc desc;
+    region_desc(&desc, r->head.frames, r->head.capacity);
+    desc.memory = (void *)(REGION_ADDRESS + (uintptr_t)region_front());
+    desc.memory_size = (size_t)(r->head.stride - region_front());
+    if (desc.frames - 1 >= REGION_FRAMES || !mtrace_desc_valid_(&desc) ||
+        mtrace_block_get_(&desc, l, &block) != MTRACE_OK) {
+        return false;
+    }
+    g->accounts = (mtrace_account_ *)(void *)(block + l->account);
+    g->locations = (mtrace_location_ *)(void *)(block + l->location);
+    g->nodes = (mtrace_node_ *)(void *)(block + l->node);
+    g->name_text = (char *)(block + l->name_text);
+    g->name_bytes = (uint32_t)l->name_bytes;
+    g->mask = (uint32_t)(l->capacity - 1);
+    for (i = 0; i <= MTRACE_OWN_SHARDS_; i++) {
+        g->shards[i].counters = (mtrace_counters_ *)(void *)(block + l->counters) + i * l->accounts;
+    }
+    mtrace_code_wire_(&desc, l->accounts, block + l->code);
+    g->module_count = module_count;
+    g->frames = desc.frames;
+    return true;
 }
 
 /* The reader's pointers to what is not in the region. */
 static void region_scrub(uint64_t bytes) {
     mtrace_tracer_ *g = &mtrace_g_;
-    uint32_t i;
     g->state = g->state == 0 ? 0 : 3;
     g->write = NULL;
     g->write_user = NULL;
@@ -392,6 +427,7 @@ static void region_scrub(uint64_t bytes) {
     g->unwinder = NULL;
     g->known = NULL;
     g->interned = NULL;
+    g->past = NULL;
     g->reserve = NULL;
     g->system_memory = NULL;
     g->system_size = 0;
@@ -401,18 +437,75 @@ static void region_scrub(uint64_t bytes) {
     g->rebalance_lock = 0;
     g->columns = 0;
     g->sample_interval = 0;
+    g->domain_names = 0;           /* the library names none */
     g->own_memory = (size_t)bytes; /* what was touched, not the room */
     memcpy(g->unknown_name, MTRACE_UNKNOWN_, sizeof g->unknown_name);
     memcpy(g->other_name, MTRACE_OTHER_, sizeof g->other_name);
-    memcpy(g->code_name, MTRACE_ADDRESS_FILE_, sizeof g->code_name);
+    memset(g->locations, 0, MTRACE_FIRST_ * sizeof *g->locations);
     g->locations[0].names[MTRACE_NAME_FILE_] = (uintptr_t)g->unknown_name;
     g->locations[MTRACE_LOCATION_OTHER_].names[MTRACE_NAME_FILE_] = (uintptr_t)g->other_name;
-    for (i = 0; i < g->module_count; i++) {
-        if ((uintptr_t)g->modules[i].path - (uintptr_t)g->name_text >= g->name_bytes) {
-            g->modules[i].path = g->unknown_name;
+    mtrace_me_.attach_calls = 1; /* needs no shard of its own */
+}
+
+/* Paths that are no names of the region's, or newer than its others, are unknown. */
+static void region_scrub_modules(void) {
+    mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i;
+    for (i = 0; i < g->module_room; i++) {
+        mtrace_module *module = &g->modules[i];
+        if (module->path != NULL &&
+            (uintptr_t)module->path - (uintptr_t)g->name_text >= g->name_used) {
+            module->path = g->unknown_name;
+        }
+        if (module->build_id_size > sizeof module->build_id) {
+            module->build_id_size = 0;
         }
     }
-    mtrace_me_.attach_calls = 1; /* needs no shard of its own */
+    if (g->name_used > 0) {
+        g->name_text[g->name_used - 1] = '\0';
+    }
+}
+
+/* A location is code, or one of the two that the tracer begins with. */
+static bool location_possible(const mtrace_layout_ *l, uint32_t number) {
+    const mtrace_location_ *location = &mtrace_g_.locations[number];
+    return number < MTRACE_FIRST_ || (number < l->locations && location->lost == MTRACE_IS_CODE_ &&
+                                      location->names[MTRACE_NAME_FILE_] <= mtrace_g_.module_room &&
+                                      location->names[MTRACE_NAME_TYPE_] == 0);
+}
+
+static bool account_possible(const mtrace_layout_ *l, const mtrace_account_ *account) {
+    uint32_t frames = mtrace_g_.frames, node = frames == 1 ? 0 : account->node;
+    if (!location_possible(l, account->location)) {
+        return false;
+    }
+    for (; node > MTRACE_NODE_LOST_ && frames > 1; frames--) {
+        if (node >= l->nodes || !location_possible(l, mtrace_g_.nodes[node].location)) {
+            return false;
+        }
+        node = mtrace_g_.nodes[node].parent;
+    }
+    return true;
+}
+
+/* Do the tables refer to entries that are there? There are no more than the bytes that were
+   touched. */
+static bool region_possible(const mtrace_layout_ *l, uint64_t bytes) {
+    const mtrace_tracer_ *g = &mtrace_g_;
+    uint32_t i;
+    if (g->account_table.number_end > l->accounts ||
+        g->account_table.number_end > bytes / sizeof(mtrace_account_) ||
+        g->name_used > g->name_bytes || g->name_used > bytes ||
+        g->shard_count > MTRACE_OWN_SHARDS_ || g->module_count > g->module_room) {
+        return false;
+    }
+    for (i = MTRACE_FIRST_; i < g->account_table.number_end; i++) {
+        mtrace_account_ account = mtrace_account_read_(i);
+        if (!account_possible(l, &account)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 typedef struct sink {
@@ -430,41 +523,48 @@ static void sink_write(const char *text, size_t length, void *user) {
     }
 }
 
-/* Results are negative, a process's status is not. */
-static void __attribute__((noreturn)) reader_end(mtrace_result result) {
-    _exit(-(int)result & 127);
+/* Maps a region as the traced program does, and writes a snapshot of it. */
+static mtrace_result region_read(const region *r, sink *s) {
+    uint64_t bytes = resident(r->file);
+    mtrace_layout_ layout;
+    mtrace_snapshot *snapshot;
+    mtrace_result result;
+    if (mmap((void *)REGION_ADDRESS, (size_t)r->head.stride, PROT_READ | PROT_WRITE,
+             MAP_PRIVATE | MAP_FIXED_NOREPLACE | MAP_NORESERVE, r->file,
+             (off_t)r->at) != (void *)REGION_ADDRESS ||
+        mmap(&mtrace_g_, sizeof mtrace_g_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, r->file,
+             (off_t)(r->at + REGION_PAGE)) == MAP_FAILED) {
+        return MTRACE_ERR_NO_MEMORY;
+    }
+    if (mtrace_g_.state == 0) {
+        return MTRACE_ERR_NOT_TRACING;
+    }
+    if (!region_wire(r, &layout)) {
+        return MTRACE_ERR_CORRUPT;
+    }
+    region_scrub(bytes); /* its writes make the variables this process's own */
+    if (!region_possible(&layout, bytes)) {
+        return MTRACE_ERR_CORRUPT;
+    }
+    region_scrub_modules();
+    result = mtrace_snapshot_take(&snapshot, false, NULL);
+    if (result == MTRACE_OK) {
+        result = mtrace_snapshot_dump_to(snapshot, sink_write, s);
+        mtrace_snapshot_free(snapshot);
+    }
+    return result != MTRACE_OK || s->failed ? MTRACE_ERR_NO_MEMORY : MTRACE_OK;
 }
 
+/* Results are negative, a process's status is not. */
 static void __attribute__((noreturn)) region_reader(const region *r, int out) {
     uint64_t bytes = resident(r->file);
-    size_t size = (size_t)r->head.stride;
-    mtrace_snapshot *snapshot;
     sink s = {out, false};
-    void *at;
     limit(RLIMIT_CORE, 0);
     limit(RLIMIT_CPU, 2 + bytes / (16 << 20));
     limit(RLIMIT_FSIZE, (uint64_t)1 << 32);
+    limit(RLIMIT_AS, r->head.stride + ((uint64_t)256 << 20) + 16 * bytes);
     alarm((unsigned)(30 + bytes / (1 << 20)));
-    at = mmap((void *)REGION_ADDRESS, size, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_FIXED_NOREPLACE | MAP_NORESERVE, r->file, (off_t)r->at);
-    if (at != (void *)REGION_ADDRESS ||
-        mmap(&mtrace_g_, sizeof mtrace_g_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, r->file,
-             (off_t)(r->at + REGION_PAGE)) == MAP_FAILED) {
-        reader_end(MTRACE_ERR_NO_MEMORY);
-    }
-    limit(RLIMIT_AS, size + ((uint64_t)256 << 20) + 16 * bytes);
-    if (mtrace_g_.state == 0) {
-        reader_end(MTRACE_ERR_NOT_TRACING);
-    }
-    if (!region_possible(bytes)) {
-        reader_end(MTRACE_ERR_CORRUPT);
-    }
-    region_scrub(bytes);
-    if (mtrace_snapshot_take(&snapshot, false, NULL) != MTRACE_OK ||
-        mtrace_snapshot_dump_to(snapshot, sink_write, &s) != MTRACE_OK || s.failed) {
-        reader_end(MTRACE_ERR_NO_MEMORY);
-    }
-    reader_end(MTRACE_OK);
+    _exit(-(int)region_read(r, &s) & 127);
 }
 
 static size_t file_read(void *buffer, size_t size, void *user) {
@@ -838,18 +938,16 @@ static bool process_lives(uint64_t process, uint64_t ticks) {
 
 /* Saves a child's region that is done, once, and gives its memory back. */
 static bool child_save(const options *o, const region *first, uint64_t number, bool at_end) {
-    region r = *first;
+    region r;
     const char *why;
     char path[PATH_MAX];
     mtrace_snapshot *snapshot;
-    r.at = number * first->head.stride;
-    if (!head_read(&r) || r.head.process == 0 || r.head.state == REGION_NEW) {
+    if (!region_nth(&r, first, number) || r.head.process == 0 || r.head.state == REGION_NEW) {
         return at_end;
     }
     if (!at_end && process_lives(r.head.process, r.head.ticks)) {
         return false;
     }
-    r.head.stride = first->head.stride;
     snprintf(path, sizeof path, "%s.%llu", o->output, (unsigned long long)r.head.process);
     why = state_text(r.head.state);
     snapshot = why != NULL ? NULL : region_snapshot(&r, &why);
@@ -1038,9 +1136,32 @@ static int command_run(options *o) {
 
 /* --- a running program's region --- */
 
-/* The path stands in the environment that the program began with. */
-static bool region_path_of(char *path, size_t room, uint64_t process) {
-    char name[64], text[4096];
+/* Why the system lets mtracer not look at a process: the users of its real, effective and saved
+   rights. */
+static const char *process_reason(uint64_t process) {
+    char name[64], line[256];
+    unsigned real = 0, effective = 0, saved = 0;
+    bool found = false;
+    FILE *file;
+    snprintf(name, sizeof name, "/proc/%llu/status", (unsigned long long)process);
+    file = fopen(name, "re");
+    while (file != NULL && !found && fgets(line, sizeof line, file) != NULL) {
+        found = sscanf(line, "Uid: %u %u %u", &real, &effective, &saved) == 3;
+    }
+    if (file != NULL) {
+        fclose(file);
+    }
+    return !found                               ? "has ended"
+           : real != geteuid()                  ? "is another user's"
+           : effective != real || saved != real ? "has the rights of another user"
+                                                : "lets no other process look at it "
+                                                  "(prctl PR_SET_DUMPABLE), or has more rights";
+}
+
+/* The path stands in the environment that the program began with. NULL, or the reason why there is
+   none. */
+static const char *region_path_of(char *path, size_t room, uint64_t process) {
+    char name[64];
     size_t length = strlen(REGION_VARIABLE "=");
     bool found = false;
     FILE *file;
@@ -1049,29 +1170,38 @@ static bool region_path_of(char *path, size_t room, uint64_t process) {
     snprintf(name, sizeof name, "/proc/%llu/environ", (unsigned long long)process);
     file = fopen(name, "re");
     if (file == NULL) {
-        return false;
+        return process_reason(process);
     }
     while (!found && getdelim(&line, &size, '\0', file) > 0) {
-        found = strncmp(line, REGION_VARIABLE "=", length) == 0 && strlen(line) < sizeof text;
+        found = strncmp(line, REGION_VARIABLE "=", length) == 0 && strlen(line + length) < room;
         snprintf(path, room, "%s", found ? line + length : "");
     }
     free(line);
     fclose(file);
-    return found;
+    return found ? NULL : "was not started by mtracer run";
 }
 
-/* Is it /proc/NUMBER/fd/NUMBER, and mtracer's file? Nothing else is opened. */
-static bool region_path_valid(const char *path) {
+/* Opens /proc/NUMBER/fd/NUMBER if it is mtracer's file, and nothing else. -1: it cannot, and `why`
+   is the reason. */
+static int region_open(const char *path, const char **why) {
     char link[128];
-    unsigned process, file;
-    int end = 0;
+    unsigned process, number;
+    int end = 0, file = -1;
     ssize_t length;
-    if (sscanf(path, "/proc/%9u/fd/%9u%n", &process, &file, &end) != 2 || path[end] != '\0') {
-        return false;
+    *why = "has ended";
+    if (sscanf(path, "/proc/%9u/fd/%9u%n", &process, &number, &end) != 2 || path[end] != '\0') {
+        return -1;
     }
     length = readlink(path, link, sizeof link - 1);
     link[length > 0 ? length : 0] = '\0';
-    return strcmp(link, "/memfd:" FILE_NAME " (deleted)") == 0;
+    if (strcmp(link, "/memfd:" FILE_NAME " (deleted)") == 0) {
+        file = open(path, O_RDONLY | O_CLOEXEC);
+        length = file;
+    }
+    if (length < 0 && (errno == EACCES || errno == EPERM)) {
+        *why = process_reason(process);
+    }
+    return file;
 }
 
 static bool region_valid(const region *r, uint64_t first) {
@@ -1085,21 +1215,35 @@ static bool region_valid(const region *r, uint64_t first) {
 
 /* Finds the region of this process among those in the file. */
 static bool region_select(region *r, uint64_t process) {
-    uint64_t i, stride = r->head.stride, claims = r->head.claims;
-    claims = claims < r->head.children ? claims : r->head.children;
+    const region first = *r;
+    uint64_t i, claims = first.head.claims;
+    claims = claims < first.head.children ? claims : first.head.children;
     for (i = 0; i <= claims; i++) {
-        r->at = i * stride;
-        if (head_read(r) && r->head.process == process) {
-            r->head.stride = stride;
+        if (region_nth(r, &first, i) && r->head.process == process) {
             return true;
         }
     }
     return false;
 }
 
+/* Chooses the region of a process. NULL, or the reason why there is none. */
+static const char *region_choose(region *r, uint64_t process) {
+    if (!head_read(r) || !region_valid(r, 0)) {
+        return "its memory is damaged";
+    }
+    if (r->head.fingerprint != region_fingerprint()) {
+        return "it is run by another build of mtracer";
+    }
+    if (!region_select(r, process)) {
+        return "it is a child of a traced program (see --children)";
+    }
+    return state_text(r->head.state);
+}
+
 /* False: there is none, which was told. */
 static bool region_attach(region *r, uint64_t process) {
     char path[4096], folder[64];
+    const char *why;
     memset(r, 0, sizeof *r);
     r->file = -1;
     snprintf(folder, sizeof folder, "/proc/%llu", (unsigned long long)process);
@@ -1107,33 +1251,22 @@ static bool region_attach(region *r, uint64_t process) {
         say("there is no process %llu", (unsigned long long)process);
         return false;
     }
-    if (!region_path_of(path, sizeof path, process)) {
-        say("process %llu %s", (unsigned long long)process,
-            errno == EACCES ? "is another user's" : "was not started by mtracer run");
+    why = region_path_of(path, sizeof path, process);
+    if (why != NULL) {
+        say("process %llu %s", (unsigned long long)process, why);
         return false;
     }
-    r->file = region_path_valid(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (r->file < 0 || !head_read(r) || !region_valid(r, 0)) {
-        say("the mtracer that runs process %llu cannot be reached: it has ended, or is another "
-            "user's",
-            (unsigned long long)process);
+    r->file = region_open(path, &why);
+    if (r->file < 0) {
+        say("the mtracer that runs process %llu cannot be reached: it %s",
+            (unsigned long long)process, why);
         return false;
     }
-    if (r->head.fingerprint != region_fingerprint()) {
-        say("process %llu is run by another build of mtracer", (unsigned long long)process);
-        return false;
+    why = region_choose(r, process);
+    if (why != NULL) {
+        say("process %llu is not traced: %s", (unsigned long long)process, why);
     }
-    if (!region_select(r, process)) {
-        say("process %llu is not traced: a child of a traced program (see --children)",
-            (unsigned long long)process);
-        return false;
-    }
-    if (state_text(r->head.state) != NULL) {
-        say("process %llu is not traced: %s", (unsigned long long)process,
-            state_text(r->head.state));
-        return false;
-    }
-    return true;
+    return why == NULL;
 }
 
 static mtrace_snapshot *process_snapshot(uint64_t process) {
@@ -1253,15 +1386,14 @@ static int command_diff(options *o) {
 
 /* With the options of resolve. NULL: it failed, and was told. */
 static mtrace_snapshot *names_resolve(const options *o, mtrace_snapshot *snapshot) {
-    mtrace_resolve_desc desc = {0};
+    mtrace_resolve_desc desc = o->resolve;
     mtrace_snapshot *named;
     mtrace_result result;
-    desc.image = o->elf;
-    desc.tool = o->addr2line;
     desc.write = to_stderr;
     result = mtrace_snapshot_resolve(&named, snapshot, &desc);
     if (result != MTRACE_OK) {
-        say("%s%s%s", result == MTRACE_ERR_IO ? o->elf : "", result == MTRACE_ERR_IO ? ": " : "",
+        say("%s%s%s", result == MTRACE_ERR_IO ? desc.image : "",
+            result == MTRACE_ERR_IO ? ": " : "",
             result == MTRACE_ERR_IO ? strerror(errno) : mtrace_result_text(result));
     }
     mtrace_snapshot_free(snapshot);

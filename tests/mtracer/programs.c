@@ -13,6 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
@@ -250,7 +251,8 @@ static void spawns(void) {
     pclose(pipe);
 }
 
-/* Writes over the memory that it shares with mtracer: arguments[2] is the seed. */
+/* Writes over the memory that it shares with mtracer: arguments[2] is the seed. With a file in
+   arguments[3] it goes on until that is there. */
 static uint64_t random_state;
 static uint64_t random_next(void) {
     random_state ^= random_state << 13;
@@ -280,7 +282,11 @@ static void hostile(void) {
         }
     }
     writes = (size_t)1 << random_next() % 14;
-    for (i = 0; i < writes; i++) {
+    if (arguments[3] != NULL) {
+        printf("ready\n");
+        fflush(stdout);
+    }
+    for (i = 0; i < writes || (arguments[3] != NULL && access(arguments[3], F_OK) != 0); i++) {
         size_t page = random_next() % 4 == 0 ? random_next() % 30 : pages[random_next() % count];
         uint64_t value = random_next() >> random_next() % 64;
         size_t at =
@@ -385,6 +391,9 @@ int main(int argc, char **argv) {
         hostile();
     } else if (strcmp(name, "churn") == 0) {
         churns();
+    } else if (strcmp(name, "undumpable") == 0) {
+        prctl(PR_SET_DUMPABLE, 0);
+        wait_for_file();
     } else if (strcmp(name, "wait") == 0) {
         wait_for_file();
     } else {
