@@ -78,6 +78,11 @@ ALSO=:./early.so counted "threads before main" 0 "nothing" ./programs none
 is "threads before main: their blocks" "$(./mtracer report out.mtrace --by module | grep -c ' 16,000 .*early.so')" 1
 ./mtracer run -o out.mtrace ./programs handlers >out 2>err
 is "handlers" "$?$(cat out)" "0signals 50"
+timeout 60 ./mtracer run -o out.mtrace ./programs forks >out 2>err
+is "handlers that fork: status" "$?" 0
+has "handlers that fork: the children go on" out "children 60 calls "
+is "handlers that fork: calls" "$(./mtracer report out.mtrace --view total --by function --filter deep | sed -nE 's/.* 0\.0 +([0-9,]+) .* deep .*/\1/p' | tr -d ,)" \
+    "$(sed 's/.*calls //' out)"
 ./mtracer run -o out.mtrace ./programs threads >out 2>err
 is "threads: calls" "$(read_file out.mtrace | cut -d' ' -f1)" "$((80000 + $(./mtracer run -o t.mtrace ./programs none 2>/dev/null >&2; read_file t.mtrace | cut -d' ' -f1) - 1 + 8))"
 

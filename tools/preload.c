@@ -5,7 +5,8 @@
 
    It starts at the first allocation, which comes before any constructor. A child of fork traces
    nothing until it becomes another program: it shares the region with its parent. It sees so by a
-   byte that the system sets to 0 in the child. */
+   byte that the system sets to 0 in the child. If a signal handler forks inside of one of the
+   functions here, the child ends that call in a copy of the region. */
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
@@ -19,6 +20,8 @@ static int (*real_posix_memalign)(void **, size_t, size_t);
 static void *(*real_valloc)(size_t);
 static void *(*real_pvalloc)(size_t);
 static int (*real_dlclose)(void *);
+static int (*real_fork)(void);
+static int (*real__Fork)(void);
 #define MTRACE_BASE_MALLOC(size)         real_malloc(size)
 #define MTRACE_BASE_CALLOC(count, size)  real_calloc(count, size)
 #define MTRACE_BASE_REALLOC(block, size) real_realloc(block, size)
@@ -110,6 +113,9 @@ static void find_functions(void) {
     find_next(&real_valloc, "valloc");
     find_next(&real_pvalloc, "pvalloc");
     find_next(&real_dlclose, "dlclose");
+    find_next(&real_fork, "fork");
+    find_next(&real__Fork, "_Fork");
+    real__Fork = real__Fork == NULL ? real_fork : real__Fork; /* before glibc 2.34 */
     find_next(&real_malloc, "malloc"); /* last: it says that the others are known */
 }
 
@@ -177,8 +183,13 @@ static bool has_sanitizer(void) {
 typedef struct place {
     int file;
     uint64_t at; /* the region's offset */
+    size_t size; /* its bytes */
     region_head *first, *head;
 } place;
+
+/* For children of fork. */
+static char region_path[64];
+static place region_place;
 
 /* A variable of the environment. The C library does not know it yet at the very first allocation,
    so it is read as the system gave it. */
@@ -244,6 +255,7 @@ static bool region_find(place *p) {
         }
     }
     p->at = number * p->first->stride;
+    p->size = (size_t)p->first->stride;
     p->head = number == 0 ? p->first : head_map(p->file, p->at);
     if (p->head == NULL) {
         return false;
@@ -258,6 +270,9 @@ static bool region_open(place *p) {
     char buffer[4096];
     const char *path = variable(buffer, sizeof buffer, REGION_VARIABLE);
     memset(p, 0, sizeof *p);
+    if (path != NULL && strlen(path) < sizeof region_path) {
+        memcpy(region_path, path, strlen(path) + 1);
+    }
     p->file = path == NULL ? -1 : open(path, O_RDWR | O_CLOEXEC);
     p->first = p->file < 0 ? NULL : head_map(p->file, 0);
     if (p->first == NULL || memcmp(p->first->magic, REGION_MAGIC, sizeof p->first->magic) != 0) {
@@ -282,14 +297,13 @@ static void region_close(place *p) {
 
 /* Maps the region at its address, and its variables over those of this library. */
 static uint64_t region_map(const place *p) {
-    size_t size = (size_t)p->first->stride;
-    void *at = mmap((void *)REGION_ADDRESS, size, PROT_READ | PROT_WRITE,
+    void *at = mmap((void *)REGION_ADDRESS, p->size, PROT_READ | PROT_WRITE,
                     MAP_SHARED | MAP_FIXED_NOREPLACE | MAP_NORESERVE, p->file, (off_t)p->at);
     if (at == MAP_FAILED) {
         return errno == ENOMEM ? REGION_NO_MEMORY : REGION_NO_ADDRESS;
     }
     if ((uintptr_t)at != REGION_ADDRESS) {
-        munmap(at, size);
+        munmap(at, p->size);
         return REGION_NO_ADDRESS;
     }
     at = mmap(&mtrace_g_, sizeof mtrace_g_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, p->file,
@@ -302,6 +316,19 @@ static bool alive_map(void) {
     return mmap(alive, sizeof alive, PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)alive &&
            madvise(alive, sizeof alive, MADV_WIPEONFORK) == 0;
+}
+
+/* In a child of fork: maps what it shares with its parent once more, as its own. */
+static MTRACE_NOINLINE_ void region_leave(void) {
+    int error = errno, file = open(region_path, O_RDONLY | O_CLOEXEC);
+    if (file >= 0) {
+        (void)mmap((void *)REGION_ADDRESS, region_place.size, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, file, (off_t)region_place.at);
+        (void)mmap(&mtrace_g_, sizeof mtrace_g_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED,
+                   file, (off_t)(region_place.at + REGION_PAGE));
+        close(file);
+    }
+    errno = error;
 }
 
 static uint64_t tracer_start(const place *p) {
@@ -344,6 +371,7 @@ static void trace(void) {
         uint64_t state = region_begin(&p);
         ssize_t length = readlink("/proc/self/exe", p.head->program, sizeof p.head->program - 1);
         p.head->program[length > 0 ? length : 0] = '\0';
+        region_place = p;
         has_own_operators = replaces_operators();
         __atomic_store_n(&p.head->state, state, __ATOMIC_RELEASE);
         __atomic_store_n(alive, (char)(state == REGION_TRACING), __ATOMIC_RELEASE);
@@ -379,6 +407,21 @@ static MTRACE_HOT_ bool is_tracing(void) {
     return __atomic_load_n(alive, __ATOMIC_ACQUIRE) != 0;
 }
 
+/* Functions of this file that the thread is inside of: more than one in a signal handler. */
+static MTRACE_THREAD_LOCAL volatile uint32_t inside;
+
+/* Is it on? Every enter() has a leave(). */
+static MTRACE_HOT_ bool enter(void) {
+    inside++;
+    MTRACE_SIGNAL_FENCE_();
+    return is_tracing();
+}
+
+static MTRACE_HOT_ void leave(void) {
+    MTRACE_SIGNAL_FENCE_();
+    inside--;
+}
+
 /* A program that never allocates, or has an allocator of its own, is told of, too. */
 static __attribute__((constructor)) void begin_at_last(void) {
     (void)is_tracing();
@@ -410,21 +453,26 @@ static void *record(void *block, size_t size, uintptr_t address, const void *fra
 }
 
 SHOWN void *malloc(size_t size) {
-    return is_tracing() ? mtrace_malloc_for_(size, MTRACE_RETURN_(), MTRACE_FRAME_())
-                        : untraced_malloc(size);
+    void *block = enter() ? mtrace_malloc_for_(size, MTRACE_RETURN_(), MTRACE_FRAME_())
+                          : untraced_malloc(size);
+    leave();
+    return block;
 }
 
 SHOWN void *calloc(size_t count, size_t size) {
-    return is_tracing() ? mtrace_calloc_for_(count, size, MTRACE_RETURN_(), MTRACE_FRAME_())
-                        : untraced_calloc(count, size);
+    void *block = enter() ? mtrace_calloc_for_(count, size, MTRACE_RETURN_(), MTRACE_FRAME_())
+                          : untraced_calloc(count, size);
+    leave();
+    return block;
 }
 
 static MTRACE_HOT_ void free_from(void *block, uintptr_t address) {
-    if (is_tracing() && !is_early(block)) {
+    if (enter() && !is_early(block)) {
         mtrace_free_for_(block, address);
     } else {
         untraced_free(block);
     }
+    leave();
 }
 
 SHOWN void free(void *block) {
@@ -445,13 +493,13 @@ static MTRACE_NOINLINE_ void *early_realloc(void *block, size_t size) {
 
 static MTRACE_HOT_ void *realloc_from(void *block, size_t size, uintptr_t address,
                                       const void *frame) {
-    if (is_early(block)) {
-        return early_realloc(block, size);
-    }
-    if (is_tracing()) {
-        return mtrace_realloc_for_(block, size, address, frame);
-    }
-    return block == NULL ? untraced_malloc(size) : real_realloc(block, size);
+    bool traces = enter();
+    void *fresh = is_early(block) ? early_realloc(block, size)
+                  : traces        ? mtrace_realloc_for_(block, size, address, frame)
+                  : block == NULL ? untraced_malloc(size)
+                                  : real_realloc(block, size);
+    leave();
+    return fresh;
 }
 
 SHOWN void *realloc(void *block, size_t size) {
@@ -473,12 +521,12 @@ SHOWN void *reallocarray(void *block, size_t count, size_t size) {
 
 /* The functions with an alignment: the C library's first call is never one of them. */
 #define ALIGNED(call)                                                                              \
-    bool traces = is_tracing();                                                                    \
+    bool traces = enter();                                                                         \
     void *block = real_malloc == NULL ? NULL : (call);                                             \
     if (traces) {                                                                                  \
         block = record(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());                            \
     }                                                                                              \
-    MTRACE_HIDE_(block);                                                                           \
+    leave();                                                                                       \
     return block
 
 SHOWN void *memalign(size_t alignment, size_t size);
@@ -500,11 +548,12 @@ SHOWN void *pvalloc(size_t size) {
 }
 
 SHOWN int posix_memalign(void **out, size_t alignment, size_t size) {
-    bool traces = is_tracing();
+    bool traces = enter();
     int error = real_malloc == NULL ? ENOMEM : real_posix_memalign(out, alignment, size);
     if (error == 0 && traces) {
         *out = record(*out, size, MTRACE_RETURN_(), MTRACE_FRAME_());
     }
+    leave();
     return error;
 }
 
@@ -525,14 +574,16 @@ SHOWN int posix_memalign(void **out, size_t alignment, size_t size) {
     SHOWN void *_##name parameters;                                                                \
     SHOWN void *_##name parameters {                                                               \
         void *block = NULL;                                                                        \
-        bool traces = is_tracing();                                                                \
+        bool traces = enter();                                                                     \
         if (MTRACE_LIKELY_(!has_own_operators) && real_malloc != NULL) {                           \
             block = call;                                                                          \
         }                                                                                          \
-        if (MTRACE_UNLIKELY_(block == NULL)) {                                                     \
-            block = name##_beneath values;                                                         \
-        } else if (traces) {                                                                       \
+        if (traces) {                                                                              \
             block = record(block, size, MTRACE_RETURN_(), MTRACE_FRAME_());                        \
+        }                                                                                          \
+        leave();                                                                                   \
+        if (MTRACE_UNLIKELY_(block == NULL)) { /* it may throw */                                  \
+            block = name##_beneath values;                                                         \
         }                                                                                          \
         MTRACE_HIDE_(block);                                                                       \
         return block;                                                                              \
@@ -592,8 +643,29 @@ SHOWN int dlclose(void *handle) {
     int result;
     (void)is_tracing();
     result = real_dlclose(handle);
-    if (IS_ALIVE()) {
+    if (enter()) {
         mtrace_forget_code();
     }
+    leave();
     return result;
+}
+
+/* --- children of fork --- */
+
+static int fork_by(int (*const *call)(void)) {
+    bool leaves = is_tracing() && inside != 0;
+    int child = (*call)();
+    if (child == 0 && leaves) {
+        region_leave();
+    }
+    return child;
+}
+
+SHOWN int fork(void) {
+    return fork_by(&real_fork);
+}
+
+SHOWN int _Fork(void);
+SHOWN int _Fork(void) {
+    return fork_by(&real__Fork);
 }

@@ -171,6 +171,57 @@ static void handlers(void) {
     printf("signals %d\n", (int)signals);
 }
 
+/* Allocates at 1,024 places. */
+static NOINLINE void *deep(int depth, int path) {
+    void *block;
+    if (depth == 0) {
+        return malloc((size_t)path % 100);
+    }
+    block = path % 2 == 0 ? deep(depth - 1, path / 2) : NULL;
+    if (block == NULL) {
+        block = deep(depth - 1, path / 2);
+    }
+    __asm__ volatile("" : "+r"(block));
+    return block;
+}
+
+/* A handler forks wherever it interrupts an allocation. Each child goes on there, and so does the
+   parent. The blocks are of one line. */
+enum { FORKS = 60 };
+static volatile sig_atomic_t forks, is_child;
+static void fork_handler(int number) {
+    (void)number;
+    if (forks < FORKS && !is_child) {
+        is_child = fork() == 0;
+        forks++;
+    }
+}
+
+static void forks_in_handlers(void) {
+    struct itimerval every = {{0, 1000}, {0, 1000}};
+    struct sigaction action;
+    int calls, status, good = 0;
+    memset(&action, 0, sizeof action);
+    action.sa_handler = fork_handler;
+    action.sa_flags = SA_RESTART;
+    sigaction(SIGPROF, &action, NULL);
+    setitimer(ITIMER_PROF, &every, NULL);
+    for (calls = 0; forks < FORKS && !is_child; calls++) {
+        free(deep(10, calls % 1000));
+    }
+    if (is_child) { /* it has no timer */
+        keep();
+        drop();
+        _exit(5);
+    }
+    every.it_value.tv_usec = 0;
+    setitimer(ITIMER_PROF, &every, NULL);
+    while (wait(&status) > 0) {
+        good += WIFEXITED(status) && WEXITSTATUS(status) == 5;
+    }
+    printf("children %d calls %d\n", good, calls);
+}
+
 static ucontext_t main_context, coroutine;
 static void coroutine_run(void) {
     int i;
@@ -296,21 +347,8 @@ static void hostile(void) {
     _exit(0);
 }
 
-/* Allocates in four threads until a file is there, at ever new places. */
+/* Allocates in two threads until a file is there, at ever new places. */
 static volatile int stops;
-static NOINLINE void *deep(int depth, int path) {
-    void *block;
-    if (depth == 0) {
-        return malloc((size_t)path % 100);
-    }
-    block = path % 2 == 0 ? deep(depth - 1, path / 2) : NULL;
-    if (block == NULL) {
-        block = deep(depth - 1, path / 2);
-    }
-    __asm__ volatile("" : "+r"(block));
-    return block;
-}
-
 static void *churn(void *unused) {
     int i;
     for (i = 0; !stops; i++) {
@@ -381,6 +419,8 @@ int main(int argc, char **argv) {
         out_of_memory();
     } else if (strcmp(name, "handlers") == 0) {
         handlers();
+    } else if (strcmp(name, "forks") == 0) {
+        forks_in_handlers();
     } else if (strcmp(name, "contexts") == 0) {
         contexts();
     } else if (strcmp(name, "libraries") == 0) {
