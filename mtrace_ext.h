@@ -1621,7 +1621,8 @@ static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uin
 typedef struct mtrace_locator_ {
     const mtrace_frame *frames[1 << MTRACE_LOCATOR_BITS_];
     uint32_t numbers[1 << MTRACE_LOCATOR_BITS_];
-    uint64_t end; /* the next number */
+    uint32_t texts[1 << MTRACE_LOCATOR_BITS_]; /* bytes of its names */
+    uint64_t end;                              /* the next number */
 } mtrace_locator_;
 
 static bool mtrace_file_location_is_same_(const mtrace_frame *a, const mtrace_frame *b) {
@@ -1662,8 +1663,8 @@ static void mtrace_dump_start_(mtrace_dump_ *d, mtrace_text_ *names) {
 
 /* A frame as the file has it. */
 typedef struct mtrace_file_location_ {
-    uint32_t names[2];
-    uint32_t module; /* the first is 1 */
+    uint32_t names[2]; /* of a code address only if it is new */
+    uint32_t module;   /* the first is 1 */
     uint32_t number;
     bool is_new;
 } mtrace_file_location_;
@@ -1677,18 +1678,27 @@ static uint32_t mtrace_file_location_slot_(const mtrace_frame *frame,
     return (uint32_t)((hash ^ frame->address) * golden >> (64 - MTRACE_LOCATOR_BITS_));
 }
 
+/* A code address finds its slot without names, so they are looked up only if it is new. */
 static mtrace_file_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_locator_ *l = &d->locator;
-    mtrace_file_location_ at;
+    mtrace_file_location_ at = MTRACE_ZERO_;
+    uint64_t text = d->namer.text;
     uint32_t slot;
-    mtrace_namer_frame_(&d->namer, frame, at.names);
+    if (frame->address == 0) {
+        mtrace_namer_frame_(&d->namer, frame, at.names);
+    }
     at.module = frame->module == NULL ? 0 : (uint32_t)(frame->module - d->parts.modules) + 1;
     slot = mtrace_file_location_slot_(frame, &at);
     at.is_new = l->frames[slot] == NULL || !mtrace_file_location_is_same_(l->frames[slot], frame);
+    if (at.is_new && frame->address != 0) {
+        mtrace_namer_frame_(&d->namer, frame, at.names);
+    }
     if (at.is_new) {
         l->frames[slot] = frame;
+        l->texts[slot] = (uint32_t)(d->namer.text - text);
         l->numbers[slot] = (uint32_t)l->end++;
     }
+    d->namer.text = text + l->texts[slot];
     at.number = l->numbers[slot];
     return at;
 }

@@ -39,6 +39,9 @@ done
 clang++ -std=c++11 -O2 -o "$tmp/program" tests/support/unwound.cpp -lpthread || exit 1
 same "C++, clang -O2" 20000 "$tmp/program"
 
+gcc -std=c99 -O2 -o "$tmp/program" tests/support/wrapper.c || exit 1
+same "C, all by one function" 20000 "$tmp/program"
+
 cat >"$tmp/rows.sql" <<'END'
 create table t(a integer primary key, b text, c real);
 with recursive n(x) as (select 1 union all select x + 1 from n where x < 12000)
