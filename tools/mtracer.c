@@ -366,8 +366,6 @@ static const char *state_text(uint64_t state) {
         return "it has its own malloc() linked in, which mtracer cannot see";
     case REGION_SANITIZER:
         return "it was built with a sanitizer, which has its own malloc()";
-    case REGION_NO_WIPE:
-        return "the system cannot tell a forked child: Linux 4.14 is needed";
     case REGION_NO_UNWINDER:
         return "it has no memory for the unwinder";
     default:
@@ -773,14 +771,25 @@ static bool file_has_rights(int file) {
            (getuid() != 0 && fgetxattr(file, "security.capability", data, sizeof data) > 0);
 }
 
+/* Has it mtracer's class, byte order and processor? */
+static bool elf_is_native(const elf *e) {
+    elf own;
+    bool is_native;
+    own.file = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    is_native = elf_read(&own, &own.head, sizeof own.head, 0) &&
+                own.head.e_machine == e->head.e_machine &&
+                memcmp(own.head.e_ident, e->head.e_ident, EI_DATA + 1) == 0;
+    close(own.file);
+    return is_native;
+}
+
 static const char *elf_reason(elf *e) {
     const Elf64_Phdr *s;
     if (file_has_rights(e->file)) {
         return "it runs with the rights of another user (set-uid, set-gid or capabilities): the "
                "system loads no library into it";
     }
-    if (e->head.e_ident[EI_CLASS] != ELFCLASS64 || e->head.e_phnum > 64 ||
-        e->head.e_phentsize != sizeof(Elf64_Phdr) ||
+    if (!elf_is_native(e) || e->head.e_phnum > 64 || e->head.e_phentsize != sizeof(Elf64_Phdr) ||
         !elf_read(e, e->segments, e->head.e_phnum * sizeof(Elf64_Phdr), e->head.e_phoff)) {
         return "it is no 64-bit program of this machine";
     }
@@ -931,9 +940,7 @@ static void pass_on(int number) {
 }
 
 static bool process_lives(uint64_t process, uint64_t ticks) {
-    char path[64];
-    snprintf(path, sizeof path, "/proc/%llu/stat", (unsigned long long)process);
-    return process != 0 && region_ticks(path) == ticks;
+    return process != 0 && region_ticks(process) == ticks;
 }
 
 /* Saves a child's region that is done, once, and gives its memory back. */

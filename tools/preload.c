@@ -5,8 +5,8 @@
 
    It starts at the first allocation, which comes before any constructor. A child of fork traces
    nothing until it becomes another program: it shares the region with its parent. It sees so by a
-   byte that the system sets to 0 in the child. If a signal handler forks inside of one of the
-   functions here, the child ends that call in a copy of the region. */
+   byte that is set to 0 in the child. If a signal handler forks inside of one of the functions
+   here, the child ends that call in a copy of the region. */
 #define _GNU_SOURCE
 #include <stddef.h>
 #include <stdint.h>
@@ -52,6 +52,7 @@ static int (*real__Fork)(void);
 
 /* The first byte is 1 while this process traces, and 0 in a child of fork. */
 static char alive[REGION_PAGE] __attribute__((aligned(REGION_PAGE)));
+#define NO_ADVICE  (-1) /* to madvise(): Linux refuses it */
 #define IS_ALIVE() MTRACE_LIKELY_(__atomic_load_n(alive, __ATOMIC_RELAXED) != 0)
 
 enum { PHASE_NEW, PHASE_BEGINS, PHASE_BEGUN };
@@ -246,7 +247,7 @@ static uint64_t child_region(const place *p, uint64_t process, uint64_t ticks) {
 
 /* Finds the region of this process. False: it has none. */
 static bool region_find(place *p) {
-    uint64_t process = (uint64_t)getpid(), ticks = region_ticks("/proc/self/stat");
+    uint64_t process = (uint64_t)getpid(), ticks = region_ticks(process);
     uint64_t number = 0;
     if (p->first->process != process || (p->first->ticks != 0 && p->first->ticks != ticks)) {
         number = child_region(p, process, ticks);
@@ -311,11 +312,21 @@ static uint64_t region_map(const place *p) {
     return at == MAP_FAILED ? REGION_NO_MEMORY : REGION_TRACING;
 }
 
-/* A page that the system sets to 0 in a child of fork, whatever made the child. */
+static void alive_end(void) {
+    __atomic_store_n(alive, 0, __ATOMIC_RELEASE);
+}
+
+/* The system sets the page to 0 in a child of fork, whatever makes the child. Emulators may accept
+   this advice, like any other, and do nothing (qemu-user 7.2). There, and before Linux 4.14, the C
+   library's fork() sets it. */
 static bool alive_map(void) {
-    return mmap(alive, sizeof alive, PROT_READ | PROT_WRITE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0) == (void *)alive &&
-           madvise(alive, sizeof alive, MADV_WIPEONFORK) == 0;
+    if (mmap(alive, sizeof alive, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED,
+             -1, 0) != (void *)alive) {
+        return false;
+    }
+    return (madvise(alive, sizeof alive, MADV_WIPEONFORK) == 0 &&
+            madvise(alive, sizeof alive, NO_ADVICE) != 0) ||
+           mtrace_expect_forks_(NULL, NULL, alive_end);
 }
 
 /* In a child of fork: maps what it shares with its parent once more, as its own. */
@@ -358,7 +369,7 @@ static uint64_t region_begin(place *p) {
                         (off_t)(p->at + REGION_PAGE), (off_t)(p->first->stride - REGION_PAGE));
     }
     if (!alive_map()) {
-        return REGION_NO_WIPE;
+        return REGION_NO_MEMORY;
     }
     state = region_map(p);
     return state == REGION_TRACING ? tracer_start(p) : state;

@@ -9,11 +9,15 @@
 #ifndef MTRACER_REGION_H
 #define MTRACER_REGION_H
 
-/* Pages of 4 KiB on x86-64, of up to 64 KiB on others. */
+/* Pages of 4 KiB on x86-64, of up to 64 KiB on others. No loader, allocator or stack puts anything
+   at the address: 48 TiB, and 80 GiB on others. There a program may have no more than 512 GiB of
+   addresses (AArch64) or 256 GiB (RISC-V), with its code at two thirds and libraries at the end. */
 #ifdef __x86_64__
-#define REGION_PAGE 4096u
+#define REGION_PAGE    4096u
+#define REGION_ADDRESS ((uintptr_t)0x300000000000u)
 #else
-#define REGION_PAGE 65536u
+#define REGION_PAGE    65536u
+#define REGION_ADDRESS ((uintptr_t)0x1400000000u)
 #endif
 
 #ifndef MTRACE
@@ -28,9 +32,7 @@
 #error "mtracer is for 64-bit Linux with the GNU C library"
 #endif
 
-/* No loader, allocator or stack puts anything there: 48 TiB. */
-#define REGION_ADDRESS ((uintptr_t)0x300000000000u)
-#define REGION_MAGIC   "mtracer"
+#define REGION_MAGIC "mtracer"
 /* The environment variable with the file's path, such as /proc/123/fd/4. */
 #define REGION_VARIABLE "MTRACER_REGION"
 #define REGION_FRAMES   64u /* at most */
@@ -43,7 +45,6 @@ enum region_state {
     REGION_NO_MEMORY,       /* no address space for it (ulimit -v, a container) */
     REGION_OTHER_ALLOCATOR, /* the program has a malloc() of its own in it */
     REGION_SANITIZER,
-    REGION_NO_WIPE, /* the system cannot tell a child of fork from its parent (Linux below 4.14) */
     REGION_NO_UNWINDER
 };
 
@@ -107,13 +108,24 @@ static uint64_t region_fingerprint(void) {
     return hash;
 }
 
-/* When a process began, in the ticks of /proc/PID/stat, read without stdio. 0: there is none. */
-static uint64_t region_ticks(const char *path) {
-    char text[1024];
+/* When a process began, in ticks, read without stdio. 0: there is none. An exec does not change it.
+   The file of the process's first thread says the same as /proc/PID/stat, in which qemu-user writes
+   figures of its own. */
+static uint64_t region_ticks(uint64_t process) {
+    mtrace_text_ name;
+    char path[64], text[1024];
     const char *at;
     uint64_t ticks = 0;
-    int field, file = open(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = file < 0 ? -1 : read(file, text, sizeof text - 1);
+    int field, file;
+    ssize_t length;
+    mtrace_text_to_buffer_(&name, path, sizeof path);
+    mtrace_put_(&name, "/proc/");
+    mtrace_put_number_(&name, process);
+    mtrace_put_(&name, "/task/");
+    mtrace_put_number_(&name, process);
+    mtrace_put_(&name, "/stat");
+    file = open(path, O_RDONLY | O_CLOEXEC);
+    length = file < 0 ? -1 : read(file, text, sizeof text - 1);
     if (file >= 0) {
         close(file);
     }

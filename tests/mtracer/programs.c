@@ -89,7 +89,7 @@ static long by_fork(void) {
 }
 
 static long by_system_call(void) {
-    return syscall(SYS_fork);
+    return syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0); /* as fork, past the C library */
 }
 
 static pthread_barrier_t barrier;
@@ -302,6 +302,29 @@ static void spawns(void) {
     pclose(pipe);
 }
 
+/* Becomes the program arguments[3] with the libraries arguments[2] behind the others. */
+static void become_beneath(void) {
+    const char *others = getenv("LD_PRELOAD");
+    char list[4096];
+    snprintf(list, sizeof list, "%s:%s", others == NULL ? "" : others, arguments[2]);
+    setenv("LD_PRELOAD", list, 1);
+    execv(arguments[3], arguments + 3);
+    abort();
+}
+
+/* Starts itself with each further word, one after the other. The status is the last one's. */
+static int starts(void) {
+    int i, status = 0;
+    for (i = 2; arguments[i] != NULL; i++) {
+        char *words[] = {arguments[0], arguments[i], NULL};
+        pid_t child;
+        if (posix_spawn(&child, words[0], NULL, NULL, words, environ) == 0) {
+            waitpid(child, &status, 0);
+        }
+    }
+    return WEXITSTATUS(status);
+}
+
 /* Writes over the memory that it shares with mtracer: arguments[2] is the seed. With a file in
    arguments[3] it goes on until that is there. */
 static uint64_t random_state;
@@ -312,11 +335,16 @@ static uint64_t random_next(void) {
     return random_state;
 }
 
+#ifdef __x86_64__
+#define REGION 0x300000000000u /* see tools/region.h */
+#else
+#define REGION 0x1400000000u
+#endif
 enum { PAGES = 500000, PAGE = 4096 };
 static void hostile(void) {
     static unsigned char resident[PAGES];
     static unsigned pages[PAGES];
-    unsigned char *region = (unsigned char *)0x300000000000u;
+    unsigned char *region = (unsigned char *)REGION;
     size_t i, count = 0, size, writes;
     random_state = strtoull(arguments[2], NULL, 10) * 2654435761u + 1;
     for (i = 0; i < 20; i++) {
@@ -427,6 +455,10 @@ int main(int argc, char **argv) {
         libraries();
     } else if (strcmp(name, "spawns") == 0) {
         spawns();
+    } else if (strcmp(name, "beneath") == 0) {
+        become_beneath();
+    } else if (strcmp(name, "starts") == 0) {
+        return starts();
     } else if (strcmp(name, "hostile") == 0) {
         hostile();
     } else if (strcmp(name, "churn") == 0) {
