@@ -36,11 +36,14 @@ settings() {
             why[signals]="qemu-user aborts under many signals"
         fi
         ;;
-    aarch64) emulated aarch64-linux-gnu aarch64 ;;
+    aarch64) emulated aarch64-linux-gnu aarch64 && checks+=" mtracer" ;;
     armhf) emulated arm-linux-gnueabihf arm -D_FILE_OFFSET_BITS=64 ;;
     s390x) emulated s390x-linux-gnu s390x ;;
     ppc64) emulated powerpc64-linux-gnu ppc64 ;;
-    riscv64) emulated riscv64-linux-gnu riscv64 && why[edges]="a fork among threads does not end in 10 minutes" ;;
+    riscv64)
+        emulated riscv64-linux-gnu riscv64 && checks+=" mtracer"
+        why[edges]="a fork among threads does not end in 10 minutes"
+        ;;
     alpha) emulated alpha-linux-gnu alpha && checks=numbers ;;
     mips) emulated mips-linux-gnu mips -D_FILE_OFFSET_BITS=64 -DMTRACE_SINGLE_THREAD && libraries+=" -latomic" ;;
     hppa) emulated hppa-linux-gnu hppa -DMTRACE_SINGLE_THREAD && checks=numbers ;;
@@ -123,6 +126,17 @@ check_tests() {
         else bad "$name"; fi
         rm -f "$out/$name"
     done
+}
+
+# The system itself starts the programs of the other machine: mtracer's become others.
+check_mtracer() {
+    local foreign=(tests/support/foreign "${run[0]#qemu-}" "${cc[0]%-gcc}")
+    if ! "${foreign[@]}" true >"$out/log" 2>&1; then
+        skipped mtracer "$(tail -n 1 "$out/log")"
+        return
+    fi
+    "${foreign[@]}" tests/mtracer.sh "${cc[0]%-gcc}" >"$out/checks" 2>"$out/log" || bad mtracer
+    sed "s/ok /ok portability $machine: /" "$out/checks"
 }
 
 check() { # MACHINE
