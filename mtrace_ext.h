@@ -1572,9 +1572,11 @@ static mtrace_result mtrace_dump_file_(const mtrace_snapshot *snapshot, const ch
 }
 
 /* The cache of names, with their offsets in the file. A name that has left the cache is written
-   again, so the file can have it twice. The caches of names and locations are on the stack: 9 KiB,
+   again, so the file can have it twice. The caches of names and locations are on the stack: 24 KiB,
    on bare metal 768 bytes. */
-enum { MTRACE_NAMER_BITS_ = MTRACE_HOSTED_ ? 9 : 5, MTRACE_LOCATOR_BITS_ = MTRACE_HOSTED_ ? 8 : 6 };
+enum { MTRACE_NAMER_BITS_ = MTRACE_HOSTED_ ? 9 : 5 };
+enum { MTRACE_LOCATOR_BITS_ = MTRACE_HOSTED_ ? 10 : 6 };
+enum { MTRACE_LOCATOR_TEXTS_ = MTRACE_HOSTED_ ? 1 << MTRACE_LOCATOR_BITS_ : 1 };
 typedef struct mtrace_namer_ {
     const char *names[1 << MTRACE_NAMER_BITS_];
     uint32_t offsets[1 << MTRACE_NAMER_BITS_];
@@ -1621,8 +1623,8 @@ static void mtrace_namer_frame_(mtrace_namer_ *n, const mtrace_frame *frame, uin
 typedef struct mtrace_locator_ {
     const mtrace_frame *frames[1 << MTRACE_LOCATOR_BITS_];
     uint32_t numbers[1 << MTRACE_LOCATOR_BITS_];
-    uint32_t texts[1 << MTRACE_LOCATOR_BITS_]; /* bytes of its names */
-    uint64_t end;                              /* the next number */
+    uint32_t texts[MTRACE_LOCATOR_TEXTS_]; /* bytes of the names of a code address */
+    uint64_t end;                          /* the next number */
 } mtrace_locator_;
 
 static bool mtrace_file_location_is_same_(const mtrace_frame *a, const mtrace_frame *b) {
@@ -1678,27 +1680,30 @@ static uint32_t mtrace_file_location_slot_(const mtrace_frame *frame,
     return (uint32_t)((hash ^ frame->address) * golden >> (64 - MTRACE_LOCATOR_BITS_));
 }
 
-/* A code address finds its slot without names, so they are looked up only if it is new. */
+/* The names of a code address are looked up only if it is new: it finds its slot without them. */
 static mtrace_file_location_ mtrace_locate_(mtrace_dump_ *d, const mtrace_frame *frame) {
     mtrace_locator_ *l = &d->locator;
     mtrace_file_location_ at = MTRACE_ZERO_;
-    uint64_t text = d->namer.text;
-    uint32_t slot;
-    if (frame->address == 0) {
+    bool is_code = MTRACE_HOSTED_ && frame->address != 0;
+    uint32_t slot, *text;
+    if (!is_code) {
         mtrace_namer_frame_(&d->namer, frame, at.names);
     }
     at.module = frame->module == NULL ? 0 : (uint32_t)(frame->module - d->parts.modules) + 1;
     slot = mtrace_file_location_slot_(frame, &at);
+    text = &l->texts[slot % MTRACE_LOCATOR_TEXTS_];
     at.is_new = l->frames[slot] == NULL || !mtrace_file_location_is_same_(l->frames[slot], frame);
-    if (at.is_new && frame->address != 0) {
-        mtrace_namer_frame_(&d->namer, frame, at.names);
-    }
     if (at.is_new) {
         l->frames[slot] = frame;
-        l->texts[slot] = (uint32_t)(d->namer.text - text);
         l->numbers[slot] = (uint32_t)l->end++;
     }
-    d->namer.text = text + l->texts[slot];
+    if (at.is_new && is_code) {
+        uint64_t before = d->namer.text;
+        mtrace_namer_frame_(&d->namer, frame, at.names);
+        *text = (uint32_t)(d->namer.text - before);
+    } else if (is_code) {
+        d->namer.text += *text;
+    }
     at.number = l->numbers[slot];
     return at;
 }

@@ -42,13 +42,13 @@ limits=$(cat <<'LIMITS'
 600      print_diff    mtrace_print_diff
 100      set_baseline  mtrace_set_baseline
 620>600      no_growth     MT_ASSERT_NO_GROWTH
-260      start         mtrace_start
+268      start         mtrace_start
 300      check         mtrace_check
 620      take          mtrace_snapshot_take
 440      statistics    mtrace_snapshot_statistics
 480      compare       mtrace_snapshot_compare_to
 660      report        mtrace_report
-1810     dump          mtrace_snapshot_dump_to
+1816     dump          mtrace_snapshot_dump_to
 1140     command       mtrace_command
 LIMITS
 )

@@ -1036,7 +1036,7 @@ static bool run_report(options *o, const region *first, const char *name) {
     }
     saved = file_save(snapshot, o->output); /* before names: that takes a while */
     snapshot = names_add(o, snapshot);
-    saved = saved && file_save(snapshot, o->output);
+    saved = saved && (o->no_names || file_save(snapshot, o->output));
     memory = mtrace_snapshot_get_parts(snapshot).traced_memory;
     blocks = mtrace_snapshot_get_parts(snapshot).trace_count;
     o->view = MTRACE_VIEW_PEAK;
