@@ -189,6 +189,7 @@ static void assert_each_has_a_row(uint32_t sites) {
     mtrace_snapshot *snapshot;
     mtrace_rows *rows;
     size_t i;
+    desc.max_blocks = 64;
     desc.max_sites = desc.max_scopes = sites;
     desc.name_bytes = 64 * 1024; /* each thread may copy a name */
     desc.frames = 2;
@@ -212,8 +213,8 @@ static void assert_each_has_a_row(uint32_t sites) {
 static void test_same_new_sites(void **state) {
     int i;
     (void)state;
-    assert_each_has_a_row(1000);
-    for (i = 0; i < 300; i++) {
+    assert_each_has_a_row(200);
+    for (i = 0; i < 50; i++) {
         assert_each_has_a_row(1);
     }
 }
