@@ -538,6 +538,28 @@ static void test_stopped(void **state) {
 
 /* --- memory --- */
 
+/* Memory of any size and at any address, from the bytes that a call asks for. */
+static void test_any_memory(void **state) {
+    static unsigned char memory[16384];
+    mtrace_site a = test_site("a.c", 1);
+    mtrace_buffer asked = MTRACE_ZERO_;
+    mtrace_snapshot *s;
+    size_t more, at;
+    (void)state;
+    assert_int_equal(mtrace_track_at(1, 1, 10, &a), MTRACE_OK);
+    assert_int_equal(mtrace_track_at(1, 2, 10, &a), MTRACE_OK);
+    assert_int_equal(mtrace_snapshot_take(&s, true, &asked), MTRACE_ERR_NO_MEMORY);
+    assert_true(asked.size < 8192);
+    for (more = 0; more < 400; more++) {
+        for (at = 0; at < 64; at++) {
+            mtrace_buffer buffer;
+            buffer.data = memory + at;
+            buffer.size = asked.size + more;
+            assert_int_equal(mtrace_snapshot_take(&s, true, &buffer), MTRACE_OK);
+        }
+    }
+}
+
 /* In the tracer's memory: counted while it is held; when there is none, nothing is left behind. */
 static void test_tracers_memory(void **state) {
     mtrace_site a = test_site("a.c", 1);
@@ -650,6 +672,7 @@ int main(void) {
         TEST(test_sequence),
         TEST(test_paused),
         TEST(test_stopped),
+        TEST(test_any_memory),
         TEST(test_tracers_memory),
         TEST(test_callers_memory),
         TEST(test_view_is_the_snapshots),
